@@ -1,0 +1,106 @@
+"""Pairs of a blurred and a sharp crop with the kernel between them, made on the fly from photographs; every index has one fixed pair."""
+import hashlib
+
+import torch
+
+from svconv.data.degradation import degrade
+from svconv.data.motion import motion_kernel
+from svconv.data.photographs import PhotographCache, list_photographs
+
+GRADIENT, SHARE, TRIES = 0.05, 0.06, 20
+
+
+def enough_gradient(image):
+    """True unless under 6 % of the pixels have a gradient magnitude (forward differences in x and y) of at least 0.05; image [H, W], 0..1."""
+    dy = image[1:, :-1] - image[:-1, :-1]
+    dx = image[:-1, 1:] - image[:-1, :-1]
+    return bool((dx.square() + dy.square() >= GRADIENT**2).float().mean() >= SHARE)
+
+
+def valid_convolution(image, kernel):
+    """Convolution of [H, W] with [k, k] where the kernel lies fully inside: [H - k + 1, W - k + 1], computed by FFT in float32."""
+    k, (height, width) = kernel.shape[-1], image.shape[-2:]
+    full = torch.fft.irfft2(torch.fft.rfft2(image) * torch.fft.rfft2(kernel, s=(height, width)), s=(height, width))
+    return full[k - 1 :, k - 1 :]
+
+
+class BlurPairs(torch.utils.data.Dataset):
+    """Blurred crops of photographs with their kernels; item i is the same on every run, whatever was asked for before.
+
+    A crop is enlarged by the kernel, flipped and transposed at random, blurred by a *valid* convolution (so the blurry crop has real borders, with
+    light coming in from outside), then noise is added. Crops with little gradient are drawn again (`enough_gradient`), at most 20 times.
+
+    Args:
+        photographs: a folder, or a list of image files.
+        size: side of the blurry crop in pixels.
+        kernel_size: side of the kernels.
+        length: number of pairs; only `__len__` looks at it, the pairs do not depend on it.
+        seed: another seed gives other pairs.
+        noise: standard deviation of the Gaussian noise, image units (0..1).
+        smallest: kernels are drawn for a box between this side and kernel_size (uniform), centred in kernel_size; None: always kernel_size.
+        cache_bytes: bound on the memory of decoded photographs (uint8, grey).
+
+    Items:
+        (blurry [1, size, size], sharp [1, size, size], kernel [kernel_size, kernel_size]), float32; blurry = sharp convolved with the kernel,
+        centre kernel_size // 2, plus noise.
+
+    Raises:
+        ValueError: bad sizes, an empty folder, or no photograph as large as a crop; OSError: a photograph that cannot be read.
+    """
+
+    def __init__(self, photographs, size=128, kernel_size=17, *, length=1_000_000, seed=0, noise=0.01, smallest=None, cache_bytes=512 << 20):
+        smallest = kernel_size if smallest is None else smallest
+        if not 1 <= smallest <= kernel_size:
+            raise ValueError(f"smallest: expected 1..{kernel_size}, got {smallest}")
+        if size < kernel_size:
+            raise ValueError(f"size: expected at least the kernel size {kernel_size}, got {size}")
+        self.files = list(photographs) if isinstance(photographs, (list, tuple)) else list_photographs(photographs)
+        self.size, self.kernel_size, self.smallest = int(size), int(kernel_size), int(smallest)
+        self.length, self.seed, self.noise = int(length), int(seed), float(noise)
+        self.cache = PhotographCache(cache_bytes)
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        if not 0 <= index < self.length:
+            raise IndexError(f"index: expected 0..{self.length - 1}, got {index}")
+        digest = hashlib.sha256(f"{self.seed}/{index}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        kernel = self._kernel(generator)
+        crop = self._crop(generator)
+        k, half = self.kernel_size, self.kernel_size // 2
+        blurry = valid_convolution(crop, kernel)[None]
+        low = k - 1 - half  # pixel p of the valid result is centred on pixel p + k - 1 - k // 2 of the crop
+        sharp = crop[low : low + self.size, low : low + self.size][None]
+        return degrade(blurry, gaussian=self.noise, generator=generator), sharp.clone(), kernel
+
+    def _kernel(self, generator):
+        side = int(torch.randint(self.smallest, self.kernel_size + 1, (), generator=generator))
+        small = motion_kernel(side, generator=generator)[0]
+        kernel = torch.zeros(self.kernel_size, self.kernel_size)
+        start = self.kernel_size // 2 - side // 2
+        kernel[start : start + side, start : start + side] = small
+        return kernel
+
+    def _crop(self, generator):
+        side = self.size + self.kernel_size - 1
+        image = None
+        for _ in range(TRIES):
+            photograph = self.cache.get(self.files[int(torch.randint(len(self.files), (), generator=generator))])
+            row, column = torch.rand(2, generator=generator).tolist()
+            if min(photograph.shape) < side:
+                continue
+            top = int(row * (photograph.shape[0] - side + 1))
+            left = int(column * (photograph.shape[1] - side + 1))
+            image = torch.from_numpy(photograph[top : top + side, left : left + side].astype("float32")) / 255
+            if enough_gradient(image):
+                break
+        if image is None:
+            raise ValueError(f"photographs: none of {TRIES} drawn ones is as large as a crop of {side} x {side} pixels")
+        turn = int(torch.randint(8, (), generator=generator))
+        if turn & 1:
+            image = image.flip(0)
+        if turn & 2:
+            image = image.flip(1)
+        return image.T.contiguous() if turn & 4 else image.contiguous()

@@ -1,0 +1,72 @@
+"""Folders of photographs: listing, splitting, and a cache of decoded images with a bound on its memory."""
+import collections
+import pathlib
+
+import numpy as np
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def list_photographs(folder):
+    """All image files below `folder`, as paths sorted by their name relative to it (so that the order is the same on every machine).
+
+    Raises:
+        ValueError: the folder does not exist or holds no image.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: not a folder")
+    files = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
+    if not files:
+        raise ValueError(f"{folder}: no photographs ({', '.join(SUFFIXES)})")
+    return sorted(files, key=lambda p: p.relative_to(folder).as_posix())
+
+
+def split_photographs(files, every=20):
+    """(training, validation): every `every`-th file of the sorted list is held out, at least one."""
+    if len(files) < 2:
+        raise ValueError(f"photographs: at least 2 are needed to hold one out, got {len(files)}")
+    step = max(2, min(every, len(files)))
+    held = files[step - 1 :: step]
+    return [f for i, f in enumerate(files) if i % step != step - 1], held
+
+
+class PhotographCache:
+    """Grey photographs as uint8 [H, W], the least recently used ones dropped beyond `max_bytes`.
+
+    Pictures whose longer side exceeds `halve_above` are reduced by two until it does not: large photographs are rarely sharp at pixel scale.
+    """
+
+    def __init__(self, max_bytes=512 << 20, halve_above=1000):
+        self.max_bytes, self.halve_above = int(max_bytes), halve_above
+        self._images, self._bytes = collections.OrderedDict(), 0
+
+    def __len__(self):
+        return len(self._images)
+
+    def get(self, path):
+        """The decoded photograph; raises OSError naming the file when it cannot be read."""
+        key = str(path)
+        if key in self._images:
+            self._images.move_to_end(key)
+            return self._images[key]
+        image = read_grey(path, self.halve_above)
+        self._images[key] = image
+        self._bytes += image.nbytes
+        while self._bytes > self.max_bytes and len(self._images) > 1:
+            self._bytes -= self._images.popitem(last=False)[1].nbytes
+        return image
+
+
+def read_grey(path, halve_above=None):
+    """A photograph as uint8 [H, W] (ITU-R 601 luma), turned by its EXIF tag, halved while its longer side exceeds `halve_above`."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as picture:
+            grey = ImageOps.exif_transpose(picture).convert("L")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise OSError(f"{path}: cannot be read as a photograph ({error})") from error
+    while halve_above and max(grey.size) > halve_above:
+        grey = grey.reduce(2)
+    return np.asarray(grey, np.uint8)
