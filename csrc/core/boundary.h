@@ -1,0 +1,32 @@
+// How an image continues beyond its edges: the index maps of all families, for host and device code alike.
+#pragma once
+
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#define SVCONV_HD __host__ __device__ __forceinline__
+#elif defined(SVCONV_EMULATE_CUDA)
+#define SVCONV_HD inline
+#else
+// Internal linkage: the file is compiled once per instruction set, and no copy may replace another.
+#define SVCONV_HD inline
+#endif
+
+namespace svconv {
+namespace {
+
+enum Padding { kZeros = 0, kReplicate = 1, kReflect = 2, kSymmetric = 3, kCircular = 4 };
+
+// Index inside [0, n) of the pixel that stands at index i, as in numpy.pad for any reach; -1 where the image is zero.
+SVCONV_HD long long boundary_index(long long i, long long n, int padding) {
+  if (i >= 0 && i < n) return i;
+  if (padding == kZeros) return -1;
+  if (padding == kReplicate) return i < 0 ? 0 : n - 1;
+  if (padding == kReflect && n == 1) return 0;
+  const long long period = padding == kCircular ? n : padding == kSymmetric ? 2 * n : 2 * (n - 1);
+  long long r = i % period;
+  if (r < 0) r += period;
+  if (r < n) return r;
+  return padding == kSymmetric ? period - 1 - r : period - r;
+}
+
+}  // namespace
+}  // namespace svconv

@@ -1,0 +1,37 @@
+"""The compiled C++ backend: NumPy views of CPU tensors go to `svconv._C`, nothing is copied."""
+import functools
+import importlib
+
+import torch
+
+MODULE = "svconv.backends.cpu.{stem}"
+_TAGS = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16", torch.float16: "f16"}
+
+
+@functools.cache
+def extension():
+    """The module `svconv._C`, or the reason why it is absent."""
+    try:
+        return importlib.import_module("svconv._C")
+    except ImportError as error:
+        text = str(error)
+    return ("svconv._C is not built (no C++ compiler at installation, or SVCONV_BUILD=none)"
+            if "No module named" in text else f"svconv._C does not load: {text}")
+
+
+def why_not(device_type):
+    if device_type != "cpu":
+        return f"runs on cpu tensors, not on {device_type}"
+    module = extension()
+    return module if isinstance(module, str) else None
+
+
+def tag(dtype):
+    """The name of a dtype in the compiled module."""
+    return _TAGS[dtype]
+
+
+def view(t):
+    """A NumPy view of a CPU tensor; half types appear as uint16."""
+    t = t.detach()
+    return (t.view(torch.uint16) if t.dtype in (torch.float16, torch.bfloat16) else t).numpy()

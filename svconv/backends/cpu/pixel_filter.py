@@ -1,0 +1,31 @@
+"""pixel_filter on the CPU: allocation and the call into the compiled module."""
+import torch
+
+from svconv.backends.cpu import extension, tag, view
+
+
+def _run(name, x, filters, out, padding, *middle):
+    dtypes = tag(x.dtype), tag(filters.dtype)
+    getattr(extension(), name)(view(x), view(filters), *middle, view(out), padding, torch.get_num_threads(), *dtypes)
+    return out
+
+
+def pixel_filter_fwd(x, filters, padding):
+    out = x.new_empty((*x.shape[:2], filters.shape[2], *x.shape[2:]))
+    return _run("pixel_filter_fwd", x, filters, out, padding)
+
+
+def pixel_filter_adjoint(y, filters, padding):
+    out = y.new_empty((*y.shape[:2], *y.shape[3:]))
+    return _run("pixel_filter_adjoint", y, filters, out, padding)
+
+
+def pixel_filter_bwd_filters(x, g, batch, channels, kh, kw, dtype, padding):
+    out = x.new_empty((batch, channels, g.shape[2], kh, kw, *x.shape[2:]), dtype=dtype)
+    extension().pixel_filter_bwd_filters(view(x), view(g), view(out), padding, torch.get_num_threads(), tag(x.dtype), tag(dtype))
+    return out
+
+
+def pixel_filter_gram(x, filters, weights, padding):
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    return _run("pixel_filter_gram", x, filters, out, padding, None if weights is None else view(weights))
