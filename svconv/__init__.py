@@ -1,9 +1,9 @@
 """svconv: the op library for spatially-varying blur."""
 import torch as _torch  # noqa: F401  before the compiled module, so that both share one OpenMP runtime
 
-from svconv import ops
+from svconv import nn, ops
 from svconv.backends import use_backend
 from svconv.ops import *  # noqa: F403
 
 __version__ = "0.1.0"
-__all__ = ["use_backend", "ops", *ops.__all__]
+__all__ = ["use_backend", "nn", "ops", *ops.__all__]

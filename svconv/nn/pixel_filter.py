@@ -1,0 +1,79 @@
+"""Modules of the pixel_filter family: applying per-pixel filters, and the network that predicts them."""
+from torch import nn
+
+from svconv._boundary import canonical_padding
+from svconv._checks import check_image
+from svconv.ops import pixel_filter, pixel_filter_adjoint
+
+
+class PixelFilter2d(nn.Module):
+    """Applies per-pixel filters as a layer: `svconv.pixel_filter`, or its exact transpose.
+
+    Args:
+        padding: boundary rule, as in `svconv.pixel_filter`.
+        adjoint: apply the transpose instead.
+        backend: force a backend.
+
+    forward(x, filters) takes and returns what the op does; there are no parameters.
+
+    >>> import torch, svconv
+    >>> layer = svconv.nn.PixelFilter2d(padding="replicate")
+    >>> layer(torch.rand(2, 3, 8, 8), torch.rand(2, 5, 5, 8, 8)).shape
+    torch.Size([2, 3, 8, 8])
+    """
+
+    def __init__(self, padding="zeros", *, adjoint=False, backend=None):
+        super().__init__()
+        self.padding, self.adjoint, self.backend = canonical_padding(padding), adjoint, backend
+
+    def forward(self, x, filters):
+        function = pixel_filter_adjoint if self.adjoint else pixel_filter
+        return function(x, filters, padding=self.padding, backend=self.backend)
+
+    def extra_repr(self):
+        return f"padding={self.padding!r}" + (", adjoint=True" if self.adjoint else "")
+
+
+class FilterPredictor(nn.Module):
+    """A small CNN that predicts `filters` filters of size x size for every pixel and channel.
+
+    `depth` times conv 3x3 + ReLU of `width` channels, then conv 3x3 to channels * filters * size^2, all zero-padded. The output is a
+    view of the last convolution's result, ready for `svconv.pixel_filter`. Learning Spatially-Variant MAP Models (2021), Table 5.
+
+    Args:
+        in_channels: channels of the guide image.
+        filters: number of filters per pixel (M or N).
+        size: side of a filter.
+        channels: 1 = shared by the colours, otherwise one set for each.
+        width, depth: of the hidden convolutions.
+
+    forward(guide [B, in_channels, H, W]) -> [B, channels, filters, size, size, H, W].
+
+    >>> import torch, svconv
+    >>> net = svconv.nn.FilterPredictor(3, filters=3, size=5)
+    >>> sum(p.numel() for p in net.parameters())
+    279329
+    >>> net(torch.rand(1, 3, 8, 9)).shape
+    torch.Size([1, 3, 3, 5, 5, 8, 9])
+    """
+
+    def __init__(self, in_channels, filters, size, *, channels=3, width=64, depth=5):
+        super().__init__()
+        for name, value in (("in_channels", in_channels), ("filters", filters), ("size", size), ("channels", channels), ("width", width), ("depth", depth)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: expected an integer >= 1, got {value!r}")
+        self.in_channels, self.filters, self.size, self.channels = in_channels, filters, size, channels
+        layers = []
+        for i in range(depth):
+            layers += [nn.Conv2d(in_channels if i == 0 else width, width, 3, padding=1), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, channels * filters * size * size, 3, padding=1))
+
+    def forward(self, guide):
+        check_image("guide", guide)
+        if guide.shape[1] != self.in_channels:
+            raise ValueError(f"guide: expected {self.in_channels} channels, got {guide.shape[1]}")
+        head = self.layers(guide)
+        return head.unflatten(1, (self.channels, self.filters, self.size, self.size))
+
+    def extra_repr(self):
+        return f"in_channels={self.in_channels}, filters={self.filters}, size={self.size}, channels={self.channels}"

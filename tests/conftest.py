@@ -1,0 +1,65 @@
+"""Fixtures, options and the closing summary of what a run did not verify."""
+import collections
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+_not_verified = collections.Counter()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the long random sweeps too")
+    parser.addoption("--sweep-seed", type=int, default=0, help="seed of the random sweeps")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="long sweep, run with --slow"))
+
+
+def pytest_runtest_logreport(report):
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _not_verified[report.longrepr[2].removeprefix("Skipped: ")] += 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    if _not_verified:
+        terminalreporter.section("not verified in this run")
+        for reason, count in sorted(_not_verified.items()):
+            terminalreporter.line(f"{count:5d} tests: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of development photographs, kernels and PSF grids; tests that need it skip without it."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("SVCONV_DATA", default))
+    if not folder.is_dir():
+        pytest.skip("the development data (SVCONV_DATA) is not here")
+    return folder
+
+
+@pytest.fixture
+def nan_memory(monkeypatch):
+    """Fills what `torch.empty` and `Tensor.new_empty` return with NaN, so that a pixel nobody wrote is found."""
+    empty, new_empty, empty_like = torch.empty, torch.Tensor.new_empty, torch.empty_like
+
+    def filled(make):
+        def wrapper(*args, **kwargs):
+            t = make(*args, **kwargs)
+            return t.fill_(float("nan")) if t.is_floating_point() else t
+        return wrapper
+
+    monkeypatch.setattr(torch, "empty", filled(empty))
+    monkeypatch.setattr(torch.Tensor, "new_empty", filled(new_empty))
+    monkeypatch.setattr(torch, "empty_like", filled(empty_like))

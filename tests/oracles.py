@@ -1,0 +1,57 @@
+"""Slow NumPy oracles, tolerances and the backends to test, shared by the tests."""
+import os
+
+import numpy as np
+import torch
+
+from svconv import backends
+
+PADDINGS = ("zeros", "replicate", "reflect", "symmetric", "circular")
+NUMPY_MODE = {"zeros": "constant", "replicate": "edge", "reflect": "reflect", "symmetric": "symmetric", "circular": "wrap"}
+
+# relative to the largest magnitude of the expected result
+TOLERANCE = {torch.float64: 1e-13, torch.float32: 2e-6, torch.bfloat16: 4e-3, torch.float16: 5e-4}
+
+
+def usable_backends(stem, op, device="cpu"):
+    """Backends that can run `op` here; the slow Triton interpreter has a test folder of its own."""
+    names = [n for n in backends.NAMES if backends.why_not(n, stem, op, device) is None]
+    return [n for n in names if n != "triton" or device != "cpu" or os.environ.get("SVCONV_TEST_INTERPRETER") == "1"]
+
+
+def pad(x, margins, padding):
+    """numpy.pad of the last two axes by (top, bottom, left, right)."""
+    top, bottom, left, right = margins
+    return np.pad(x, [(0, 0)] * (x.ndim - 2) + [(top, bottom), (left, right)], mode=NUMPY_MODE[padding])
+
+
+def pixel_filter(x, f, padding):
+    """y[b,c,m,p] = sum_d f[b,c,m,d,p] x[b,c,p+d] by explicit loops over taps, float64."""
+    x, f = np.asarray(x, np.float64), np.asarray(f, np.float64)
+    kh, kw, h, w = f.shape[3:]
+    top, left = (kh - 1) // 2, (kw - 1) // 2
+    extended = pad(x, (top, kh - 1 - top, left, kw - 1 - left), padding)
+    y = np.zeros((*x.shape[:2], f.shape[2], h, w))
+    for i in range(kh):
+        for j in range(kw):
+            y += f[:, :, :, i, j] * extended[:, :, None, i:i + h, j:j + w]
+    return y
+
+
+def dense_matrix(function, shape):
+    """The matrix of a linear function of a [1, 1, H, W] image, column by column, float64."""
+    columns = []
+    for i in range(shape[0] * shape[1]):
+        unit = torch.zeros(shape[0] * shape[1], dtype=torch.float64)
+        unit[i] = 1
+        columns.append(function(unit.reshape(1, 1, *shape)).flatten())
+    return torch.stack(columns, 1)
+
+
+def close(actual, expected, scale=1.0):
+    """Asserts equality within the dtype's tolerance, relative to the largest magnitude of `expected`."""
+    expected = torch.as_tensor(expected, dtype=torch.float64)
+    assert actual.shape == expected.shape, (actual.shape, expected.shape)
+    bound = scale * TOLERANCE[actual.dtype] * max(1e-30, float(expected.abs().max()) if expected.numel() else 1.0)
+    error = float((actual.double().cpu() - expected).abs().max()) if expected.numel() else 0.0
+    assert error <= bound, f"error {error:.3e} > {bound:.3e}"
