@@ -19,7 +19,6 @@ NAMES = ("cuda", "triton", "cpu", "reference")
 _BACKENDS = {"cuda": cuda, "triton": triton, "cpu": cpu, "reference": reference}
 _forced = contextvars.ContextVar("svconv_backend", default="")
 _log = logging.getLogger("svconv.backends")
-_logged = set()
 
 
 def check_name(name):
@@ -91,28 +90,29 @@ def why_not(name, stem, op, device, arguments=()):
     return refuses(op, *arguments) if refuses and arguments else None
 
 
+@functools.lru_cache(maxsize=1024)
+def _candidates(stem, op, device_type, forced):
+    """The implementations that can run `op` on such a device, in order: (name, function, refusal by arguments or None)."""
+    names = (forced,) if forced else NAMES
+    reasons = {name: why_not(name, stem, op, device_type) for name in names}
+    if forced and reasons[forced]:
+        raise RuntimeError(f"backend {forced!r} was forced but cannot run {op} on {device_type}: {reasons[forced]}")
+    able = [name for name in names if reasons[name] is None]
+    _log.debug("%s on %s: %s first; %s", op, device_type, able[0], "; ".join(f"not {n}: {r}" for n, r in reasons.items() if r))
+    modules = [stem_module(name, stem) for name in able]
+    return tuple((name, getattr(module, op), getattr(module, "why_not", None)) for name, module in zip(able, modules))
+
+
 def choose(stem, op, device, forced, arguments):
     """The implementation that runs: the forced backend or the first of NAMES that can."""
     forced = forced or _requested_outside()
-    if forced:
-        reason = why_not(forced, stem, op, device, arguments)
-        if reason:
-            raise RuntimeError(f"backend {forced!r} was forced but cannot run {op} on {torch.device(device).type}: {reason}")
-        return getattr(stem_module(forced, stem), op)
-    reasons = {}
-    for name in NAMES:
-        reason = why_not(name, stem, op, device, arguments)
+    for name, implementation, refuses in _candidates(stem, op, device.type, forced):
+        reason = refuses(op, *arguments) if refuses else None
         if reason is None:
-            _say_once(op, name, reasons)
-            return getattr(stem_module(name, stem), op)
-        reasons[name] = reason
-    raise RuntimeError(f"no backend can run {op} on {device}: {reasons}")
-
-
-def _say_once(op, name, reasons):
-    if (op, name) not in _logged:
-        _logged.add((op, name))
-        _log.debug("%s runs on %s; %s", op, name, "; ".join(f"not {n}: {r}" for n, r in reasons.items()))
+            return implementation
+        if forced:
+            raise RuntimeError(f"backend {forced!r} was forced but cannot run {op} on {device.type}: {reason}")
+    raise RuntimeError(f"no backend can run {op} on {device.type}")
 
 
 def table(ops, devices=("cpu", "cuda")):

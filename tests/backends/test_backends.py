@@ -15,15 +15,16 @@ def run():
 
 
 def chosen(monkeypatch, action):
-    """The backend modules asked for pixel_filter_fwd while `action` runs."""
+    """The backend asked for while `action` runs."""
     seen = []
-    original = backends.stem_module
+    original = backends._candidates
 
-    def spy(name, stem):
-        seen.append(name)
-        return original(name, stem)
+    def spy(stem, op, device_type, forced):
+        found = original(stem, op, device_type, forced)
+        seen.append(found[0][0])
+        return found
 
-    monkeypatch.setattr(backends, "stem_module", spy)
+    monkeypatch.setattr(backends, "_candidates", spy)
     action()
     return seen[-1]
 
