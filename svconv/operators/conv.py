@@ -1,0 +1,45 @@
+"""Uniform convolution as a linear operator."""
+from svconv import ops
+from svconv._boundary import canonical_padding
+from svconv._checks import check_tensor, shape_text
+from svconv.operators.base import Operator
+
+
+class Conv(Operator):
+    """Convolution with one blur kernel: `y[p] = sum_d kernel[d] x[p - (d - k//2)]` as an operator; any image size.
+
+    Args:
+        kernel: [B|1, C|1, kh, kw], or [B|1, kh, kw] shared by the channels; centre k//2; held, not copied.
+        padding: "zeros", "replicate", "reflect", "symmetric" or "circular".
+
+    Raises:
+        ValueError, TypeError: naming the argument.
+
+    >>> import torch, svconv
+    >>> A = svconv.Conv(torch.full((1, 1, 3, 3), 1 / 9), padding="reflect")
+    >>> A
+    Conv([1, 1, 3, 3], padding='reflect', float32)
+    >>> round(A.norm((16, 16)), 2), A(torch.ones(1, 3, 8, 8)).shape
+    (1.0, torch.Size([1, 3, 8, 8]))
+    """
+
+    def __init__(self, kernel, padding="circular"):
+        check_tensor("kernel", kernel)
+        if kernel.dim() not in (3, 4) or 0 in kernel.shape[-2:]:
+            raise ValueError("kernel: expected [B|1, C|1, kh, kw] or [B|1, kh, kw] with sides >= 1, got " + shape_text(kernel))
+        self.kernel, self.padding, self.tensors = kernel, canonical_padding(padding), (kernel,)
+        kh, kw = kernel.shape[-2:]
+        self.frame = (kernel.shape[0], kernel.shape[1] if kernel.dim() == 4 else 1, None, None)
+        self.reach = (kh - 1 - kh // 2, kh // 2, kw - 1 - kw // 2, kw // 2)
+
+    def _forward(self, x):
+        return ops.conv(x, self.kernel, padding=self.padding)
+
+    def _adjoint(self, y):
+        return ops.conv_adjoint(y, self.kernel, padding=self.padding)
+
+    def with_tensors(self, tensors):
+        return Conv(*tensors, padding=self.padding)
+
+    def __repr__(self):
+        return f"Conv({shape_text(self.kernel)}, padding={self.padding!r}, {str(self.kernel.dtype)[6:]})"
