@@ -1,0 +1,171 @@
+"""Tables from the result files: `python bench/report.py` rewrites the parts of README.md between the bench markers.
+
+    <!-- bench:cpu --> ... <!-- /bench:cpu -->     from bench/results/*.json with "kind": "cpu"
+    <!-- bench:gpu --> ... <!-- /bench:gpu -->     from those with "kind": "gpu"; "not measured" until there is one
+
+    python bench/report.py --check     only says whether README.md is up to date (exit status 1 if not)
+    python bench/report.py --print     writes the tables to the terminal
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
+README = ROOT / "README.md"
+COMMANDS = {"cpu": "python bench/cpu.py", "gpu": "python bench/gpu.py"}
+
+
+def load(folder, kind):
+    """The result files of a kind, by name."""
+    found = [json.loads(path.read_text()) for path in sorted(pathlib.Path(folder).glob("*.json"))]
+    return [data for data in found if data.get("kind") == kind]
+
+
+def seconds(value):
+    """Three digits in the fitting unit."""
+    unit, factor = ("s", 1) if value >= 1 else ("ms", 1e3) if value >= 1e-3 else ("µs", 1e6)
+    return f"{value * factor:.3g} {unit}"
+
+
+def comparisons(entry):
+    """Every baseline with its speed-up; below one svconv loses, which is printed in bold."""
+    texts = []
+    for metric, value in entry["metrics"].items():
+        if metric.startswith("vs "):
+            texts.append(f"{metric[3:]} {value:.1f}x" if value >= 0.995 else f"**{metric[3:]} {value:.2f}x (slower)**")
+    return "; ".join(texts) or "none"
+
+
+def missed(data):
+    """Targets of the design that this file does not reach."""
+    lines = []
+    for entry in data["records"]:
+        for target in entry.get("targets", ()):
+            if not target["met"]:
+                value = "not measured" if target["value"] is None else f"{target['value']:.3g}"
+                lines.append(f"- {entry['step']}, {entry['size']}: {target['metric']} {value}, "
+                             f"asked {target['sign']} {target['limit']}")
+    return lines
+
+
+def skipped(data):
+    """Reasons why a candidate has no number, each once."""
+    reasons = {}
+    for entry in data["records"]:
+        for name, text in entry.get("skipped", {}).items():
+            reasons.setdefault((name, text), f"{entry['step']}, {entry['size']}")
+    return [f"- {name} ({where}): {text}" for (name, text), where in reasons.items()]
+
+
+def memory(data):
+    lines = []
+    for entry in data["records"]:
+        found = entry.get("memory")
+        if found and "ratio" in found:
+            lines.append(f"- {entry['step']}, {entry['size']}: {found['ratio']:.3f}x inputs + outputs + gradients "
+                         f"({(found['inputs'] + found['results']) / 2**30:.2f} GiB)")
+    return lines
+
+
+def table(data, roof, title):
+    """The table of one result file."""
+    rows = [f"| op | size | {'dtype | ' if roof == 'copy' else ''}median | GB/s | {title} | speed-up over |",
+            f"| --- | --- |{' --- |' if roof == 'copy' else ''} ---: | ---: | ---: | --- |"]
+    for entry in data["records"]:
+        if not entry.get("metrics"):
+            continue
+        own, values = entry["times"]["svconv"], entry["metrics"]
+        percent = values[f"percent of {roof}"] if roof == "read" else values.get("percent of roofline", values["percent of copy"])
+        dtype = f"{entry['dtype']} | " if roof == "copy" else ""
+        rows.append(f"| {entry['stem']} {entry['step']} | {entry['size']} | {dtype}{seconds(own['median'])} | "
+                    f"{values['gigabytes per second']:.0f} | {percent:.0f} % | {comparisons(entry)} |")
+    return rows
+
+
+def paragraphs(*sections):
+    lines = []
+    for heading, found in sections:
+        if found:
+            lines += ["", heading, "", *found]
+    return lines
+
+
+def commits(data):
+    return ", ".join(sorted({entry["commit"] for entry in data["records"] if "commit" in entry})) or data.get("commit", "unknown")
+
+
+def cpu_section(data):
+    cpu = data["cpu"]
+    rates = [entry["rates"]["read"] for entry in data["records"] if entry.get("rates")]
+    spread = f"{min(rates) / 1e9:.0f} to {max(rates) / 1e9:.0f} GB/s" if rates else "not measured"
+    backends = ", ".join(sorted({entry["backend"] for entry in data["records"] if "backend" in entry}))
+    head = (f"{cpu['name']} (family {cpu['family']}, model {cpu['model']}), {cpu['cores']} cores, {cpu['isa']}, torch {data['torch']}, "
+            f"{data['threads']} threads, backend {backends}, commit {commits(data)}; reading {spread}. Measured by `{COMMANDS['cpu']}`.")
+    return [head, "", *table(data, "read", "of reading"),
+            *paragraphs(("Peak memory, measured in a process of its own:", memory(data)),
+                        ("Targets that this machine does not reach:", missed(data)), ("Not measured:", skipped(data)))]
+
+
+def gpu_section(data):
+    gpu = data.get("gpu", {})
+    rate = data.get("ceilings", {}).get("copy")
+    head = (f"{gpu.get('name', 'GPU')}, driver {gpu.get('driver', 'unknown')}, torch {data.get('torch')}, triton {data.get('triton')}, "
+            f"commit {commits(data)}; copying {f'{rate / 1e9:.0f} GB/s' if rate else 'not measured'}. Measured by `{COMMANDS['gpu']}`.")
+    tests = data.get("tests")
+    lines = [head, ""] + ([f"GPU tests: {tests['summary']}.", ""] if tests else [])
+    errors = [f"- {step['name']}: {step['error']}" for step in data.get("steps", ()) if step.get("error")]
+    return [*lines, *table(data, "copy", "of roofline"), *paragraphs(("Peak memory:", memory(data)),
+                                                                      ("Steps that failed:", errors), ("Not measured:", skipped(data)))]
+
+
+def section(kind, folder=RESULTS):
+    """The text between the markers of a kind."""
+    files = load(folder, kind)
+    if not files:
+        return f"not measured (`{COMMANDS[kind]}` on a machine with {'a GPU' if kind == 'gpu' else 'the compiled module'} writes the table)"
+    build = cpu_section if kind == "cpu" else gpu_section
+    return "\n\n".join("\n".join(build(data)) for data in files)
+
+
+def rewrite(text, folder=RESULTS):
+    """`text` with both marked parts generated anew; a kind without markers is left out."""
+    for kind in COMMANDS:
+        opening, closing = f"<!-- bench:{kind} -->", f"<!-- /bench:{kind} -->"
+        if (opening in text) != (closing in text):
+            raise ValueError(f"README: expected both {opening} and {closing}")
+        body = f"{opening}\n{section(kind, folder)}\n{closing}"
+        text = re.sub(re.escape(opening) + ".*?" + re.escape(closing), lambda _: body, text, flags=re.DOTALL)
+    return text
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python bench/report.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if the README is out of date")
+    parser.add_argument("--print", action="store_true", help="write the tables to the terminal only")
+    parser.add_argument("--readme", type=pathlib.Path, default=README)
+    parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
+    options = parser.parse_args()
+    if options.print:
+        print("\n\n".join(section(kind, options.results) for kind in COMMANDS))
+        return
+    try:
+        old = options.readme.read_text()
+        new = rewrite(old, options.results)
+    except (OSError, ValueError) as error:
+        print(f"bench/report.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    if options.check:
+        if old != new:
+            sys.exit(f"{options.readme.name} is out of date: run python bench/report.py")
+        return
+    temporary = options.readme.with_name(options.readme.name + ".partial")
+    temporary.write_text(new)
+    os.replace(temporary, options.readme)
+
+
+if __name__ == "__main__":
+    main()
