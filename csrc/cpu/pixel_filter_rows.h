@@ -1,0 +1,184 @@
+// Row kernels of per-pixel filtering. A block of NT <= 8 horizontally neighbouring taps is applied to one row of n
+// pixels: NT streams of filter values, one load and store of the accumulator for all of them. G images that share the
+// filters are done while the filter values are in registers.
+#pragma once
+
+#include "simd.h"
+
+namespace svconv {
+namespace {
+
+constexpr int kMaxTaps = 8;
+
+// One block of taps: filter values f[t * tap_stride + c], rows of G images image_stride apart.
+template <typename F> struct Taps {
+  const F* f;
+  Index tap_stride;
+  Index ahead;  // elements between a value and the one to prefetch with it; 0 for none
+};
+
+template <typename T> struct Rows {
+  T* data;
+  Index image_stride;
+};
+
+// acc[g][c] (+)= sum_t f[t][c] x[g][c + t]
+template <int NT, typename F, typename T>
+void gather_row(const Taps<F>& taps, const Rows<const T>& x, const Rows<T>& acc, Index images, Index n, bool first) {
+  using V = typename Vector<T>::type;
+  constexpr Index L = Vector<T>::lanes;
+  const F* f = taps.f;
+  const Index fs = taps.tap_stride;
+  Index c = 0;
+  for (; c + L <= n; c += L) {
+    V value[NT];
+    for (int t = 0; t < NT; ++t) value[t] = load(f + t * fs + c);
+    if (taps.ahead)
+      for (int t = 0; t < NT; ++t) __builtin_prefetch(f + t * fs + c + taps.ahead, 0, 2);
+    for (Index g = 0; g < images; ++g) {
+      const T* xg = x.data + g * x.image_stride + c;
+      T* ag = acc.data + g * acc.image_stride + c;
+      V sum = first ? V{} : load(ag);
+      for (int t = 0; t < NT; ++t) sum += value[t] * load(xg + t);
+      store(sum, ag);
+    }
+  }
+  for (; c < n; ++c)
+    for (Index g = 0; g < images; ++g) {
+      const T* xg = x.data + g * x.image_stride + c;
+      T* ag = acc.data + g * acc.image_stride + c;
+      T sum = first ? T{0} : *ag;
+      for (int t = 0; t < NT; ++t) sum += to_compute(f[t * fs + c]) * xg[t];
+      *ag = sum;
+    }
+}
+
+// acc[g][c + t] += f[t][c] z[g][c] for all c, t; written as a gather over c + t, which never leaves the row of a tap.
+template <int NT, typename F, typename T>
+void scatter_row(const Taps<F>& taps, const Rows<const T>& z, const Rows<T>& acc, Index images, Index n) {
+  using V = typename Vector<T>::type;
+  constexpr Index L = Vector<T>::lanes;
+  const F* f = taps.f;
+  const Index fs = taps.tap_stride;
+  const auto edge = [&](Index begin, Index end) {
+    for (Index q = begin; q < end; ++q) {
+      const Index low = max_index(0, q - n + 1), high = min_index(NT - 1, q);
+      for (Index g = 0; g < images; ++g) {
+        T sum = acc.data[g * acc.image_stride + q];
+        for (Index t = low; t <= high; ++t) sum += to_compute(f[t * fs + q - t]) * z.data[g * z.image_stride + q - t];
+        acc.data[g * acc.image_stride + q] = sum;
+      }
+    }
+  };
+  const Index total = n + NT - 1;
+  Index q = min_index(NT - 1, total);
+  edge(0, q);
+  for (; q + L <= n; q += L) {
+    V value[NT];
+    for (int t = 0; t < NT; ++t) value[t] = load(f + t * fs + q - t);
+    if (taps.ahead)
+      for (int t = 0; t < NT; ++t) __builtin_prefetch(f + t * fs + q + taps.ahead, 0, 2);
+    for (Index g = 0; g < images; ++g) {
+      const T* zg = z.data + g * z.image_stride + q;
+      T* ag = acc.data + g * acc.image_stride + q;
+      V sum = load(ag);
+      for (int t = 0; t < NT; ++t) sum += value[t] * load(zg - t);
+      store(sum, ag);
+    }
+  }
+  edge(q, total);
+}
+
+// df[t][c] = sum_g y[g][c] x[g][c + t]; all images at once, so every value is written a single time.
+template <int NT, bool Streaming, typename F, typename T>
+void product_row(F* df, Index fs, const Rows<const T>& y, const Rows<const T>& x, Index images, Index n) {
+  using V = typename Vector<T>::type;
+  constexpr Index L = Vector<T>::lanes;
+  Index c = 0;
+  for (; c + L <= n; c += L) {
+    V sum[NT] = {};
+    for (Index g = 0; g < images; ++g) {
+      const V yg = load(y.data + g * y.image_stride + c);
+      const T* xg = x.data + g * x.image_stride + c;
+      for (int t = 0; t < NT; ++t) sum[t] += yg * load(xg + t);
+    }
+    for (int t = 0; t < NT; ++t) {
+      if constexpr (Streaming) store_streaming(sum[t], df + t * fs + c);
+      else store(sum[t], df + t * fs + c);
+    }
+  }
+  for (; c < n; ++c)
+    for (int t = 0; t < NT; ++t) {
+      T sum = 0;
+      for (Index g = 0; g < images; ++g) sum += y.data[g * y.image_stride + c] * x.data[g * x.image_stride + c + t];
+      from_compute(sum, df + t * fs + c);
+    }
+}
+
+// ---- run-time number of taps
+
+#define SVCONV_TAPS(count, CALL) \
+  switch (count) {               \
+    case 1: CALL(1); break;      \
+    case 2: CALL(2); break;      \
+    case 3: CALL(3); break;      \
+    case 4: CALL(4); break;      \
+    case 5: CALL(5); break;      \
+    case 6: CALL(6); break;      \
+    case 7: CALL(7); break;      \
+    default: CALL(8); break;     \
+  }
+
+template <typename F, typename T>
+void gather_taps(int count, const Taps<F>& taps, const Rows<const T>& x, const Rows<T>& acc, Index images, Index n, bool first) {
+#define SVCONV_CALL(NT) gather_row<NT>(taps, x, acc, images, n, first)
+  SVCONV_TAPS(count, SVCONV_CALL)
+#undef SVCONV_CALL
+}
+
+template <typename F, typename T>
+void scatter_taps(int count, const Taps<F>& taps, const Rows<const T>& z, const Rows<T>& acc, Index images, Index n) {
+#define SVCONV_CALL(NT) scatter_row<NT>(taps, z, acc, images, n)
+  SVCONV_TAPS(count, SVCONV_CALL)
+#undef SVCONV_CALL
+}
+
+template <bool Streaming, typename F, typename T>
+void product_taps(int count, F* df, Index fs, const Rows<const T>& y, const Rows<const T>& x, Index images, Index n) {
+#define SVCONV_CALL(NT) product_row<NT, Streaming>(df, fs, y, x, images, n)
+  SVCONV_TAPS(count, SVCONV_CALL)
+#undef SVCONV_CALL
+}
+
+// Columns of a kernel in blocks of nearly equal width.
+struct TapBlocks {
+  Index columns;
+  explicit TapBlocks(Index kw) : columns(kw), count_(divide_up(kw, kMaxTaps)) {}
+  Index count() const { return count_; }
+  Index begin(Index block) const { return columns * block / count_; }
+  int width(Index block) const { return static_cast<int>(begin(block + 1) - begin(block)); }
+
+ private:
+  Index count_;
+};
+
+// ---- between storage and compute types
+
+template <typename S, typename T>
+void read_row(const S* source, Index stride, T* target, Index n) {
+  Index c = 0;
+  if (stride == 1) {
+    for (; c + Vector<T>::lanes <= n; c += Vector<T>::lanes) store(load(source + c), target + c);
+  }
+  for (; c < n; ++c) target[c] = to_compute(source[c * stride]);
+}
+
+template <typename T, typename S>
+void write_row(const T* source, S* target, Index n) {
+  Index c = 0;
+  for (; c + Vector<T>::lanes <= n; c += Vector<T>::lanes) store(load(source + c), target + c);
+  for (; c < n; ++c) from_compute(source[c], target + c);
+}
+
+}  // namespace
+}  // namespace svconv

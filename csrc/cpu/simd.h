@@ -1,0 +1,248 @@
+// Vectors of the instruction set a file is compiled for, storage types and their conversions, scratch memory.
+// Everything has internal linkage and nothing comes from std:: templates: a weak symbol that was compiled for AVX-512
+// could otherwise be chosen by the linker for every level.
+#pragma once
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "types.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(__F16C__)
+#include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#ifndef SVCONV_ISA
+#define SVCONV_ISA generic
+#endif
+
+#define SVCONV_INLINE inline __attribute__((always_inline))
+
+namespace svconv {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+struct BF16 { std::uint16_t bits; };
+struct F16 { std::uint16_t bits; };
+
+template <typename T> struct Vector;
+template <> struct Vector<float> {
+  static constexpr int lanes = kVectorBytes / 4;
+  typedef float type __attribute__((vector_size(kVectorBytes)));
+  typedef std::uint32_t bits __attribute__((vector_size(kVectorBytes)));
+};
+template <> struct Vector<double> {
+  static constexpr int lanes = kVectorBytes / 8;
+  typedef double type __attribute__((vector_size(kVectorBytes)));
+};
+typedef std::uint16_t HalfBits __attribute__((vector_size(kVectorBytes / 2)));
+
+// What a storage type is computed in.
+template <typename S> struct Compute { using type = float; };
+template <> struct Compute<double> { using type = double; };
+
+// ---- scalars
+
+SVCONV_INLINE float to_compute(float v) { return v; }
+SVCONV_INLINE double to_compute(double v) { return v; }
+
+SVCONV_INLINE float to_compute(BF16 v) {
+  const std::uint32_t bits = std::uint32_t{v.bits} << 16;
+  float result;
+  memcpy(&result, &bits, 4);
+  return result;
+}
+
+SVCONV_INLINE float to_compute(F16 v) {
+#if defined(__F16C__)
+  return _cvtsh_ss(v.bits);
+#else
+  const std::uint32_t sign = std::uint32_t{v.bits & 0x8000u} << 16;
+  const std::uint32_t magnitude = v.bits & 0x7fffu;
+  std::uint32_t bits;
+  float result;
+  if (magnitude >= 0x7c00u) {  // infinity, NaN
+    bits = sign | 0x7f800000u | ((magnitude & 0x3ffu) << 13);
+  } else if (magnitude >= 0x400u) {
+    bits = sign | ((magnitude << 13) + 0x38000000u);
+  } else {
+    result = static_cast<float>(magnitude) * 5.9604644775390625e-8f;  // 2^-24
+    memcpy(&bits, &result, 4);
+    bits |= sign;
+  }
+  memcpy(&result, &bits, 4);
+  return result;
+#endif
+}
+
+SVCONV_INLINE void from_compute(float v, float* out) { *out = v; }
+SVCONV_INLINE void from_compute(double v, double* out) { *out = v; }
+
+SVCONV_INLINE void from_compute(float v, BF16* out) {
+  std::uint32_t bits;
+  memcpy(&bits, &v, 4);
+  const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  out->bits = static_cast<std::uint16_t>(v != v ? ((bits >> 16) | 0x40u) : rounded);
+}
+
+SVCONV_INLINE void from_compute(float v, F16* out) {
+#if defined(__F16C__)
+  out->bits = static_cast<std::uint16_t>(_cvtss_sh(v, 0));
+#else
+  std::uint32_t bits;
+  memcpy(&bits, &v, 4);
+  const std::uint32_t sign = (bits >> 16) & 0x8000u;
+  bits &= 0x7fffffffu;
+  std::uint32_t half;
+  if (bits > 0x7f800000u) {
+    half = 0x7e00u;
+  } else if (bits >= 0x47800000u) {  // 2^16 and above
+    half = 0x7c00u;
+  } else if (bits >= 0x38800000u) {  // normal halves; a carry may run up into the exponent, to infinity
+    half = (bits - 0x38000000u + 0xfffu + ((bits >> 13) & 1u)) >> 13;
+  } else {  // adding 0.5 aligns the last place of a subnormal half with that of the sum
+    float magnitude;
+    memcpy(&magnitude, &bits, 4);
+    magnitude += 0.5f;
+    memcpy(&half, &magnitude, 4);
+    half -= 0x3f000000u;
+  }
+  out->bits = static_cast<std::uint16_t>(sign | half);
+#endif
+}
+
+// ---- vectors: unaligned loads from every storage type, stores of one vector
+
+SVCONV_INLINE Vector<float>::type load(const float* p) {
+  Vector<float>::type v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+SVCONV_INLINE Vector<double>::type load(const double* p) {
+  Vector<double>::type v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+SVCONV_INLINE Vector<float>::type load(const BF16* p) {
+  HalfBits half;
+  memcpy(&half, p, sizeof half);
+  const Vector<float>::bits wide = __builtin_convertvector(half, Vector<float>::bits) << 16;
+  Vector<float>::type v;
+  memcpy(&v, &wide, sizeof v);
+  return v;
+}
+
+SVCONV_INLINE Vector<float>::type load(const F16* p) {
+#if defined(__AVX512F__)
+  return (Vector<float>::type)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__AVX2__) && defined(__F16C__)
+  return (Vector<float>::type)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#else
+  float lanes[Vector<float>::lanes];
+  for (int i = 0; i < Vector<float>::lanes; ++i) lanes[i] = to_compute(p[i]);
+  return load(lanes);
+#endif
+}
+
+template <typename V, typename S> SVCONV_INLINE void store_bits(const V& v, S* p) { memcpy(p, &v, sizeof v); }
+SVCONV_INLINE void store(Vector<float>::type v, float* p) { store_bits(v, p); }
+SVCONV_INLINE void store(Vector<double>::type v, double* p) { store_bits(v, p); }
+
+template <typename H> SVCONV_INLINE void store_half(Vector<float>::type v, H* p) {
+  for (int i = 0; i < Vector<float>::lanes; ++i) from_compute(v[i], p + i);
+}
+SVCONV_INLINE void store(Vector<float>::type v, F16* p) {
+#if defined(__AVX512F__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph((__m512)v, 0));
+#elif defined(__AVX2__) && defined(__F16C__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph((__m256)v, 0));
+#else
+  store_half(v, p);
+#endif
+}
+SVCONV_INLINE void store(Vector<float>::type v, BF16* p) {
+  Vector<float>::bits bits;
+  memcpy(&bits, &v, sizeof v);
+  const Vector<float>::bits rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const Vector<float>::bits quiet = (bits >> 16) | 0x40u;
+  const Vector<float>::bits nan = (Vector<float>::bits)(v != v);
+  const HalfBits half = __builtin_convertvector((quiet & nan) | (rounded & ~nan), HalfBits);
+  store_bits(half, p);
+}
+
+// A store that leaves no copy in the caches; the address is aligned to the vector. Other types store normally.
+template <typename V, typename S> SVCONV_INLINE void store_streaming(V v, S* p) { store(v, p); }
+#if defined(__AVX512F__)
+SVCONV_INLINE void store_streaming(Vector<float>::type v, float* p) { _mm512_stream_ps(p, (__m512)v); }
+SVCONV_INLINE void store_streaming(Vector<double>::type v, double* p) { _mm512_stream_pd(p, (__m512d)v); }
+#elif defined(__AVX2__)
+SVCONV_INLINE void store_streaming(Vector<float>::type v, float* p) { _mm256_stream_ps(p, (__m256)v); }
+SVCONV_INLINE void store_streaming(Vector<double>::type v, double* p) { _mm256_stream_pd(p, (__m256d)v); }
+#elif defined(__SSE2__)
+SVCONV_INLINE void store_streaming(Vector<float>::type v, float* p) { _mm_stream_ps(p, (__m128)v); }
+SVCONV_INLINE void store_streaming(Vector<double>::type v, double* p) { _mm_stream_pd(p, (__m128d)v); }
+#endif
+
+// Streaming stores are weakly ordered; needed before another thread may look at them.
+SVCONV_INLINE void fence_streaming() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+// ---- scratch memory, threads
+
+// Uninitialised memory aligned to cache lines; data() is nullptr if there is none left.
+class Scratch {
+ public:
+  explicit Scratch(std::size_t bytes) {
+    if (bytes == 0) bytes = 64;
+    if (posix_memalign(&data_, 64, (bytes + 63) / 64 * 64) != 0) data_ = nullptr;
+  }
+  ~Scratch() { free(data_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  template <typename T> T* as() { return static_cast<T*>(data_); }
+  bool ok() const { return data_ != nullptr; }
+
+ private:
+  void* data_ = nullptr;
+};
+
+SVCONV_INLINE int thread_index() {
+#ifdef _OPENMP
+  return omp_get_thread_num();
+#else
+  return 0;
+#endif
+}
+
+// A team costs some microseconds: fewer threads for little work, measured in bytes moved through memory.
+SVCONV_INLINE int team_size(int threads, Index tasks, double bytes) {
+  constexpr double kBytesPerThread = 256 << 10;
+  Index team = threads < tasks ? threads : tasks;
+  if (bytes / kBytesPerThread < static_cast<double>(team)) team = static_cast<Index>(bytes / kBytesPerThread);
+  return team < 1 ? 1 : static_cast<int>(team);
+}
+
+SVCONV_INLINE Index min_index(Index a, Index b) { return a < b ? a : b; }
+SVCONV_INLINE Index max_index(Index a, Index b) { return a > b ? a : b; }
+SVCONV_INLINE Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
+SVCONV_INLINE Index round_up(Index a, Index b) { return divide_up(a, b) * b; }
+
+}  // namespace
+}  // namespace svconv

@@ -1,0 +1,168 @@
+"""Build of svconv: pure Python, plus the compiled module ``svconv._C`` where a C++ compiler is found.
+
+``SVCONV_BUILD=auto`` (default) builds the module if it can, ``none`` leaves it out, ``cpu`` insists on it.
+"""
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+X86_LEVELS = {
+    "baseline": ["-msse4.2", "-mpopcnt"],
+    "avx2": ["-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mlzcnt"],
+    "avx512": ["-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mlzcnt",
+               "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
+}
+FLAGS = ["-std=c++20", "-O3", "-ffp-contract=fast", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math",
+         "-Wall", "-Wextra", "-Wno-psabi", "-Wno-unknown-pragmas", "-Wno-maybe-uninitialized", "-Wno-unknown-warning-option"]
+
+
+class MissingPiece(Exception):
+    """What the compiled module needs and this machine lacks."""
+
+
+def wanted_build():
+    value = os.environ.get("SVCONV_BUILD", "auto").strip().lower()
+    if value not in ("auto", "none", "cpu"):
+        raise SystemExit(f"SVCONV_BUILD: expected auto, none or cpu, got {value!r}")
+    return value
+
+
+def pybind11_headers():
+    """Folder with pybind11/pybind11.h: the package's, else the copy inside torch (which is not imported)."""
+    for name, inside in (("pybind11", "include"), ("torch", "include")):
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
+        for folder in (spec.submodule_search_locations or []) if spec else []:
+            if (Path(folder) / inside / "pybind11" / "pybind11.h").is_file():
+                return str(Path(folder) / inside)
+    raise MissingPiece("the pybind11 headers (pip install pybind11, or torch, which carries a copy)")
+
+
+def is_x86():
+    return platform.machine().lower() in ("x86_64", "amd64") and sys.maxsize > 2**32
+
+
+class BuildExt(build_ext):
+    """Compiles every file in csrc/cpu once per instruction set, the dispatch and the bindings once."""
+
+    def run(self):
+        wanted = wanted_build()
+        if wanted == "none":
+            self.extensions = []
+            print("svconv: SVCONV_BUILD=none, the compiled module svconv._C is left out")
+            return
+        try:
+            super().run()
+        except Exception as error:
+            if wanted == "cpu":
+                raise SystemExit(f"svconv: SVCONV_BUILD=cpu cannot be honoured, missing: {error}") from error
+            self.extensions = []
+            print(f"svconv: the compiled module svconv._C is left out (the package works without it), missing: {error}")
+
+    def build_extension(self, ext):
+        headers = pybind11_headers()
+        self.command = self.find_compiler()
+        openmp = ["-fopenmp"] if self.compiles("#include <omp.h>\nint main() { return omp_get_max_threads() < 1; }", ["-fopenmp"]) else []
+        common = [*FLAGS, *openmp, "-fPIC", *self.extra_flags()]
+        levels = X86_LEVELS if is_x86() else {"generic": []}
+        shared = [f"-I{headers}", *(f"-I{folder}" for folder in self.python_folders()),
+                  f'-DSVCONV_FLAGS="{" ".join([*FLAGS, *openmp])}"']
+        if is_x86():
+            shared.append("-DSVCONV_X86_LEVELS")
+        temporary = Path(self.build_temp) / "svconv"
+        jobs = []
+        for source in map(Path, ext.sources):
+            if source.parent.name == "cpu" and source.stem != "dispatch":
+                for level, flags in levels.items():
+                    jobs.append((source, temporary / level / f"{source.stem}.o", [*common, *flags, f"-DSVCONV_ISA={level}"]))
+            else:
+                jobs.append((source, temporary / f"{source.stem}.o", [*common, *shared]))
+        newest_header = max((ROOT / name).stat().st_mtime for name in [*ext.depends, "setup.py"])
+        with ThreadPoolExecutor(int(os.environ.get("MAX_JOBS", 2))) as pool:
+            objects = list(pool.map(lambda job: self.compile_object(*job, newest_header), jobs))
+        target = Path(self.get_ext_fullpath(ext.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        link = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
+        partial = target.with_name(target.name + ".partial")
+        self.execute([*self.command, *link, *self.extra_flags("LDFLAGS"), *map(str, objects), *openmp, "-o", str(partial)])
+        os.replace(partial, target)
+
+    def find_compiler(self):
+        names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++"]
+        for name in names:
+            command = name.split()
+            if shutil.which(command[0]):
+                self.command = command
+                if not self.compiles("#include <concepts>\nint main() {}", ["-std=c++20"]):
+                    raise MissingPiece(f"C++20 (the compiler {name} does not compile a small program with -std=c++20)")
+                return command
+        raise MissingPiece(f"a C++ compiler (GCC or Clang; looked for {', '.join(names)})")
+
+    def compiles(self, program, flags):
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "probe.cpp"
+            source.write_text(program + "\n")
+            result = subprocess.run([*self.command, *flags, str(source), "-o", str(Path(folder) / "probe")], capture_output=True)
+        return result.returncode == 0
+
+    def compile_object(self, source, target, flags, newest_header):
+        if not self.force and target.is_file() and target.stat().st_mtime > max(newest_header, (ROOT / source).stat().st_mtime):
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.execute([*self.command, *flags, "-c", str(source), "-o", str(target)])
+        return target
+
+    def execute(self, command):
+        print(" ".join(command), flush=True)
+        result = subprocess.run(command, cwd=ROOT)
+        if result.returncode:
+            raise MissingPiece(f"a working compilation ({command[0]} ended with status {result.returncode}, see above)")
+
+    def extra_flags(self, variable="CXXFLAGS"):
+        return os.environ.get(variable, "").split()
+
+    def python_folders(self):
+        from sysconfig import get_path
+        return dict.fromkeys([get_path("include"), get_path("platinclude")])
+
+
+def layout():
+    """Packages, where their files are, and the data they carry."""
+    packages = find_packages(include=["svconv", "svconv.*"])
+    folders = {"svconv._triton": "triton_kernels"}
+    data = {"svconv": ["cli/data/*", "models/weights/*.pt"]}
+    if "svconv._triton" not in packages:
+        packages.append("svconv._triton")
+    # The CUDA sources are compiled at run time; their relative includes stay valid under svconv/_csrc.
+    for part in ("core", "cuda"):
+        if (ROOT / "csrc" / part).is_dir():
+            packages.append(f"svconv._csrc.{part}")
+            folders[f"svconv._csrc.{part}"] = f"csrc/{part}"
+            data[f"svconv._csrc.{part}"] = ["*.h", "*.cuh"]
+    return dict(packages=packages, package_dir=folders, package_data=data)
+
+
+def extension():
+    sources = [*sorted((ROOT / "csrc" / "cpu").glob("*.cpp")), ROOT / "csrc" / "bindings.cpp"]
+    headers = [*sorted((ROOT / "csrc" / "core").glob("*.h")), *sorted((ROOT / "csrc" / "cpu").glob("*.h"))]
+    relative = [[str(path.relative_to(ROOT)) for path in group] for group in (sources, headers)]
+    return Extension("svconv._C", sources=relative[0], depends=relative[1], language="c++", optional=wanted_build() != "cpu")
+
+
+setup(
+    **layout(),
+    ext_modules=[] if wanted_build() == "none" else [extension()],
+    cmdclass={"build_ext": BuildExt},
+)
