@@ -1,0 +1,106 @@
+"""Discrete Fourier transforms of small kernels inside large planes, fast lengths, and the Barthann taper.
+
+A kernel of kh x kw values stands in the plane at the positions a - center, a = 0..kh-1 (taken modulo the plane). Its transform, and the kh x kw
+values of an inverse transform, are products with two thin matrices, which costs less than a transform of the whole plane as long as the kernel
+is small and makes a fractional centre free. Planes are H x W, spectra the half spectra H x (W//2 + 1) of real planes, unnormalised forward.
+"""
+import functools
+import math
+
+import torch
+
+
+@functools.lru_cache(maxsize=1024)
+def fast_length(n):
+    """The smallest length >= n without a prime factor above 7."""
+    while True:
+        rest = n
+        for factor in (2, 3, 5, 7):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return n
+        n += 1
+
+
+def psf_center(size):
+    """The pixel kh//2, kw//2 that stands at shift zero."""
+    return tuple(float(n // 2) for n in size)
+
+
+def psf_margins(kh, kw):
+    """(top, bottom, left, right): how far a convolution with centre (kh//2, kw//2) reads beyond the image."""
+    return kh - 1 - kh // 2, kh // 2, kw - 1 - kw // 2, kw // 2
+
+
+@functools.lru_cache(maxsize=64)
+def _table(kind, n, size, center, dtype, device):
+    """Cached constants; built outside of inference mode so that autograd may save them later."""
+    with torch.inference_mode(False), torch.no_grad():
+        return _BUILD[kind](n, size, center, dtype, device)
+
+
+def _window(n, k, _, dtype, device):
+    k = min(k, n // 2)
+    window = torch.ones(n, dtype=torch.float64)
+    if k:
+        t = torch.arange(2 * k, dtype=torch.float64) / (2 * k - 1) - 0.5
+        barthann = 0.62 - 0.48 * t.abs() + 0.38 * torch.cos(2 * math.pi * t)
+        window[:k], window[n - k:] = barthann[:k], barthann[k:]
+    return window.to(device, dtype)
+
+
+def _waves(n, size, center, dtype, device, frequencies):
+    """e^(-2 pi i f (a - center) / n) over frequencies f and a = 0..size-1; real at f = n/2, the mean of the two signs."""
+    position = torch.arange(size, dtype=torch.float64) - center
+    angle = torch.remainder(position[:, None] * frequencies, n) * (-2 * math.pi / n)
+    waves = torch.polar(torch.ones_like(angle), angle)
+    waves[:, frequencies.abs() * 2 == n] = waves[:, frequencies.abs() * 2 == n].real.to(waves.dtype)
+    return waves.to(device, dtype.to_complex())
+
+
+def _rows(n, size, center, dtype, device):
+    return _waves(n, size, center, dtype, device, torch.fft.fftfreq(n, 1 / n, dtype=torch.float64).round())
+
+
+def _columns(n, size, center, dtype, device):
+    return _waves(n, size, center, dtype, device, torch.arange(n // 2 + 1, dtype=torch.float64))
+
+
+def _inverse_rows(n, size, center, dtype, device):
+    return (_rows(n, size, center, torch.float64, device).conj().resolve_conj() / n).to(dtype.to_complex())
+
+
+def _inverse_columns(n, size, center, dtype, device):
+    """[size, n//2+1]; the columns between the first and the one at n/2 stand for two frequencies."""
+    waves = _columns(n, size, center, torch.float64, device).conj().resolve_conj() * (2 / n)
+    waves[:, 0] /= 2
+    if n % 2 == 0:
+        waves[:, n // 2] /= 2
+    return waves.to(dtype.to_complex())
+
+
+_BUILD = {"window": _window, "rows": _rows, "columns": _columns, "inverse_rows": _inverse_rows, "inverse_columns": _inverse_columns}
+
+
+def barthann_taper(n, k, dtype=torch.float32, device="cpu"):
+    """[n]: the halves of a Barthann window of length 2k at the two ends, ones between; k is capped at n // 2."""
+    return _table("window", n, k, 0.0, dtype, torch.device(device))
+
+
+def tables(kind, plane, size, center, dtype, device):
+    """The row and the column matrix, kind "" (forward) or "inverse_"."""
+    return tuple(_table(kind + axis, n, k, c, dtype, device)
+                 for axis, n, k, c in zip(("rows", "columns"), plane, size, center))
+
+
+def kernel_spectrum(kernel, plane, center):
+    """kernel [..., kh, kw] -> its half spectrum [..., H, W//2+1] in a plane of H x W."""
+    rows, columns = tables("", plane, kernel.shape[-2:], center, kernel.dtype, kernel.device)
+    return rows.mT @ (kernel.to(columns.dtype) @ columns)
+
+
+def kernel_values(spectrum, plane, size, center):
+    """The inverse transform of a half spectrum [..., H, W//2+1] at the kernel's positions only, [..., kh, kw]."""
+    rows, columns = tables("inverse_", plane, size, center, spectrum.dtype.to_real(), spectrum.device)
+    return ((rows @ spectrum) @ columns.mT).real

@@ -1,0 +1,291 @@
+"""Closed-form division in Fourier space: the blur kernel of feature pairs, or the latent image of a blurry one.
+
+Inside, images are [B, C, H, W], kernels [B|1, C|1, kh, kw], beta [B|1], all float32 or float64. The quotients are not bilinear: their gradients are
+one fused op each, and the gradient of that op goes through the differentiable formulas of the reference.
+"""
+import math
+import numbers
+
+import torch
+
+from svconv import backends
+from svconv._boundary import canonical_padding
+from svconv._checks import HALF, check_device, check_image, check_tensor, shape_text, unify
+from svconv.ops._library import register
+from svconv.ops.conv import check_kernel, computed, with_channels
+from svconv.reference import quotient as reference
+
+
+def _second_order(formula, tensors, rest, upstream):
+    """Gradients of `formula(*tensors, *rest)` by autograd, attached to the graph so that further orders exist."""
+    create_graph = torch.is_grad_enabled()
+    wanted = [t for t in tensors if t is not None and t.requires_grad]
+    with torch.enable_grad():
+        outputs = formula(*tensors, *rest)
+        pairs = [(output, g) for output, g in zip(outputs, upstream) if output.requires_grad and g is not None]
+        found = iter(torch.autograd.grad([o for o, _ in pairs], wanted, [g for _, g in pairs],
+                                         create_graph=create_graph, allow_unused=True))
+    return [next(found) if t is not None and t.requires_grad else None for t in tensors] + [None] * (len(rest) + 1)
+
+
+def _save(tensors):
+    def setup(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[:tensors])
+        ctx.rest, ctx.backend = inputs[tensors:-1], inputs[-1]
+    return setup
+
+
+def _like_if(needed, t, shape=None):
+    return t.new_empty((t.shape if shape is None else shape) if needed else 0)
+
+
+# kernel quotient ----------------------------------------------------------------------------------------------------
+
+_kernel_bwd = register(
+    "quotient",
+    "kernel_quotient_bwd(Tensor g, Tensor x, Tensor y, Tensor beta, bool taper, float cy, float cx, bool need_x, bool need_y, "
+    "bool need_beta, str backend) -> (Tensor, Tensor, Tensor)",
+    lambda g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta:
+        (_like_if(need_x, x), _like_if(need_y, y), _like_if(need_beta, beta)),
+    _save(4), lambda ctx, *upstream: tuple(_second_order(reference.kernel_quotient_bwd, ctx.saved_tensors, ctx.rest, upstream)))
+
+
+def _kernel_backward(ctx, g):
+    x, y, beta = ctx.saved_tensors
+    kh, kw, taper, cy, cx = ctx.rest
+    needed = ctx.needs_input_grad[:3]
+    grads = _kernel_bwd(g, x, y, beta, taper, cy, cx, *needed, ctx.backend)
+    return *(t if need else None for t, need in zip(grads, needed)), *[None] * 6
+
+
+_kernel_fwd = register(
+    "quotient",
+    "kernel_quotient_fwd(Tensor x, Tensor y, Tensor beta, SymInt kh, SymInt kw, bool taper, float cy, float cx, str backend) -> Tensor",
+    lambda x, y, beta, kh, kw, taper, cy, cx: x.new_empty((x.shape[0], kh, kw)), _save(3), _kernel_backward)
+
+
+# image quotient -----------------------------------------------------------------------------------------------------
+
+_image_bwd = register(
+    "quotient",
+    "image_quotient_bwd(Tensor g, Tensor y, Tensor kernel, Tensor beta, Tensor? power, str padding, float cy, float cx, bool need_y, "
+    "bool need_kernel, bool need_beta, bool need_power, str backend) -> (Tensor, Tensor, Tensor, Tensor)",
+    lambda g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power:
+        (_like_if(need_y, y), _like_if(need_kernel, kernel), _like_if(need_beta, beta),
+         _like_if(need_power, y, power.shape if need_power else None)),
+    _save(5), lambda ctx, *upstream: tuple(_second_order(reference.image_quotient_bwd, ctx.saved_tensors, ctx.rest, upstream)))
+
+
+def _image_backward(ctx, g):
+    y, kernel, beta, power = ctx.saved_tensors
+    needed = ctx.needs_input_grad[:4]
+    grads = _image_bwd(g, y, kernel, beta, power, *ctx.rest, *needed, ctx.backend)
+    return *(t if need else None for t, need in zip(grads, needed)), *[None] * 4
+
+
+_image_fwd = register(
+    "quotient",
+    "image_quotient_fwd(Tensor y, Tensor kernel, Tensor beta, Tensor? power, str padding, float cy, float cx, str backend) -> Tensor",
+    lambda y, kernel, beta, power, padding, cy, cx: y.new_empty(y.shape), _save(4), _image_backward)
+
+
+# arguments ----------------------------------------------------------------------------------------------------------
+
+def _pair(name, value, kind):
+    """A number or a pair of them as a pair of `kind`."""
+    values = (value, value) if isinstance(value, numbers.Number) else value
+    if isinstance(values, torch.Tensor) or not hasattr(values, "__len__") or len(values) != 2:
+        raise ValueError(f"{name}: expected a number or a pair (rows, columns), got {value!r}")
+    if not all(isinstance(v, (numbers.Integral, torch.SymInt) if kind is int else numbers.Real) for v in values):
+        raise TypeError(f"{name}: expected {'integers' if kind is int else 'numbers'}, got {value!r}")
+    return tuple(kind(v) for v in values)
+
+
+def _center(center, size):
+    if center is None:
+        return tuple(float(n // 2) for n in size)
+    center = _pair("center", center, float)
+    if not all(math.isfinite(c) for c in center):
+        raise ValueError(f"center: expected finite numbers, got {center}")
+    return center
+
+
+def _check_fits(name, size, plane):
+    if size[0] > plane[0] or size[1] > plane[1]:
+        raise ValueError(f"{name}: expected at most the image size {tuple(plane)}, got {tuple(size)}")
+
+
+def _beta(beta, image, check):
+    """[1] or [B] in the dtype of the computation; the values are looked at where that costs no synchronisation."""
+    dtype = torch.float32 if image.dtype in HALF else image.dtype
+    if not isinstance(beta, torch.Tensor):
+        if not isinstance(beta, numbers.Real):
+            raise TypeError(f"beta: expected a number or a tensor, got {type(beta).__name__}")
+        if not 0 < beta < math.inf:
+            raise ValueError(f"beta: expected a number > 0, got {beta}")
+        return torch.full((1,), float(beta), dtype=dtype, device=image.device)
+    check_tensor("beta", beta)
+    check_device("the image", image, "beta", beta)
+    if beta.dim() > 1 or beta.dim() == 1 and beta.shape[0] not in (1, image.shape[0]):
+        raise ValueError(f"beta: expected a 0-d tensor or [B] with B = {int(image.shape[0])}, got {shape_text(beta)}")
+    if beta.dtype != image.dtype and not (beta.dtype == torch.float32 and image.dtype in HALF):
+        if not (torch.is_autocast_enabled(image.device.type) and torch.float64 not in (beta.dtype, image.dtype)):
+            raise TypeError(f"beta: expected dtype {image.dtype} like the image (float32 beside half types), got {beta.dtype}")
+    if check or image.device.type == "cpu" and not torch.compiler.is_compiling():
+        if not bool((beta > 0).all()):
+            raise ValueError(f"beta: expected values > 0, got a smallest value of {beta.detach().amin().item()}")
+    return beta.reshape(-1).to(dtype)
+
+
+def _prior_power(prior, kernel, plane):
+    """sum |D|^2 on the half spectrum [H, W//2+1], None for ones."""
+    dtype = computed(kernel[:0]).dtype
+    if isinstance(prior, torch.Tensor):
+        check_tensor("prior", prior)
+        if prior.dim() != 3 or 0 in prior.shape:
+            raise ValueError("prior: expected filters [J, fh, fw], got " + shape_text(prior))
+        _check_fits("prior", prior.shape[-2:], plane)
+        check_device("kernel", kernel, "prior", prior)
+        if prior.dtype != kernel.dtype and computed(prior[:0]).dtype != dtype:
+            raise TypeError(f"prior: expected dtype {kernel.dtype} like kernel, got {prior.dtype}")
+        spectrum = torch.fft.rfft2(computed(prior), s=plane)
+        return (spectrum.real.square() + spectrum.imag.square()).sum(0)
+    if prior == "identity":
+        return None
+    if prior == "gradient":
+        rows, columns = (4 * torch.sin(torch.arange(m, dtype=dtype, device=kernel.device) * (math.pi / n)).square()
+                         for m, n in ((plane[0], plane[0]), (plane[1] // 2 + 1, plane[1])))
+        return rows[:, None] + columns
+    raise ValueError(f'prior: expected "identity", "gradient" or filters [J, fh, fw], got {prior!r}')
+
+
+# public -------------------------------------------------------------------------------------------------------------
+
+def kernel_quotient(x, y, kernel_size, *, beta=1e-4, taper="barthann", center=None, backend=None, check=False):
+    """The blur kernel of n feature pairs: `F^-1[ sum_i conj(X_i) Y_i / (sum_i |X_i|^2 + beta) ]`, cropped to kernel_size.
+
+    It minimises sum_i |k * x_i - y_i|^2 + beta |k|^2 over circular convolutions (transform of exactly H x W, unnormalised forward). The result is
+    raw: it may be negative and does not sum to one (see `project_kernel`).
+
+    Args:
+        x, y: sharp and blurry features [B, n, H, W]; float32, float64, bfloat16 or float16 (computed in float32).
+        kernel_size: an int or (kh, kw), at most the image.
+        beta: > 0; a number, a 0-d tensor or [B], dtype of x (float32 also beside half types).
+        taper: "barthann" weights both sides of x and y by the halves of a Barthann window of length 2 kh (2 kw), sampled at n/(2 kh - 1), with ones
+            between (kh is capped at half the side); None leaves them.
+        center: the position of shift zero in the result, (kh//2, kw//2) by default; may be fractional (a phase ramp).
+        backend: force "cuda", "triton", "cpu" or "reference"; None chooses.
+        check: look at the values of a beta tensor also where that synchronises or breaks a graph.
+
+    Returns:
+        [B, kh, kw], dtype of x, contiguous.
+
+    Raises:
+        ValueError: a shape or value that does not fit. TypeError: a dtype or device that does not fit.
+
+    First and second order gradients in x, y and beta. Bit-identical from run to run. Extra memory: the spectra of x and y. Features that are
+    all zero give the zero kernel; a NaN spoils the kernel of its own sample. Learning to Deblur (2016), Eq. (4).
+
+    >>> import torch, svconv
+    >>> x = torch.randn(1, 1, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    >>> k = torch.tensor([[[0.0, 1, 0], [2, 3, 1], [0, 1, 0]]], dtype=torch.float64)
+    >>> estimate = svconv.kernel_quotient(x, svconv.conv(x, k), 3, beta=1e-9, taper=None)
+    >>> torch.allclose(estimate, k, atol=1e-6)
+    True
+    """
+    check_image("x", x)
+    check_image("y", y)
+    if x.shape != y.shape:
+        raise ValueError(f"y: expected the shape of x {shape_text(x)}, got {shape_text(y)}")
+    size = _pair("kernel_size", kernel_size, int)
+    if min(size) < 1:
+        raise ValueError(f"kernel_size: expected sides >= 1, got {size}")
+    _check_fits("kernel_size", size, x.shape[-2:])
+    if taper not in (None, "barthann"):
+        raise ValueError(f'taper: expected None or "barthann", got {taper!r}')
+    center, forced = _center(center, size), backends.requested(backend)
+    x, (y,) = unify("x", x, {"y": y})
+    beta = _beta(beta, x, check)
+    if x.shape[0] == 0 or x.shape[1] == 0:
+        return x.new_zeros((x.shape[0], *size))
+    return _kernel_fwd(computed(x), computed(y), beta, *size, taper is not None, *center, forced).to(x.dtype)
+
+
+def image_quotient(y, kernel, *, beta, prior="identity", padding="circular", center=None, backend=None, check=False):
+    """The latent image of a blurry one: `F^-1[ conj(K) Y / (|K|^2 + beta sum_j |D_j|^2) ]`.
+
+    It minimises |k * x - y|^2 + beta sum_j |d_j * x|^2 over circular convolutions, at exactly H x W for "circular". For the other paddings y is
+    continued by (kh, kw) on each side, divided at exactly (H + 2 kh) x (W + 2 kw), and cropped.
+
+    Args:
+        y: image [B, C, H, W]; float32, float64, bfloat16 or float16 (computed in float32).
+        kernel: [B|1, C|1, kh, kw], or [B|1, kh, kw] shared by the channels; dtype of y, at most the size of the image.
+        beta: > 0; a number, a 0-d tensor or [B], dtype of y (float32 also beside half types).
+        prior: "identity" (sum |D|^2 = 1), "gradient" (differences of neighbours in both directions) or filters [J, fh, fw].
+        padding: "zeros", "replicate", "reflect", "symmetric" or "circular".
+        center: the position in the kernel that stands for shift zero, (kh//2, kw//2) by default; may be fractional (a phase ramp).
+        backend: force "cuda", "triton", "cpu" or "reference"; None chooses.
+        check: look at the values of a beta tensor also where that synchronises or breaks a graph.
+
+    Returns:
+        [B, C, H, W], dtype of y, contiguous.
+
+    Raises:
+        ValueError: a shape or value that does not fit. TypeError: a dtype or device that does not fit.
+
+    First and second order gradients in y, kernel, beta and prior filters. Bit-identical from run to run. Extra memory: at most six images.
+    An all-zero kernel gives the zero image; a NaN spoils its own channel of its own image. Learning to Deblur (2016), Eq. (5).
+
+    >>> import torch, svconv
+    >>> x = torch.rand(1, 1, 16, 16, dtype=torch.float64)
+    >>> k = torch.tensor([[[0.1, 0.8, 0.1]]], dtype=torch.float64)
+    >>> restored = svconv.image_quotient(svconv.conv(x, k), k, beta=1e-12)
+    >>> torch.allclose(restored, x, atol=1e-6)
+    True
+    """
+    check_image("y", y)
+    check_kernel("y", y, kernel)
+    size = kernel.shape[-2:]
+    _check_fits("kernel", size, y.shape[-2:])
+    center, padding, forced = _center(center, size), canonical_padding(padding), backends.requested(backend)
+    y, (kernel,) = unify("y", y, {"kernel": kernel})
+    beta = _beta(beta, y, check)
+    margins = reference.division_margins(*size, padding)
+    power = _prior_power(prior, kernel, (y.shape[-2] + margins[0] + margins[1], y.shape[-1] + margins[2] + margins[3]))
+    if y.numel() == 0:
+        return torch.zeros_like(y, memory_format=torch.contiguous_format)
+    return _image_fwd(computed(y), computed(with_channels(kernel)), beta, power, padding, *center, forced).to(y.dtype)
+
+
+def project_kernel(k, *, backend=None):
+    """The nearest thing to a blur kernel: `max(k, 0)` scaled to sum one.
+
+    Args:
+        k: [..., kh, kw]; float32, float64, bfloat16 or float16 (computed in float32).
+        backend: accepted like in every op; all backends run the same torch code.
+
+    Returns:
+        [..., kh, kw], dtype of k. Where nothing is positive: one at (kh//2, kw//2), zeros elsewhere, with zero gradient.
+
+    Raises:
+        ValueError: fewer than two axes or an empty side. TypeError: not a floating tensor.
+
+    Gradients of every order; they pass only where k is positive. A NaN spoils its own kernel.
+
+    >>> import torch, svconv
+    >>> svconv.project_kernel(torch.tensor([[1.0, -2.0, 3.0]])).tolist()
+    [[0.25, 0.0, 0.75]]
+    >>> svconv.project_kernel(torch.zeros(1, 3)).tolist()
+    [[0.0, 1.0, 0.0]]
+    """
+    check_tensor("k", k)
+    if k.dim() < 2 or k.shape[-1] == 0 or k.shape[-2] == 0:
+        raise ValueError("k: expected [..., kh, kw] with kh, kw >= 1, got " + shape_text(k))
+    backends.requested(backend)
+    clipped = torch.relu(computed(k))
+    total = clipped.sum((-2, -1), keepdim=True)
+    empty = total == 0
+    delta = torch.zeros_like(clipped[(0,) * (k.dim() - 2)]) if k.numel() else clipped
+    if k.numel():
+        delta[k.shape[-2] // 2, k.shape[-1] // 2] = 1
+    return torch.where(empty, delta, clipped / torch.where(empty, 1.0, total)).to(k.dtype)
