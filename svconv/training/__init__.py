@@ -1,0 +1,1 @@
+"""Training of the shipped models: loops, checkpoints and metrics, usable without the command line."""
