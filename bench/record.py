@@ -1,4 +1,5 @@
 """From a case to a record: check that the baselines compute the same, time them interleaved, judge."""
+import contextlib
 import gc
 import statistics
 import time
@@ -22,22 +23,40 @@ def deviation(result, expected):
     return max(float((a.double() - b.double()).abs().max() / b.double().abs().max().clamp_min(1e-300)) for a, b in pairs)
 
 
-def backends_of(stem, device):
-    """The backends that can run every op of the stem on the device, in the order of choice."""
+@contextlib.contextmanager
+def used_backends():
+    """The set of backends that serve the ops called inside, filled while they run."""
+    from svconv import backends
+    used, choose = set(), backends.choose
+
+    def noting(stem, *arguments):
+        implementation = choose(stem, *arguments)
+        used.update(name for name in backends.NAMES if getattr(backends.stem_module(name, stem), "__name__", "") == implementation.__module__)
+        return implementation
+
+    backends.choose = noting
+    try:
+        yield used
+    finally:
+        backends.choose = choose
+
+
+def able_backends(stem, device):
+    """The backends that can run some op of the stem on the device."""
     from svconv import backends
     from svconv.ops import _library
-    names = [op for op, owner in _library.STEMS.items() if owner == stem]
-    return [name for name in backends.NAMES if all(backends.why_not(name, stem, op, device) is None for op in names)]
+    return [name for name in backends.NAMES
+            if any(backends.why_not(name, stem, op, device) is None for op, owner in _library.STEMS.items() if owner == stem)]
 
 
 def prepare(case, inputs, device):
-    """(candidates, skipped, deviations): svconv, other backends on a GPU, peers that compute the same, references."""
-    candidates, skipped, deviations = {"svconv": case.run(inputs, None)}, {}, {}
-    expected = _flat(candidates["svconv"]())
+    """(candidates, skipped, deviations, backends): svconv, other backends on a GPU, peers that compute the same, references."""
+    with used_backends() as used:
+        candidates, skipped, deviations = {"svconv": case.run(inputs, None)}, {}, {}
+        expected = _flat(candidates["svconv"]())
     factories = {name: (lambda factory=factory: factory(inputs)) for name, factory in case.peers.items()}
-    available = backends_of(case.stem, device)
     if torch.device(device).type == "cuda":
-        for backend in [name for name in available if name != "reference"][1:]:
+        for backend in set(able_backends(case.stem, device)) - used - {"reference"}:
             factories[f"svconv ({backend})"] = lambda backend=backend: case.run(inputs, backend)
     for name, factory in factories.items():
         try:
@@ -55,13 +74,13 @@ def prepare(case, inputs, device):
             candidates[name] = factory(inputs)
         except Skip as error:
             skipped[name] = reason(error)
-    return candidates, skipped, deviations
+    return candidates, skipped, deviations, sorted(used)
 
 
 def measure_case(case, device, stopwatch, ceilings, *, rounds=9, budget=20.0, matmul=None, memory=False):
     """One record of the results file; raises Skip if svconv itself cannot run."""
     inputs = case.inputs(device)
-    candidates, skipped, deviations = prepare(case, inputs, device)
+    candidates, skipped, deviations, used = prepare(case, inputs, device)
     candidates |= {"read": ceilings.read, "copy": ceilings.copy}
     samples, failures = interleave(candidates, stopwatch, rounds=rounds, budget=budget)
     if "svconv" in failures:
@@ -74,7 +93,7 @@ def measure_case(case, device, stopwatch, ceilings, *, rounds=9, budget=20.0, ma
     record = {
         "name": case.name, "stem": case.stem, "step": case.step, "size": case.size, "dtype": case.dtype,
         "commit": measure.commit(), "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "load_average": measure.load_average(), "backend": backends_of(case.stem, device)[0],
+        "load_average": measure.load_average(), "backend": " + ".join(used) or "torch",
         "read_bytes": case.read(inputs), "written_bytes": case.written(inputs), "flops": case.flops(inputs),
         "rates": rates, "times": {name: summary(seconds) for name, seconds in samples.items()},
         "deviations": deviations, "skipped": {**skipped, **failures}}
