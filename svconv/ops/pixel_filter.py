@@ -93,21 +93,46 @@ def _gram_backward(ctx, g):
     x, filters, weights = ctx.saved_tensors
     rest = ctx.padding, ctx.backend
     gx = _gram(g, filters, weights, *rest) if ctx.needs_input_grad[0] else None
-    gf = gw = None
-    if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-        fx, fg = _fwd(x, filters, *rest), _fwd(g, filters, *rest)
-        if ctx.needs_input_grad[1]:
-            wfx, wfg = (fx, fg) if weights is None else (weights * fx, weights * fg)
-            like = _like_filters(filters)
-            gf = _bwd_filters(x, wfg, *like, *rest) + _bwd_filters(g, wfx, *like, *rest)
-        if ctx.needs_input_grad[2]:
-            gw = _sum_to(fx * fg, weights.shape)
+    gf = _gram_bwd_filters(x, g, filters, weights, *rest) if ctx.needs_input_grad[1] else None
+    gw = None
+    if ctx.needs_input_grad[2]:
+        gw = _sum_to(_fwd(x, filters, *rest) * _fwd(g, filters, *rest), weights.shape)
     return gx, gf, gw, None, None
 
 
 _gram = register(
     "pixel_filter", "pixel_filter_gram(Tensor x, Tensor filters, Tensor? weights, str padding, str backend) -> Tensor",
     lambda x, filters, weights, padding: x.new_empty(x.shape), _gram_setup, _gram_backward)
+
+
+# df[m, d, p] = (W F g)[m, p] x[p+d] + (W F x)[m, p] g[p+d] -----------------------------------------------------------
+
+def _gram_bwd_filters_setup(ctx, inputs, output):
+    x, g, filters, weights, ctx.padding, ctx.backend = inputs
+    ctx.save_for_backward(x, g, filters, weights)
+
+
+def _gram_bwd_filters_backward(ctx, upstream):
+    # <G, df> = <W F g, E> + <W F x, A> with E = fwd(x, G), A = fwd(g, G)
+    x, g, filters, weights = ctx.saved_tensors
+    rest = ctx.padding, ctx.backend
+    fx, fg = _fwd(x, filters, *rest), _fwd(g, filters, *rest)
+    e, a = _fwd(x, upstream, *rest), _fwd(g, upstream, *rest)
+    wfx, wfg, we, wa = (t if weights is None else weights * t for t in (fx, fg, e, a))
+    need_x, need_g, need_filters, need_weights = ctx.needs_input_grad[:4]
+    gx = _adjoint(wfg, upstream, *rest) + _adjoint(wa, filters, *rest) if need_x else None
+    gg = _adjoint(wfx, upstream, *rest) + _adjoint(we, filters, *rest) if need_g else None
+    like = _like_filters(filters)
+    gf = _bwd_filters(g, we, *like, *rest) + _bwd_filters(x, wa, *like, *rest) if need_filters else None
+    gw = _sum_to(fg * e + fx * a, weights.shape) if need_weights else None
+    return gx, gg, gf, gw, None, None
+
+
+_gram_bwd_filters = register(
+    "pixel_filter",
+    "pixel_filter_gram_bwd_filters(Tensor x, Tensor g, Tensor filters, Tensor? weights, str padding, str backend) -> Tensor",
+    lambda x, g, filters, weights, padding: filters.new_empty(filters.shape),
+    _gram_bwd_filters_setup, _gram_bwd_filters_backward)
 
 
 # public -------------------------------------------------------------------------------------------------------------

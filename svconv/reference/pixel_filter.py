@@ -65,6 +65,22 @@ def pixel_filter_bwd_filters(x, g, batch, channels, kh, kw, dtype, padding):
     return df
 
 
+def pixel_filter_gram_bwd_filters(x, g, filters, weights, padding):
+    """df[m, d, p] = (W F g)[m, p] x[p+d] + (W F x)[m, p] g[p+d], summed over a batch or channel axis of size 1."""
+    acc = accumulator(x.dtype)
+    batch, channels, m, kh, kw, h, w = filters.shape
+    weight = 1 if weights is None else weights.to(acc)
+    pairs = [(extend(image, margins(kh, kw), padding).to(acc).unsqueeze(2), weight * _apply(other, filters, padding))
+             for image, other in ((x, g), (g, x))]
+    summed = [axis for axis in (0, 1) if filters.shape[axis] != x.shape[axis]]
+    df = torch.empty(filters.shape, dtype=filters.dtype, device=x.device)
+    for i in range(kh):
+        for j in range(kw):
+            product = sum(image[..., i:i + h, j:j + w] * response for image, response in pairs)
+            df[:, :, :, i, j] = product.sum(summed, keepdim=True) if summed else product
+    return df
+
+
 def pixel_filter_gram(x, filters, weights, padding):
     acc = accumulator(x.dtype)
     y = _apply(x, filters, padding)

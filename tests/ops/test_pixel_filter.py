@@ -8,7 +8,7 @@ import torch
 from oracles import PADDINGS, close
 
 import svconv
-from svconv.ops.pixel_filter import _adjoint, _bwd_filters, _fwd, _gram
+from svconv.ops.pixel_filter import _adjoint, _bwd_filters, _fwd, _gram, _gram_bwd_filters
 
 BACKENDS = oracles.usable_backends("pixel_filter", "pixel_filter_fwd")
 WINDOWS = [(1, 1), (3, 3), (2, 4), (5, 3), (9, 11)]
@@ -68,6 +68,17 @@ def test_gram_is_adjoint_after_forward(backend, padding, weighted, fb, fc, nan_m
     fx = svconv.pixel_filter(x, f, padding=padding, backend="reference")
     expected = svconv.pixel_filter_adjoint(fx if w is None else w * fx, f, padding=padding, backend="reference")
     close(svconv.pixel_filter_gram(x, f, weights=w, padding=padding, backend=backend), expected, scale=10)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("weighted", [None, (2, 3), (1, 1)])
+@pytest.mark.parametrize("fb,fc", [(2, 3), (1, 3), (2, 1), (1, 1)])
+def test_gram_filter_gradient_is_the_sum_of_two(backend, padding, weighted, fb, fc, nan_memory):
+    x, f, y = case(fb=fb, fc=fc, k=(4, 5), hw=(13, 37))
+    g, w = x.flip(-1), None if weighted is None else y[:weighted[0], :weighted[1]].abs()
+    fx, fg = (svconv.pixel_filter(t, f, padding=padding) * (1 if w is None else w) for t in (x, g))
+    like = fb, fc, 4, 5, f.dtype, padding, "reference"
+    close(_gram_bwd_filters(x, g, f, w, padding, backend), _bwd_filters(x, fg, *like) + _bwd_filters(g, fx, *like), scale=10)
 
 
 @pytest.mark.parametrize("padding,alias", [("zeros", "constant"), ("replicate", "edge"), ("replicate", "nearest"),
@@ -163,6 +174,7 @@ def test_gradients_of_first_and_second_order(backend, padding):
         (lambda x, f: svconv.pixel_filter(x, f, padding=padding, backend=backend), (x, f)),
         (lambda y, f: svconv.pixel_filter_adjoint(y, f, padding=padding, backend=backend), (y, f)),
         (lambda x, f, w: svconv.pixel_filter_gram(x, f, weights=w, padding=padding, backend=backend), (x, f, w)),
+        (lambda x, g, f, w: _gram_bwd_filters(x, g, f, w, padding, backend), (x, (y[:, :, 0] + 1).detach().requires_grad_(), f, w)),
         (lambda x, y: _bwd_filters(x, y, 1, 1, 2, 3, torch.float64, padding, backend), (x, y)),
     ]
     for function, inputs in checks:
@@ -199,6 +211,7 @@ def test_opcheck(layout):
     torch.library.opcheck(_bwd_filters, (x, y, 1, 1, 2, 3, torch.float32, "zeros", ""))
     torch.library.opcheck(_gram, (x, f, w, "circular", ""))
     torch.library.opcheck(_gram, (x, f, None, "zeros", "reference"))
+    torch.library.opcheck(_gram_bwd_filters, (x, y[:, :, 0].detach().requires_grad_(), f, w, "zeros", ""))
 
 
 def test_compile_fullgraph_without_recompilation():

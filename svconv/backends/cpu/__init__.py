@@ -5,7 +5,7 @@ import importlib
 import torch
 
 MODULE = "svconv.backends.cpu.{stem}"
-_TAGS = {torch.float32: "f32", torch.float64: "f64", torch.bfloat16: "bf16", torch.float16: "f16"}
+_TAGS = {dtype: str(dtype).removeprefix("torch.") for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16)}
 
 
 @functools.cache
