@@ -108,13 +108,13 @@ struct RowBlocks {
 };
 
 template <typename F, typename T>
-void gather_block(const Geometry& geo, const F* f, Index row_taps, Index tap, const Rows<const T>& x, Index x_pitch,
+void gather_block(const Geometry& geo, const F* f, Index row_taps, Index tap, Index ahead, const Rows<const T>& x, Index x_pitch,
                   const Rows<T>& acc, Index n) {
   const TapBlocks blocks(geo.kw);
   for (Index i = 0; i < geo.kh; ++i)
     for (Index k = 0; k < blocks.count(); ++k) {
       const Index j = blocks.begin(k);
-      gather_taps(blocks.width(k), Taps<F>{f + i * row_taps + j * tap, tap, 0},
+      gather_taps(blocks.width(k), Taps<F>{f + i * row_taps + j * tap, tap, ahead, 0, ahead ? n / 2 : 0},
                   Rows<const T>{x.data + i * x_pitch + j, x.image_stride}, acc, geo.images, n, i + k == 0);
     }
 }
@@ -126,7 +126,7 @@ void scatter_block(const Geometry& geo, const F* f, Index row_taps, Index tap, I
   for (Index i = 0; i < geo.kh; ++i)
     for (Index k = 0; k < blocks.count(); ++k) {
       const Index j = blocks.begin(k);
-      scatter_taps(blocks.width(k), Taps<F>{f + i * row_taps + j * tap, tap, ahead}, z,
+      scatter_taps(blocks.width(k), Taps<F>{f + i * row_taps + j * tap, tap, ahead, n / 2, ahead ? n : 0}, z,
                    Rows<T>{acc.data + i * acc_pitch + j, acc.image_stride}, geo.images, n);
     }
 }
@@ -188,7 +188,7 @@ void gather_tile(const Geometry& geo, const F* f, const Index* stride, const Til
       const Index j = blocks.begin(k);
       for (Index r = 0; r < tile.rows; ++r) {
         const F* row = f + i * stride[3] + j * stride[4] + (tile.r0 + r) * stride[5] + tile.c0;
-        gather_taps(blocks.width(k), Taps<F>{row, stride[4], stride[5]},
+        gather_taps(blocks.width(k), Taps<F>{row, stride[4], stride[5], 0, r + 1 < tile.rows ? tile.columns : 0},
                     Rows<const T>{window.data + (r + i) * pitch + j, window.image_stride},
                     Rows<T>{acc.data + r * tile.columns, acc.image_stride}, geo.images, tile.columns, i + k == 0);
       }
@@ -203,7 +203,7 @@ void gather_tile_packed(const Geometry& geo, const F* f, const Index* stride, co
     for (Index c = 0; c < tile.columns; c += blocks.width) {
       const Index n = min_index(blocks.width, tile.columns - c);
       pack_filters(f + (tile.r0 + r) * stride[5] + (tile.c0 + c) * stride[6], stride, geo, n, packed, blocks.pitch);
-      gather_block(geo, static_cast<const T*>(packed), geo.kw * blocks.pitch, blocks.pitch,
+      gather_block(geo, static_cast<const T*>(packed), geo.kw * blocks.pitch, blocks.pitch, 0,
                    Rows<const T>{window.data + r * pitch + c, window.image_stride}, pitch,
                    Rows<T>{acc.data + r * tile.columns + c, acc.image_stride}, n);
     }
@@ -371,11 +371,12 @@ class ScatterPass {
  public:
   explicit ScatterPass(const PixelFilterCall& call)
       : call_(call), geo_(call), bands_(geo_), receivers_(geo_, bands_), direct_(call.filters.stride[6] == 1),
-        blocks_(geo_, geo_.width, direct_ ? sizeof(F) : sizeof(T)), pitch_(round_up(geo_.width + geo_.kw - 1, 16)) {
+        blocks_(geo_, geo_.width, direct_ ? sizeof(F) : sizeof(T)), pitch_(round_up(geo_.width + geo_.kw - 1, 16) + 16) {
     acc_image_ = (bands_.rows + geo_.kh - 1) * pitch_;
     stack_columns_ = Gram || !direct_ ? blocks_.width : min_index(geo_.width, 2048);
     run_rows_ = min_index(bands_.rows, max_index(1, 16384 / (stack_columns_ * max_index(1, geo_.images))));
-    stack_image_ = Gram || !direct_ ? blocks_.pitch : run_rows_ * stack_columns_;
+    stack_pitch_ = round_up(stack_columns_ + 2 * kScatterMargin, 16);
+    stack_image_ = Gram || !direct_ ? stack_pitch_ : run_rows_ * stack_pitch_;
   }
 
   Status run() {
@@ -429,14 +430,14 @@ class ScatterPass {
       for (Index c0 = 0; c0 < geo_.width; c0 += stack_columns_)
         for (Index m = 0; m < geo_.maps; ++m) {
           const Index n = min_index(stack_columns_, geo_.width - c0), last = min_index(rows, first + run_rows_);
-          for (Index r = first; r < last; ++r) read_stack(set, m, r0 + r, c0, n, stack + (r - first) * stack_columns_);
+          for (Index r = first; r < last; ++r) read_stack(set, m, r0 + r, c0, n, stack + (r - first) * stack_pitch_);
           const F* f = filters_at<const F>(call_.filters, geo_, set) + m * stride[2] + r0 * stride[5] + c0;
           for (Index i = 0; i < geo_.kh; ++i)
             for (Index k = 0; k < blocks.count(); ++k) {
               const Index j = blocks.begin(k);
               for (Index r = first; r < last; ++r)
-                scatter_taps(blocks.width(k), Taps<F>{f + i * stride[3] + j * stride[4] + r * stride[5], stride[4], stride[5]},
-                             Rows<const T>{stack + (r - first) * stack_columns_, stack_image_},
+                scatter_taps(blocks.width(k), Taps<F>{f + i * stride[3] + j * stride[4] + r * stride[5], stride[4], stride[5], 0, r + 1 < last ? n : 0},
+                             Rows<const T>{stack + (r - first) * stack_pitch_ + kScatterMargin, stack_image_},
                              Rows<T>{acc + (r + i) * pitch_ + c0 + j, acc_image_}, geo_.images, n);
             }
         }
@@ -453,37 +454,57 @@ class ScatterPass {
           T* out = acc + r * pitch_ + c0;
           const T* x = Gram ? window + r * pitch_ + c0 : nullptr;
           if (direct_) {
-            block(set, m, r0 + r, c0, n, f, stride[3], stride[4], x, stack, out);
+            block(set, m, r0 + r, c0, n, f, stride[3], stride[4], next_block(m, c0, r + 1 < rows), x, stack, out);
           } else {
             pack_filters(f, stride, geo_, n, packed, blocks_.pitch);
-            block(set, m, r0 + r, c0, n, static_cast<const T*>(packed), geo_.kw * blocks_.pitch, blocks_.pitch, x, stack, out);
+            block(set, m, r0 + r, c0, n, static_cast<const T*>(packed), geo_.kw * blocks_.pitch, blocks_.pitch, 0, x, stack, out);
           }
         }
   }
 
+  // From a filter value to the one that is used in its place in the next block; 0 at the end.
+  Index next_block(Index m, Index c0, bool more_rows) const {
+    const Index* stride = call_.filters.stride;
+    const Index first_map = (1 - geo_.maps) * stride[2];
+    if (m + 1 < geo_.maps) return stride[2];
+    if (c0 + blocks_.width < geo_.width) return first_map + blocks_.width;
+    return more_rows ? first_map - c0 + stride[5] : 0;
+  }
+
   template <typename S>
-  void block(Index set, Index m, Index row, Index c0, Index n, const S* f, Index row_taps, Index tap, const T* x, T* stack, T* out) {
+  void block(Index set, Index m, Index row, Index c0, Index n, const S* f, Index row_taps, Index tap, Index ahead, const T* x,
+             T* stack, T* out) {
     if constexpr (Gram) {
-      gather_block(geo_, f, row_taps, tap, Rows<const T>{x, acc_image_}, pitch_, Rows<T>{stack, stack_image_}, n);
+      gather_block(geo_, f, row_taps, tap, ahead, Rows<const T>{x, acc_image_}, pitch_,
+                   Rows<T>{stack + kScatterMargin, stack_image_}, n);
+      for (Index g = 0; g < geo_.images; ++g) clear_margins(stack + g * stack_image_, n);
       if (call_.weights.data) weigh(set, m, row, c0, n, stack);
     } else {
       read_stack(set, m, row, c0, n, stack);
     }
-    scatter_block(geo_, f, row_taps, tap, 0, Rows<const T>{stack, stack_image_}, Rows<T>{out, acc_image_}, pitch_, n);
+    scatter_block(geo_, f, row_taps, tap, ahead, Rows<const T>{stack + kScatterMargin, stack_image_}, Rows<T>{out, acc_image_},
+                  pitch_, n);
   }
 
   void read_stack(Index set, Index m, Index row, Index c0, Index n, T* out) {
     const Index* stride = call_.stack.stride;
-    for (Index g = 0; g < geo_.images; ++g)
+    for (Index g = 0; g < geo_.images; ++g) {
       read_row(image_at<const X>(call_.stack, geo_, set, g) + m * stride[2] + row * stride[3] + c0 * stride[4], stride[4],
-               out + g * stack_image_, n);
+               out + g * stack_image_ + kScatterMargin, n);
+      clear_margins(out + g * stack_image_, n);
+    }
+  }
+
+  static void clear_margins(T* row, Index n) {
+    memset(row, 0, kScatterMargin * sizeof(T));
+    memset(row + kScatterMargin + n, 0, kScatterMargin * sizeof(T));
   }
 
   void weigh(Index set, Index m, Index row, Index c0, Index n, T* stack) {
     const Index* stride = call_.weights.stride;
     for (Index g = 0; g < geo_.images; ++g) {
       const X* w = image_at<const X>(call_.weights, geo_, set, g) + m * stride[2] + row * stride[3] + c0 * stride[4];
-      for (Index c = 0; c < n; ++c) stack[g * stack_image_ + c] *= to_compute(w[c * stride[4]]);
+      for (Index c = 0; c < n; ++c) stack[g * stack_image_ + kScatterMargin + c] *= to_compute(w[c * stride[4]]);
     }
   }
 
@@ -532,7 +553,7 @@ class ScatterPass {
   const bool direct_;
   const RowBlocks blocks_;
   const Index pitch_;
-  Index acc_image_ = 0, stack_image_ = 0, stack_columns_ = 0, run_rows_ = 0;
+  Index acc_image_ = 0, stack_image_ = 0, stack_columns_ = 0, stack_pitch_ = 0, run_rows_ = 0;
   T *halo_ = nullptr, *waiting_ = nullptr;
 };
 

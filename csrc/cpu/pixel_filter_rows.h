@@ -10,12 +10,16 @@ namespace {
 
 constexpr int kMaxTaps = 8;
 
-// One block of taps: filter values f[t * tap_stride + c], rows of G images image_stride apart.
+// One block of taps: filter values f[t * tap_stride + c], rows of G images image_stride apart. While columns
+// [ahead_begin, ahead_end) are done, the values `ahead` elements further on are asked for.
 template <typename F> struct Taps {
   const F* f;
   Index tap_stride;
-  Index ahead;  // elements between a value and the one to prefetch with it; 0 for none
+  Index ahead, ahead_begin, ahead_end;
 };
+
+// Zeros (at least) on both sides of a row that is scattered: a whole vector, and the taps before it.
+constexpr Index kScatterMargin = 32;
 
 template <typename T> struct Rows {
   T* data;
@@ -33,7 +37,7 @@ void gather_row(const Taps<F>& taps, const Rows<const T>& x, const Rows<T>& acc,
   for (; c + L <= n; c += L) {
     V value[NT];
     for (int t = 0; t < NT; ++t) value[t] = load(f + t * fs + c);
-    if (taps.ahead)
+    if (c >= taps.ahead_begin && c < taps.ahead_end)
       for (int t = 0; t < NT; ++t) __builtin_prefetch(f + t * fs + c + taps.ahead, 0, 2);
     for (Index g = 0; g < images; ++g) {
       const T* xg = x.data + g * x.image_stride + c;
@@ -53,31 +57,15 @@ void gather_row(const Taps<F>& taps, const Rows<const T>& x, const Rows<T>& acc,
     }
 }
 
-// acc[g][c + t] += f[t][c] z[g][c] for all c, t; written as a gather over c + t, which never leaves the row of a tap.
+// acc[g][c + t] += f[t][c] z[g][c] for all c, t; written as a gather over q = c + t. Whole vectors throughout: z has
+// zeros on both sides, lanes of f outside its row are not read, and acc takes some zeros beyond its end.
 template <int NT, typename F, typename T>
 void scatter_row(const Taps<F>& taps, const Rows<const T>& z, const Rows<T>& acc, Index images, Index n) {
   using V = typename Vector<T>::type;
   constexpr Index L = Vector<T>::lanes;
   const F* f = taps.f;
   const Index fs = taps.tap_stride;
-  const auto edge = [&](Index begin, Index end) {
-    for (Index q = begin; q < end; ++q) {
-      const Index low = max_index(0, q - n + 1), high = min_index(NT - 1, q);
-      for (Index g = 0; g < images; ++g) {
-        T sum = acc.data[g * acc.image_stride + q];
-        for (Index t = low; t <= high; ++t) sum += to_compute(f[t * fs + q - t]) * z.data[g * z.image_stride + q - t];
-        acc.data[g * acc.image_stride + q] = sum;
-      }
-    }
-  };
-  const Index total = n + NT - 1;
-  Index q = min_index(NT - 1, total);
-  edge(0, q);
-  for (; q + L <= n; q += L) {
-    V value[NT];
-    for (int t = 0; t < NT; ++t) value[t] = load(f + t * fs + q - t);
-    if (taps.ahead)
-      for (int t = 0; t < NT; ++t) __builtin_prefetch(f + t * fs + q + taps.ahead, 0, 2);
+  const auto add = [&](Index q, const V* value) {
     for (Index g = 0; g < images; ++g) {
       const T* zg = z.data + g * z.image_stride + q;
       T* ag = acc.data + g * acc.image_stride + q;
@@ -85,8 +73,24 @@ void scatter_row(const Taps<F>& taps, const Rows<const T>& z, const Rows<T>& acc
       for (int t = 0; t < NT; ++t) sum += value[t] * load(zg - t);
       store(sum, ag);
     }
+  };
+  const auto edge = [&](Index q) {
+    V value[NT];
+    for (int t = 0; t < NT; ++t) value[t] = load_part(f + t * fs + q - t, t - q, n - q + t);
+    add(q, value);
+  };
+  const Index total = n + NT - 1;
+  Index q = 0;
+  if (NT > 1)
+    for (; q < NT - 1 && q < total; q += L) edge(q);
+  for (; q + L <= n; q += L) {
+    V value[NT];
+    for (int t = 0; t < NT; ++t) value[t] = load(f + t * fs + q - t);
+    if (q >= taps.ahead_begin && q < taps.ahead_end)
+      for (int t = 0; t < NT; ++t) __builtin_prefetch(f + t * fs + q + taps.ahead, 0, 2);
+    add(q, value);
   }
-  edge(q, total);
+  for (; q < total; q += L) edge(q);
 }
 
 // df[t][c] = sum_g y[g][c] x[g][c + t]; all images at once, so every value is written a single time.

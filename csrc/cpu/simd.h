@@ -158,6 +158,41 @@ SVCONV_INLINE Vector<float>::type load(const F16* p) {
 #endif
 }
 
+// Lanes [low, high) of a load, zero elsewhere; nothing outside them is touched.
+template <typename S> SVCONV_INLINE typename Vector<typename Compute<S>::type>::type load_part(const S* p, Index low, Index high) {
+  using T = typename Compute<S>::type;
+  typename Vector<T>::type v{};
+  for (Index i = low < 0 ? 0 : low; i < high && i < Vector<T>::lanes; ++i) v[i] = to_compute(p[i]);
+  return v;
+}
+#if defined(__AVX512F__)
+SVCONV_INLINE unsigned lane_mask(Index low, Index high, int lanes) {
+  const unsigned all = (1u << lanes) - 1;
+  const unsigned below = high >= lanes ? all : high <= 0 ? 0 : (1u << high) - 1;
+  return low <= 0 ? below : low >= lanes ? 0 : below & ~((1u << low) - 1);
+}
+SVCONV_INLINE Vector<float>::type load_part(const float* p, Index low, Index high) {
+  return (Vector<float>::type)_mm512_maskz_loadu_ps(static_cast<__mmask16>(lane_mask(low, high, 16)), p);
+}
+SVCONV_INLINE Vector<double>::type load_part(const double* p, Index low, Index high) {
+  return (Vector<double>::type)_mm512_maskz_loadu_pd(static_cast<__mmask8>(lane_mask(low, high, 8)), p);
+}
+SVCONV_INLINE Vector<float>::type load_part(const F16* p, Index low, Index high) {
+  return (Vector<float>::type)_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(static_cast<__mmask16>(lane_mask(low, high, 16)), p));
+}
+SVCONV_INLINE Vector<float>::type load_part(const BF16* p, Index low, Index high) {
+  const __m256i half = _mm256_maskz_loadu_epi16(static_cast<__mmask16>(lane_mask(low, high, 16)), p);
+  return (Vector<float>::type)_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+#elif defined(__AVX2__)
+SVCONV_INLINE Vector<float>::type load_part(const float* p, Index low, Index high) {
+  const int from = low < 0 ? 0 : low > 8 ? 8 : static_cast<int>(low), to = high < 0 ? 0 : high > 8 ? 8 : static_cast<int>(high);
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i inside = _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(from), lane), _mm256_cmpgt_epi32(_mm256_set1_epi32(to), lane));
+  return (Vector<float>::type)_mm256_maskload_ps(p, inside);
+}
+#endif
+
 template <typename V, typename S> SVCONV_INLINE void store_bits(const V& v, S* p) { memcpy(p, &v, sizeof v); }
 SVCONV_INLINE void store(Vector<float>::type v, float* p) { store_bits(v, p); }
 SVCONV_INLINE void store(Vector<double>::type v, double* p) { store_bits(v, p); }
