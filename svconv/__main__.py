@@ -1,0 +1,5 @@
+import sys
+
+from svconv.cli import main
+
+sys.exit(main())

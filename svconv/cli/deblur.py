@@ -1,0 +1,145 @@
+"""`svconv deblur`: a sharp photograph from a blurred one and its blur kernel, given or estimated."""
+import os
+import time
+
+METHODS = {"kernel": ("irls", "cg", "hyper"), "blind": ("ltd",)}
+REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 5e-4}
+REWEIGHTINGS, CG_ITER = 2, 60
+
+EPILOG = """\
+examples:
+  svconv deblur photo.jpg --kernel psf.npy -o sharp.png
+  svconv deblur photo.jpg --kernel psf.png --method hyper --reg 1e-3 -o sharp.png
+  svconv deblur photo.jpg --blind --kernel-size 17 -o sharp.png --save-kernel psf.png
+"""
+
+
+def add_parser(subparsers):
+    import argparse
+
+    parser = subparsers.add_parser(
+        "deblur", help="restore a blurred photograph", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Restores a blurred photograph. Bit depth, size, grey, alpha and colour profile are kept.")
+    parser.add_argument("image", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, GIF or WebP")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help=".png, .tif, .jpg or .bmp")
+    blur = parser.add_mutually_exclusive_group(required=True)
+    blur.add_argument("--kernel", metavar="K", help="the blur kernel: .npy ([kh, kw], [kh, kw, 3] or [3, kh, kw]) or an image")
+    blur.add_argument("--blind", action="store_true", help="estimate the kernel from the photograph (uniform blur)")
+    parser.add_argument("--method", choices=[m for methods in METHODS.values() for m in methods],
+                        help=f"with --kernel: {', '.join(METHODS['kernel'])}; with --blind: {', '.join(METHODS['blind'])}; the first is the default")
+    parser.add_argument("--reg", type=float, metavar="R",
+                        help="strength of the smoothing, larger is smoother (default: " + ", ".join(f"{m} {r:g}" for m, r in REG.items()) + ")")
+    blind = parser.add_argument_group("with --blind")
+    blind.add_argument("--kernel-size", type=int, metavar="N", help="side of the estimated kernel in pixels (default: 17)")
+    blind.add_argument("--final", choices=("irls", "hyper"), help="how the photograph is restored with the estimated kernel (default: irls)")
+    blind.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
+    blind.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones")
+    parser.set_defaults(run=run)
+
+
+def run(arguments):
+    from svconv.cli import images, kernels
+
+    check_options(arguments)
+    picture = images.read_image(arguments.image)
+    images.check_output(arguments.output, picture.bits, picture.alpha is not None)
+    start = time.perf_counter()
+    if arguments.blind:
+        if arguments.save_kernel:
+            kernels.check_kernel_output(arguments.save_kernel)
+        kernel = estimate_kernel(arguments, picture)
+        if arguments.save_kernel:
+            kernels.write_kernel(arguments.save_kernel, kernel[0])
+        method = arguments.final or "irls"
+    else:
+        kernel = kernels.read_kernel(arguments.kernel)
+        kernels.check_fits(arguments.kernel, kernel, picture)
+        method = arguments.method or METHODS["kernel"][0]
+    images.write_image(arguments.output, restore(picture, kernel, method, arguments.reg or REG[method]))
+    height, width = picture.size
+    kh, kw = kernel.shape[1:]
+    print(f"{arguments.output}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, "
+          f"{'estimated ' if arguments.blind else ''}kernel {kw} x {kh}, {method}, {time.perf_counter() - start:.1f} s")
+    return 0
+
+
+def check_options(arguments):
+    """InputError for options that do not belong together."""
+    from svconv.cli.errors import InputError
+
+    mode = "blind" if arguments.blind else "kernel"
+    if arguments.method and arguments.method not in METHODS[mode]:
+        raise InputError(f"--method: expected {' or '.join(METHODS[mode])} with --{mode}, got {arguments.method}")
+    if arguments.reg is not None and not 0 < arguments.reg < float("inf"):
+        raise InputError(f"--reg: expected a number > 0, got {arguments.reg:g}")
+    if mode == "kernel":
+        for option in ("kernel_size", "final", "save_kernel", "weights"):
+            if getattr(arguments, option) is not None:
+                raise InputError(f"--{option.replace('_', '-')}: only with --blind")
+    if arguments.save_kernel and os.path.realpath(arguments.save_kernel) == os.path.realpath(arguments.output):
+        raise InputError(f"--save-kernel: {arguments.save_kernel} is the output file too")
+
+
+def restore(picture, kernel, method, reg):
+    """The restored Picture; kernel [1 or 3, kh, kw] of sum 1 each. The channels are restored one after the other, to save memory."""
+    import torch
+
+    from svconv import Conv, solvers
+    from svconv.cli import progress
+
+    result, kernel = picture.empty(), torch.from_numpy(without_margin(kernel)).float()
+    with torch.no_grad(), progress.bar("restoring", picture.channels) as callback:
+        for channel in range(picture.channels):
+            y, k = picture.plane(channel), kernel[None, min(channel, len(kernel) - 1)][None]
+            if method == "hyper":
+                x = solvers.hyper_laplacian(y, k, lam=1 / reg, callback=callback).x
+            else:
+                x = solvers.irls(Conv(k), y, reg=reg, reweightings=0 if method == "cg" else REWEIGHTINGS, cg_iter=CG_ITER, callback=callback).x
+            result.set_plane(channel, x, picture.scale)
+    return result
+
+
+def without_margin(kernel):
+    """The kernel without rows and columns of zeros, as many from either side, so that the centre stays."""
+    for axis in (1, 2):
+        used = kernel.any(axis=(0, 3 - axis)).nonzero()[0]
+        cut = min(used[0], kernel.shape[axis] - 1 - used[-1])
+        kernel = kernel.take(range(cut, kernel.shape[axis] - cut), axis)
+    return kernel
+
+
+def estimate_kernel(arguments, picture):
+    """The kernel [1, k, k] that the trained model finds in the photograph's luminance."""
+    import torch
+
+    from svconv.cli.errors import InputError, warn
+
+    model = load_model(arguments)
+    size = model.kernel_sizes[-1]
+    if min(picture.size) < 2 * size:
+        raise InputError(f"{arguments.image}: expected sides of at least {2 * size} pixels (twice the kernel), got {picture.size[1]} x {picture.size[0]}")
+    y = picture.plane(0) if picture.channels == 1 else sum(w * picture.plane(c) for c, w in enumerate((0.299, 0.587, 0.114)))
+    if y.max() == y.min():
+        warn(f"{arguments.image}: the image is constant, there is no blur to find in it")
+    with torch.no_grad():
+        return model(y).kernel.numpy()
+
+
+def load_model(arguments):
+    from svconv.cli.errors import InputError
+    from svconv.models import LearningToDeblur
+    from svconv.models._weights import known_weights
+
+    if arguments.weights:
+        try:
+            model = LearningToDeblur.load(arguments.weights)
+        except ValueError as error:
+            raise InputError(f"--weights: {error}") from error
+        if arguments.kernel_size not in (None, model.kernel_sizes[-1]):
+            raise InputError(f"--kernel-size: {arguments.weights} is for {model.kernel_sizes[-1]} pixels, got {arguments.kernel_size}")
+        return model
+    sizes = sorted(int(name.removeprefix("ltd-")) for name in known_weights("ltd-") if name.removeprefix("ltd-").isdigit())
+    size = arguments.kernel_size or 17
+    if size not in sizes:
+        raise InputError(f"--kernel-size: expected one of the shipped {', '.join(map(str, sizes)) or '(none)'}, got {size} (others with --weights FILE)")
+    return LearningToDeblur.from_pretrained(f"ltd-{size}")
