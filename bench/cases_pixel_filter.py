@@ -10,7 +10,7 @@ from bench.cases import Case, family, random
 from bench.measure import Skip, require_memory, tensor_bytes
 from svconv.reference import pixel_filter as reference
 
-CG_STEPS = 5
+CG_STEPS = 10
 CG_WEIGHT = 0.1
 
 
@@ -124,7 +124,7 @@ def svconv_cg(v, backend=None):
 
     def normal(p):
         return svconv.pixel_filter_gram(p, v["filters"], backend=backend) + CG_WEIGHT * p
-    return no_grad(lambda: cg(normal, v["x"], tol=1e-30, max_iter=CG_STEPS, check_every=CG_STEPS, implicit=False).x)
+    return no_grad(lambda: cg(normal, v["x"], tol=0.0, max_iter=CG_STEPS, check_every=CG_STEPS, implicit=False).x)
 
 
 def reference_step(name):
@@ -246,7 +246,7 @@ def pixel_filter_cases():
         yield _adjoint(size, False, **common)
         yield _forward_backward(size, False, memory=index == 0, **common)
     for size in FULL[:1]:
-        common = {"inputs": functools.partial(make, size, dtype=torch.bfloat16), "dtype": "bfloat16", "tolerance": 3e-2, "cpu": False}
+        common = {"inputs": functools.partial(make, size, dtype=torch.bfloat16), "dtype": "bfloat16", "tolerance": 0.1, "cpu": False}   # peers sum in bfloat16
         yield _forward(size, False, **common)
         yield _adjoint(size, False, **common)
         yield _gram(size, False, **common)
