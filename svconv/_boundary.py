@@ -52,7 +52,7 @@ def extend(x, margins, padding):
 def _extend_axis(x, axis, before, after, padding):
     if padding == "zeros":
         return torch.nn.functional.pad(x, (0, 0, before, after) if axis == -2 else (before, after))
-    index = torch.tensor(index_map(x.shape[axis], before, after, padding), device=x.device)
+    index = torch.tensor(index_map(int(x.shape[axis]), int(before), int(after), padding), device=x.device)
     return x.index_select(axis, index)
 
 
@@ -68,7 +68,7 @@ def fold(y, margins, padding):
 def _fold_axis(y, axis, before, after, padding):
     n = y.shape[axis] - before - after
     inside = y.narrow(axis, before, n).clone()
-    for position, source in enumerate(index_map(n, before, after, padding)):
+    for position, source in enumerate(index_map(int(n), int(before), int(after), padding)):
         if source >= 0 and not before <= position < before + n:
             inside.select(axis, source).add_(y.select(axis, position))
     return inside

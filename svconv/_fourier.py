@@ -8,6 +8,7 @@ import functools
 import math
 
 import torch
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 
 @functools.lru_cache(maxsize=1024)
@@ -33,29 +34,34 @@ def psf_margins(kh, kw):
     return kh - 1 - kh // 2, kh // 2, kw - 1 - kw // 2, kw // 2
 
 
-@functools.lru_cache(maxsize=64)
 def _table(kind, n, size, center, dtype, device):
-    """Cached constants; built outside of inference mode so that autograd may save them later."""
-    with torch.inference_mode(False), torch.no_grad():
+    """Constants, cached unless something traces (then sizes may be symbols and tensors may be fake)."""
+    if _get_current_dispatch_mode() is not None:
+        return _BUILD[kind](n, size, center, dtype, device)
+    return _cached(kind, n, size, center, dtype, device)
+
+
+@functools.lru_cache(maxsize=64)
+def _cached(kind, n, size, center, dtype, device):
+    with torch.inference_mode(False), torch.no_grad():        # autograd may save them later
         return _BUILD[kind](n, size, center, dtype, device)
 
 
 def _window(n, k, _, dtype, device):
     k = min(k, n // 2)
-    window = torch.ones(n, dtype=torch.float64)
-    if k:
-        t = torch.arange(2 * k, dtype=torch.float64) / (2 * k - 1) - 0.5
-        barthann = 0.62 - 0.48 * t.abs() + 0.38 * torch.cos(2 * math.pi * t)
-        window[:k], window[n - k:] = barthann[:k], barthann[k:]
-    return window.to(device, dtype)
+    if k == 0:
+        return torch.ones(n, dtype=dtype, device=device)
+    edge = torch.arange(n, dtype=torch.float64)
+    edge = torch.minimum(edge, n - 1 - edge)                  # the window is symmetric
+    t = edge / (2 * k - 1) - 0.5
+    return torch.where(edge < k, 0.62 - 0.48 * t.abs() + 0.38 * torch.cos(2 * math.pi * t), 1.0).to(device, dtype)
 
 
 def _waves(n, size, center, dtype, device, frequencies):
     """e^(-2 pi i f (a - center) / n) over frequencies f and a = 0..size-1; real at f = n/2, the mean of the two signs."""
     position = torch.arange(size, dtype=torch.float64) - center
     angle = torch.remainder(position[:, None] * frequencies, n) * (-2 * math.pi / n)
-    waves = torch.polar(torch.ones_like(angle), angle)
-    waves[:, frequencies.abs() * 2 == n] = waves[:, frequencies.abs() * 2 == n].real.to(waves.dtype)
+    waves = torch.complex(torch.cos(angle), torch.where(frequencies.abs() * 2 == n, 0.0, torch.sin(angle)))
     return waves.to(device, dtype.to_complex())
 
 
@@ -68,12 +74,12 @@ def _columns(n, size, center, dtype, device):
 
 
 def _inverse_rows(n, size, center, dtype, device):
-    return (_rows(n, size, center, torch.float64, device).conj().resolve_conj() / n).to(dtype.to_complex())
+    return (_rows(n, size, center, torch.float64, device).conj_physical() / n).to(dtype.to_complex())
 
 
 def _inverse_columns(n, size, center, dtype, device):
     """[size, n//2+1]; the columns between the first and the one at n/2 stand for two frequencies."""
-    waves = _columns(n, size, center, torch.float64, device).conj().resolve_conj() * (2 / n)
+    waves = _columns(n, size, center, torch.float64, device).conj_physical() * (2 / n)
     waves[:, 0] /= 2
     if n % 2 == 0:
         waves[:, n // 2] /= 2

@@ -79,7 +79,7 @@ def conv_adjoint(y, kernel, padding):
     margins, plane = frame(h, w, kh, kw, padding)
     spectrum = torch.fft.rfft2(place(y, margins, plane))
     transfer = kernel_spectrum(kernel, plane, psf_center((kh, kw)))
-    x = torch.fft.irfft2(spectrum * transfer.conj(), s=plane)
+    x = torch.fft.irfft2(spectrum * transfer.conj_physical(), s=plane)
     reach = h + margins[0] + margins[1], w + margins[2] + margins[3]
     return fold(x[..., :reach[0], :reach[1]], margins, padding).contiguous()
 
@@ -90,7 +90,7 @@ def conv_bwd_kernel(x, g, batch, channels, kh, kw, padding):
     margins, plane = frame(h, w, kh, kw, padding)
     x = torch.fft.rfft2(extend(x, margins, padding), s=plane)
     g = torch.fft.rfft2(place(g, margins, plane))
-    return kernel_values(sum_to(x.conj() * g, (batch, channels)), plane, (kh, kw), psf_center((kh, kw))).contiguous()
+    return kernel_values(sum_to(x.conj_physical() * g, (batch, channels)), plane, (kh, kw), psf_center((kh, kw))).contiguous()
 
 
 # kernel quotient ----------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def _real_product(a, b):
 def kernel_quotient_fwd(x, y, beta, kh, kw, taper, cy, cx):
     plane = x.shape[-2:]
     x, y = (torch.fft.rfft2(_tapered(t, kh, kw, taper)) for t in (x, y))
-    quotient = (x.conj() * y).sum(1) / (_power(x).sum(1) + beta[:, None, None])
+    quotient = (x.conj_physical() * y).sum(1) / (_power(x).sum(1) + beta[:, None, None])
     return kernel_values(quotient, plane, (kh, kw), (cy, cx)).contiguous()
 
 
@@ -126,14 +126,14 @@ def kernel_quotient_bwd(g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta)
     plane, (kh, kw) = x.shape[-2:], g.shape[-2:]
     x, y = (torch.fft.rfft2(_tapered(t, kh, kw, taper)) for t in (x, y))
     inverse = 1 / (_power(x).sum(1) + beta[:, None, None])
-    quotient = (x.conj() * y).sum(1) * inverse
+    quotient = (x.conj_physical() * y).sum(1) * inverse
     g = kernel_spectrum(g, plane, (cy, cx)) * inverse
     slope = _real_product(g, quotient)
 
     def back(spectrum):
         return _tapered(torch.fft.irfft2(spectrum, s=plane), kh, kw, taper).contiguous()
 
-    g_x = back(g.conj()[:, None] * y - 2 * slope[:, None] * x) if need_x else x.real.new_empty(0)
+    g_x = back(g.conj_physical()[:, None] * y - 2 * slope[:, None] * x) if need_x else x.real.new_empty(0)
     g_y = back(x * g[:, None]) if need_y else x.real.new_empty(0)
     g_beta = -_sum_beta(plane_mean(slope, plane), beta) if need_beta else x.real.new_empty(0)
     return g_x, g_y, g_beta
@@ -167,7 +167,7 @@ def image_quotient_fwd(y, kernel, beta, power, padding, cy, cx):
     y = extend(y, margins, padding)
     plane = y.shape[-2:]
     transfer, inverse = _division(kernel, beta, power, plane, cy, cx)
-    quotient = torch.fft.rfft2(y) * (transfer.conj() * inverse)
+    quotient = torch.fft.rfft2(y) * (transfer.conj_physical() * inverse)
     return cut(torch.fft.irfft2(quotient, s=plane), margins, h, w).contiguous()
 
 
@@ -194,10 +194,10 @@ def image_quotient_bwd(g, y, kernel, beta, power, padding, cy, cx, need_y, need_
     if not (need_kernel or need_beta or need_power):
         return g_y, empty, empty, empty
     y = torch.fft.rfft2(y)
-    slope = _real_product(g, transfer.conj() * y * inverse)
+    slope = _real_product(g, transfer.conj_physical() * y * inverse)
     g_kernel = g_beta = g_power = empty
     if need_kernel:
-        spectrum = sum_to(g.conj() * y - 2 * slope * transfer, kernel.shape)
+        spectrum = sum_to(g.conj_physical() * y - 2 * slope * transfer, kernel.shape)
         g_kernel = kernel_values(spectrum, plane, (kh, kw), (cy, cx)).contiguous()
     if need_beta:
         g_beta = -_sum_beta(plane_mean((slope if power is None else slope * power).sum(1), plane), beta)
