@@ -67,7 +67,7 @@ def show(entry):
         if name.startswith("vs "):
             taken = times[name[3:]]["median"] * 1e3
             print(f"  {name[3:]:32s} {taken:10.2f} ms   {value:6.2f}x {'' if value >= 1 else '  (svconv is slower)'}")
-        elif name.startswith(("times ", "forwards")):
+        elif name.startswith(("times ", "of ")):
             print(f"  {name:32s} {'':13s}   {value:6.2f}")
     for name, text in entry["skipped"].items():
         print(f"  {name:32s} not measured: {text}")

@@ -57,8 +57,8 @@ class CUDAStopwatch:
 def interleave(candidates, stopwatch, *, rounds=9, budget=20.0, least=3):
     """Times candidates in turn (A, B, C, A, B, C, ...), after one untimed call of each.
 
-    A candidate that has used its share of `budget` seconds stops after `least` runs, so that one slow baseline does not
-    decide how often the others run.
+    A candidate that has used its share of `budget` seconds stops after `least` runs (after one, if one call takes longer than the
+    whole budget), so that a slow baseline does not decide how often the others run.
 
     Args:
         candidates: name -> callable without arguments.
@@ -78,7 +78,7 @@ def interleave(candidates, stopwatch, *, rounds=9, budget=20.0, least=3):
     share = budget / max(1, len(samples))
     for _ in range(rounds):
         for name, seconds in samples.items():
-            if len(seconds) < least or sum(seconds) < share:
+            if sum(seconds) < (budget if len(seconds) < least else share):
                 seconds.append(stopwatch(candidates[name]))
     return samples, failures
 

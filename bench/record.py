@@ -122,8 +122,8 @@ def metrics(case, record, samples, ceilings, matmul):
         elif name in case.references:
             result[f"times {name}"] = ratio(own, seconds)
     if "fill" in samples and "forward" in samples:
-        result["forwards, less fill"] = statistics.median(
-            (a - b) / c for a, b, c in zip(own, samples["fill"], samples["forward"]))
+        result["of 2.5 forwards + fill"] = statistics.median(
+            a / (b + 2.5 * c) for a, b, c in zip(own, samples["fill"], samples["forward"]))
     return result
 
 

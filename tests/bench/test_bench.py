@@ -66,9 +66,11 @@ def test_interleaving_alternates_and_caps_the_slow_one():
         raise RuntimeError("no such\nkernel")
 
     samples, failures = interleave({"fast": candidate("fast"), "broken": broken, "slow": candidate("slow")},
-                                   lambda call: cost[call()], rounds=6, budget=4.0)
+                                   lambda call: cost[call()], rounds=6, budget=24.0)
     assert order[2:8] == ["fast", "slow"] * 3 and order[8:] == ["fast"] * 3
     assert len(samples["fast"]) == 6 and len(samples["slow"]) == 3
+    samples, _ = interleave({"fast": candidate("fast"), "slow": candidate("slow")}, lambda call: cost[call()], rounds=6, budget=4.0)
+    assert len(samples["fast"]) == 6 and len(samples["slow"]) == 1
     assert failures == {"broken": "RuntimeError: no such kernel"}
 
 
