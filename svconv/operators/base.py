@@ -50,6 +50,10 @@ class Operator:
         """The same operator made of other tensors, in the order of `tensors`."""
         raise NotImplementedError
 
+    def with_padding(self, padding):
+        """The same operator with another boundary rule in every part that has one."""
+        raise ValueError(f"padding: {self!r} has no other boundary rule")
+
     def to(self, *args, **kwargs):
         """The same operator on another device or in another dtype, as in `torch.Tensor.to`."""
         return self.with_tensors([t.to(*args, **kwargs) for t in self.tensors])
@@ -169,6 +173,9 @@ class Identity(Operator):
     def with_tensors(self, tensors):
         return self
 
+    def with_padding(self, padding):
+        return self
+
     def __repr__(self):
         return "Identity()"
 
@@ -197,6 +204,9 @@ class Transpose(Operator):
     def with_tensors(self, tensors):
         return Transpose(self.of.with_tensors(tensors))
 
+    def with_padding(self, padding):
+        return Transpose(self.of.with_padding(padding))
+
     def __repr__(self):
         return f"({self.of!r}).T" if isinstance(self.of, (Product, Sum, Scaled)) else f"{self.of!r}.T"
 
@@ -224,6 +234,9 @@ class Gram(Operator):
     def with_tensors(self, tensors):
         return Gram(self.of.with_tensors(tensors))
 
+    def with_padding(self, padding):
+        return Gram(self.of.with_padding(padding))
+
     def __repr__(self):
         return f"{Transpose(self.of)!r} @ {self.of!r}"
 
@@ -249,6 +262,9 @@ class _Pair(Operator):
     def with_tensors(self, tensors):
         n = len(self.first.tensors)
         return type(self)(self.first.with_tensors(tensors[:n]), self.second.with_tensors(tensors[n:]))
+
+    def with_padding(self, padding):
+        return type(self)(self.first.with_padding(padding), self.second.with_padding(padding))
 
 
 class Product(_Pair):
@@ -339,6 +355,9 @@ class Scaled(Operator):
         if isinstance(self.factor, torch.Tensor):
             return Scaled(tensors[0], self.of.with_tensors(tensors[1:]))
         return Scaled(self.factor, self.of.with_tensors(tensors))
+
+    def with_padding(self, padding):
+        return Scaled(self.factor, self.of.with_padding(padding))
 
     def __repr__(self):
         factor = f"{self.factor:g}" if not isinstance(self.factor, torch.Tensor) else f"tensor{shape_text(self.factor)}"

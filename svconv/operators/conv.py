@@ -41,5 +41,8 @@ class Conv(Operator):
     def with_tensors(self, tensors):
         return Conv(*tensors, padding=self.padding)
 
+    def with_padding(self, padding):
+        return Conv(self.kernel, padding=padding)
+
     def __repr__(self):
         return f"Conv({shape_text(self.kernel)}, padding={self.padding!r}, {str(self.kernel.dtype)[6:]})"

@@ -54,5 +54,8 @@ class PixelFilter(Operator):
     def with_tensors(self, tensors):
         return PixelFilter(*tensors, padding=self.padding)
 
+    def with_padding(self, padding):
+        return PixelFilter(self.filters, padding=padding)
+
     def __repr__(self):
         return f"PixelFilter({shape_text(self.filters)}, padding={self.padding!r}, {str(self.filters.dtype)[6:]})"
