@@ -1,4 +1,5 @@
 """Drop-in modules: hyper-parameters in `__init__`, tensors in `forward`."""
 from svconv.nn.pixel_filter import FilterPredictor, PixelFilter2d
+from svconv.nn.quotient import Barthann, ImageQuotient, KernelQuotient
 
-__all__ = ["FilterPredictor", "PixelFilter2d"]
+__all__ = ["Barthann", "ImageQuotient", "KernelQuotient", "FilterPredictor", "PixelFilter2d"]
