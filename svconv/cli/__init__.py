@@ -70,6 +70,9 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
+        if isinstance(error, RuntimeError) and "was forced but cannot run" in str(error):
+            print(f"svconv: error: SVCONV_BACKEND: {reason(error)}", file=sys.stderr)
+            return 2
         if getattr(arguments, "debug", True):
             traceback.print_exc()
         print(f"svconv: internal error: {type(error).__name__}: {reason(error)} (--debug before the command shows where)", file=sys.stderr)

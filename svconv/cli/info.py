@@ -12,7 +12,7 @@ def add_parser(subparsers):
 
 def run(_):
     for name, value in facts():
-        print(*textwrap.wrap(f"{name:<11}{value}", WIDTH, subsequent_indent=" " * 11, break_long_words=False), sep="\n")
+        print(*textwrap.wrap(f"{name:<11}{value}", WIDTH, subsequent_indent=" " * 11, break_on_hyphens=False), sep="\n")
     print()
     print(*backend_table(), sep="\n")
     return 0

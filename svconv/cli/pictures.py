@@ -7,7 +7,7 @@ GAP, BAR, DETAIL, INSET = 12, 40, 100, 5
 def write_comparison(path, panels, filters):
     """panels: (title, image [1, 3, H, W], note) from left to right; filters [k, k, H, W] as in `svconv.pixel_filter`.
 
-    Details are taken in the middle and near the lower right corner; the first panel's carry the PSF of their centre.
+    Details are taken near the left edge and right of the middle; the first panel's carry the PSF of their centre.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -16,7 +16,7 @@ def write_comparison(path, panels, filters):
     height, width = panels[0][1].shape[-2:]
     side = min(DETAIL, width // 2, height // 2)
     zoomed = width // 2 - GAP // 2  # two details under each photograph
-    places = [(height // 2, width // 2), (height - side // 2 - 1, width - side // 2 - 1)]
+    places = [(int(0.78 * height), max(side // 2, int(0.12 * width))), (int(0.62 * height), int(0.57 * width))]
     canvas = Image.new("RGB", (GAP + len(panels) * (width + GAP), BAR + height + GAP + zoomed + GAP), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=max(12, min(24, width // 16)))
     for i, (title, image, note) in enumerate(panels):
