@@ -7,7 +7,7 @@
     python bench/report.py                    afterwards: puts the tables into README.md
 
 Ratios are medians over rounds in which all candidates run one after the other (svconv, each baseline, reading and copying a
-large tensor), so that a drifting machine cancels. Peak memory is measured in a process of its own.
+large tensor), so that a drifting machine cancels; each timed call follows an untimed one of the same candidate. Peak memory is measured in a process of its own.
 """
 import argparse
 import json

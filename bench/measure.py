@@ -54,11 +54,15 @@ class CUDAStopwatch:
         return start.elapsed_time(end) * 1e-3
 
 
-def interleave(candidates, stopwatch, *, rounds=9, budget=20.0, least=3):
+def interleave(candidates, stopwatch, *, rounds=9, budget=20.0, least=3, prime=False):
     """Times candidates in turn (A, B, C, A, B, C, ...), after one untimed call of each.
 
     A candidate that has used its share of `budget` seconds stops after `least` runs (after one, if one call takes longer than the
     whole budget), so that a slow baseline does not decide how often the others run.
+
+    prime: an untimed call of the same candidate goes right before each timed one. On a CPU a large fresh result costs what the
+    pages cost that the operating system (and a virtual machine's host) hands out, and that depends on who freed memory last and
+    how long ago: without priming the candidates pay for each other.
 
     Args:
         candidates: name -> callable without arguments.
@@ -75,11 +79,14 @@ def interleave(candidates, stopwatch, *, rounds=9, budget=20.0, least=3):
             samples[name] = []
         except Exception as error:
             failures[name] = reason(error)
-    share = budget / max(1, len(samples))
+    share, spent = budget / max(1, len(samples)), dict.fromkeys(samples, 0.0)
     for _ in range(rounds):
         for name, seconds in samples.items():
-            if sum(seconds) < (budget if len(seconds) < least else share):
+            if spent[name] < (budget if len(seconds) < least else share):
+                if prime:
+                    spent[name] += stopwatch(candidates[name])
                 seconds.append(stopwatch(candidates[name]))
+                spent[name] += seconds[-1]
     return samples, failures
 
 

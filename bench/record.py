@@ -82,7 +82,7 @@ def measure_case(case, device, stopwatch, ceilings, *, rounds=9, budget=20.0, ma
     inputs = case.inputs(device)
     candidates, skipped, deviations, used = prepare(case, inputs, device)
     candidates |= {"read": ceilings.read, "copy": ceilings.copy}
-    samples, failures = interleave(candidates, stopwatch, rounds=rounds, budget=budget)
+    samples, failures = interleave(candidates, stopwatch, rounds=rounds, budget=budget, prime=torch.device(device).type == "cpu")
     if "svconv" in failures:
         raise Skip(failures["svconv"])
     rates = ceilings.rates(samples)

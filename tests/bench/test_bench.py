@@ -74,6 +74,13 @@ def test_interleaving_alternates_and_caps_the_slow_one():
     assert failures == {"broken": "RuntimeError: no such kernel"}
 
 
+def test_priming_calls_twice_and_times_the_second():
+    from bench.measure import interleave
+    cost = iter([50.0, 1.0] * 3)
+    samples, _ = interleave({"a": lambda: None}, lambda call: next(cost), rounds=3, budget=1e3, prime=True)
+    assert samples == {"a": [1.0] * 3}
+
+
 def test_ratio_pairs_neighbours_in_time():
     from bench.measure import ratio
     drift = [1.0, 2.0, 4.0, 8.0]
