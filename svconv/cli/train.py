@@ -28,7 +28,7 @@ def _add_ltd(models):
     for name, kind, text in (
         ("kernel_size", int, "side of the kernels in pixels"), ("frozen_steps", int, "steps with the old stages frozen after a stage was added"),
         ("batch", int, "pairs per step"), ("size", int, "side of the training crops"), ("noise", float, "Gaussian noise, images 0..1"),
-        ("smallest", int, "smallest box of the training kernels"), ("optimiser", str, "adam, or adadelta as in the paper (with --rate 0.01)"),
+        ("smallest", int, "smallest box of the training kernels"), ("optimiser", str, "soap, adam, or adadelta as in the paper"),
         ("rate", float, "learning rate"), ("warmup", int, "steps of rising learning rate in each phase"),
         ("decay", float, "share of each phase with falling learning rate"), ("loss", str, "squared (paper) or relative kernel error"),
         ("rejection", float, "leave out samples with more than this multiple of the running error"), ("average", float, "decay of the averaged weights"),
@@ -48,19 +48,10 @@ def _numbers(text):
 
 def run_ltd(args):
     """Train; 0 when done or out of budget, 130 after an interrupt."""
-    import dataclasses
-
     import torch
 
-    from svconv.training.checkpoint import load_checkpoint
-    from svconv.training.learning_to_deblur import KIND, LtDTrainer
-    from svconv.training.settings import LtDSettings
-
-    stored = dict(load_checkpoint(args.resume, KIND)["settings"]) if args.resume else {}
-    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(LtDSettings) if hasattr(args, f.name)}
-    settings = LtDSettings(**{**stored, **given})
     torch.set_num_threads(max(1, args.threads))
-    trainer = LtDTrainer(args.data, args.out, settings, resume=args.resume)
+    trainer = _trainer(args)
     try:
         done = trainer.run(max_steps=getattr(args, "max_steps", None), cpu_minutes=getattr(args, "minutes", None), progress=not args.quiet)
     except KeyboardInterrupt:
@@ -69,3 +60,20 @@ def run_ltd(args):
     last = trainer.log.read()[-1:] or [{}]
     print(f"{'done' if done else 'budget used'} at step {trainer.step}; held-out kernel error {last[0].get('error')}; weights in {args.out}")
     return 0
+
+
+def _trainer(args):
+    """The run that the options describe; whatever is wrong with them, the photographs or the checkpoint is the user's to mend."""
+    import dataclasses
+
+    from svconv.cli.errors import InputError
+    from svconv.training.checkpoint import load_checkpoint
+    from svconv.training.learning_to_deblur import KIND, LtDTrainer
+    from svconv.training.settings import LtDSettings
+
+    try:
+        stored = dict(load_checkpoint(args.resume, KIND)["settings"]) if args.resume else {}
+        given = {f.name: getattr(args, f.name) for f in dataclasses.fields(LtDSettings) if hasattr(args, f.name)}
+        return LtDTrainer(args.data, args.out, LtDSettings(**{**stored, **given}), resume=args.resume)
+    except (ValueError, OSError) as error:
+        raise InputError(str(error)) from error

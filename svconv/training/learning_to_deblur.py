@@ -12,6 +12,7 @@ from svconv.training.checkpoint import load_checkpoint, save_checkpoint
 from svconv.training.interrupt import delayed_interrupt
 from svconv.training.metrics import AveragedWeights, MetricsLog, OutlierRejection
 from svconv.training.settings import LtDSettings
+from svconv.training.soap import SOAP
 
 KIND = "ltd"
 
@@ -20,6 +21,8 @@ def make_optimiser(settings, parameters):
     """The optimiser of the settings, fresh."""
     if settings.optimiser == "adadelta":
         return torch.optim.Adadelta(parameters, lr=settings.rate, rho=0.95)
+    if settings.optimiser == "soap":
+        return SOAP(parameters, lr=settings.rate)
     return torch.optim.Adam(parameters, lr=settings.rate, betas=(0.9, 0.99))
 
 
@@ -99,7 +102,8 @@ class LtDTrainer:
             stages, frozen = self.model.arguments["stages"], False
         self._choose_parameters(stages, frozen)
         self.optimiser = make_optimiser(self.settings, [p for p in self.model.parameters() if p.requires_grad])
-        self.optimiser.load_state_dict(state["optimiser"])
+        if state["settings"]["optimiser"] == self.settings.optimiser:  # another optimiser starts afresh
+            self.optimiser.load_state_dict(state["optimiser"])
         self.average = AveragedWeights(self.model, self.settings.average)
         self.average.load_state_dict(state["average"])
         self.rejection.load_state_dict(state["rejection"])

@@ -8,7 +8,7 @@ class LtDSettings:
 
     steps: optimiser steps of stage 1, 2, ... (one number per stage); frozen_steps of each later stage run with the older stages frozen, in addition.
     loss: "squared" = sum of squared kernel errors (paper); "relative" = the same divided by the true kernel's sum of squares.
-    optimiser: "adam" or "adadelta" (paper: learning rate 0.01, decay 0.95). decay: share of each phase, at its end, over which the learning rate falls
+    optimiser: "soap" (Adam in a learned eigenbasis), "adam", or "adadelta" (paper: learning rate 0.01, decay 0.95). decay: share of each phase, at its end, over which the learning rate falls
     linearly to a twentieth. smallest: smallest box of the training kernels (None: kernel_size).
     """
 
@@ -16,11 +16,11 @@ class LtDSettings:
     steps: tuple = (20000, 10000, 10000)
     frozen_steps: int = 1000
     batch: int = 16
-    size: int = 128
+    size: int = 96
     noise: float = 0.01
     smallest: int | None = 9
-    optimiser: str = "adam"
-    rate: float = 3e-3
+    optimiser: str = "soap"
+    rate: float = 0.01
     warmup: int = 100
     decay: float = 0.5
     loss: str = "squared"
@@ -38,8 +38,8 @@ class LtDSettings:
         self.steps = tuple(int(s) for s in self.steps)
         if not self.steps or min(self.steps) < 0:
             raise ValueError(f"steps: expected one number >= 0 for every stage, got {self.steps}")
-        if self.optimiser not in ("adam", "adadelta"):
-            raise ValueError(f"optimiser: expected 'adam' or 'adadelta', got {self.optimiser!r}")
+        if self.optimiser not in ("soap", "adam", "adadelta"):
+            raise ValueError(f"optimiser: expected 'soap', 'adam' or 'adadelta', got {self.optimiser!r}")
         if self.loss not in ("squared", "relative"):
             raise ValueError(f"loss: expected 'squared' or 'relative', got {self.loss!r}")
         if self.batch < 1 or self.rate <= 0 or not 0 <= self.decay <= 1:
