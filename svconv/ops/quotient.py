@@ -19,8 +19,9 @@ from svconv.reference import quotient as reference
 def _second_order(formula, tensors, rest, upstream):
     """Gradients of `formula(*tensors, *rest)` by autograd, attached to the graph so that further orders exist."""
     create_graph = torch.is_grad_enabled()
-    wanted = [t for t in tensors if t is not None and t.requires_grad]
     with torch.enable_grad():
+        tensors = [t if t is None else t.view_as(t) for t in tensors]      # partial derivatives, even if one input is a function of another
+        wanted = [t for t in tensors if t is not None and t.requires_grad]
         outputs = formula(*tensors, *rest)
         pairs = [(output, g) for output, g in zip(outputs, upstream) if output.requires_grad and g is not None]
         found = iter(torch.autograd.grad([o for o, _ in pairs], wanted, [g for _, g in pairs],
