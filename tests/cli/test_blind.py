@@ -1,0 +1,103 @@
+"""`svconv deblur --blind`: the estimated kernel is saved and used; shipped weights sharpen a photograph."""
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import svconv
+from svconv.cli import demo, images, kernels
+
+models = pytest.importorskip("svconv.models", reason="svconv.models is not there")
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(3)
+    models.LearningToDeblur((9,), stages=2).save(tmp_path / "own.pt")
+    return tmp_path / "own.pt"
+
+
+@pytest.fixture(scope="module")
+def blurred(tmp_path_factory):
+    """(file, sharp pixels): the photograph under a motion kernel of 13 x 13 with 0.2 % noise."""
+    path = tmp_path_factory.mktemp("blind") / "blurred.png"
+    photograph = demo.photograph()
+    k = torch.zeros(13, 13)
+    for i in range(13):
+        k[i, 6 + round(3 * np.sin(i / 3))] += 1
+    k /= k.sum()
+    out = photograph.empty()
+    for c in range(3):
+        y = svconv.conv(photograph.plane(c), k[None, None], padding="reflect")
+        out.set_plane(c, y + 0.002 * torch.randn(y.shape, generator=torch.Generator().manual_seed(c)), 255)
+    images.write_image(path, out)
+    return path, photograph.pixels
+
+
+@pytest.mark.parametrize("final", ["irls", "hyper"])
+def test_the_estimated_kernel_is_saved_and_used(run, tmp_path, photo_file, weights, final):
+    """The same picture as with --kernel and the saved kernel."""
+    assert run("deblur", photo_file, "--blind", "--weights", weights, "-o", tmp_path / "a.png", "--save-kernel", tmp_path / "k.npy", "--final", final).status == 0
+    k = np.load(tmp_path / "k.npy")
+    assert k.shape == (9, 9) and k.dtype == np.float32 and k.min() >= 0 and abs(k.sum() - 1) < 1e-5
+    assert run("deblur", photo_file, "--kernel", tmp_path / "k.npy", "--method", final, "-o", tmp_path / "b.png").status == 0
+    difference = images.read_image(tmp_path / "a.png").pixels.astype(int) - images.read_image(tmp_path / "b.png").pixels
+    assert np.abs(difference).max() <= 1
+
+
+def test_the_kernel_comes_from_the_luminance(run, tmp_path, photo_file, photo, weights):
+    grey = photo @ np.array([0.299, 0.587, 0.114]) / 255
+    expected = models.LearningToDeblur.load(weights)(torch.tensor(grey, dtype=torch.float32)[None, None]).kernel[0].detach().numpy()
+    assert run("deblur", photo_file, "--blind", "--weights", weights, "-o", tmp_path / "a.png", "--save-kernel", tmp_path / "k.npy").status == 0
+    np.testing.assert_allclose(np.load(tmp_path / "k.npy"), expected, atol=5e-4)  # the kernel of an untrained model is sensitive to rounding
+
+
+def test_a_grey_image_and_a_kernel_in_png(run, tmp_path, photo, weights):
+    pytest.importorskip("imagecodecs")
+    Image.fromarray(photo[..., 0]).save(tmp_path / "in.png")
+    assert run("deblur", tmp_path / "in.png", "--blind", "--weights", weights, "-o", tmp_path / "a.png", "--save-kernel", tmp_path / "k.png").status == 0
+    assert kernels.read_kernel(tmp_path / "k.png").shape == (1, 9, 9)
+    assert images.read_image(tmp_path / "a.png").channels == 1
+
+
+def test_a_constant_image_stays_as_it_is(run, tmp_path, weights):
+    Image.fromarray(np.full((30, 40, 3), 77, np.uint8)).save(tmp_path / "flat.png")
+    outcome = run("deblur", tmp_path / "flat.png", "--blind", "--weights", weights, "-o", tmp_path / "a.png")
+    assert outcome.status == 0 and "constant" in outcome.err
+    assert (images.read_image(tmp_path / "a.png").pixels == 77).all()
+
+
+def test_wrong_calls(refused, tmp_path, photo_file, weights):
+    def case(naming, *more, image=photo_file):
+        refused("deblur", image, "--blind", "-o", tmp_path / "out.png", *more, naming=naming)
+
+    (tmp_path / "foreign.pt").write_bytes(b"no weights")
+    torch.save({"a": 1}, tmp_path / "other.pt")
+    Image.fromarray(np.zeros((17, 40), np.uint8)).save(tmp_path / "small.png")
+    case("foreign.pt", "--weights", tmp_path / "foreign.pt")
+    case("other.pt", "--weights", tmp_path / "other.pt")
+    case("missing.pt", "--weights", tmp_path / "missing.pt")
+    case(["--kernel-size", "9"], "--weights", weights, "--kernel-size", "17")
+    case(["--kernel-size", "shipped", "got 16"], "--kernel-size", "16")
+    case("--method", "--method", "irls")
+    case(["small.png", "18"], "--weights", weights, image=tmp_path / "small.png")
+    case(["k.jpg", "16 bits"], "--weights", weights, "--save-kernel", tmp_path / "k.jpg")
+    case("no/k.npy", "--weights", weights, "--save-kernel", tmp_path / "no" / "k.npy")
+    case("--save-kernel", "--weights", weights, "--save-kernel", tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_shipped_weights_sharpen_the_photograph(run, tmp_path, blurred):
+    from svconv.models import _weights
+
+    if "ltd-17" not in _weights.known_weights("ltd-"):
+        pytest.skip("the weights ltd-17 are not there")
+    path, sharp = blurred
+    assert run("deblur", path, "--blind", "--kernel-size", "17", "-o", tmp_path / "out.png").status == 0
+
+    def psnr(name):
+        inner = np.s_[12:-12, 12:-12]
+        return max(-10 * np.log10(((np.roll(images.read_image(name).pixels, (dy, dx), (0, 1))[inner] / 255 - sharp[inner] / 255) ** 2).mean())
+                   for dy in range(-4, 5) for dx in range(-4, 5))  # the place of the kernel in its window is arbitrary
+
+    assert psnr(tmp_path / "out.png") > psnr(path) + 1
