@@ -22,12 +22,12 @@ bool has_avx512() {
 }
 
 const Level kLevels[] = {
-    {"baseline", true, &baseline::pixel_filter},
-    {"avx2", has_avx2(), &avx2::pixel_filter},
-    {"avx512", has_avx512(), &avx512::pixel_filter},
+    {"baseline", true, &baseline::pixel_filter, &baseline::quotient, &baseline::tanh_features},
+    {"avx2", has_avx2(), &avx2::pixel_filter, &avx2::quotient, &avx2::tanh_features},
+    {"avx512", has_avx512(), &avx512::pixel_filter, &avx512::quotient, &avx512::tanh_features},
 };
 #else
-const Level kLevels[] = {{"generic", true, &generic::pixel_filter}};
+const Level kLevels[] = {{"generic", true, &generic::pixel_filter, &generic::quotient, &generic::tanh_features}};
 #endif
 constexpr int kCount = sizeof(kLevels) / sizeof(kLevels[0]);
 

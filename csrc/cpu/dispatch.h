@@ -3,6 +3,8 @@
 #pragma once
 
 #include "pixel_filter.h"
+#include "quotient.h"
+#include "tanh_features.h"
 
 namespace svconv {
 
@@ -10,6 +12,8 @@ struct Level {
   const char* name;
   bool supported;  // by this processor and operating system
   const PixelFilterTable* pixel_filter;
+  const QuotientTable* quotient;
+  const TanhFeaturesTable* tanh_features;
 };
 
 // Built levels, lowest first.
