@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from svconv.models._ltd_maps import maps
+from svconv.ops.tanh_features import fused, tanh_features
 
 _STRIP = 1 << 17  # pixels of a strip of `_by_convolution` in inference, so that the maps are never stored for the whole image
 
@@ -29,18 +30,30 @@ class FeatureModule(nn.Module):
         self.blurry = None if fixed_gradients else nn.Parameter(torch.randn(pairs, filters) / math.sqrt(filters))
 
     def forward(self, blurry, latent=None):
-        """(xt, yt) of the blurry image [B, 1, H, W] and, for a module of two channels, the latent image. On a CPU in float32 or float64 the maps are made in strips; elsewhere by convolutions, in strips when no gradient is wanted."""
-        half = self.filters.shape[-1] // 2
-        padded = F.pad(blurry if latent is None else torch.cat([blurry, latent], 1), (half,) * 4, mode="replicate")
-        if blurry.device.type == "cpu" and blurry.dtype == self.filters.dtype:
-            out = self._by_products(padded, skip=0 if latent is None or blurry.requires_grad else 1)
+        """(xt, yt) of the blurry image [B, 1, H, W] and, for a module of two channels, the latent image.
+
+        On a CPU in float32 without gradient all layers run in one compiled pass; otherwise the maps are made in strips there. Elsewhere: convolutions.
+        """
+        if fused(blurry, *self.parameters(), *(() if latent is None else (latent,))):
+            out = self._at_once(blurry, latent)
         else:
-            out = self._by_convolution(padded)
+            out = self._by_layers(blurry, latent)
         if self.output_tanh:
             out = torch.tanh(out)
         if self.fixed_gradients:
             return out, differences(blurry)
         return out[:, : self.pairs], out[:, self.pairs :]
+
+    def _at_once(self, blurry, latent):
+        hidden = torch.stack(list(self.hidden)) if len(self.hidden) else self.filters.new_empty(0, *[self.filters.shape[0]] * 2)
+        return tanh_features(blurry, latent, self.filters, hidden, None if self.bias is None else torch.stack(list(self.bias)), self._last())
+
+    def _by_layers(self, blurry, latent):
+        half = self.filters.shape[-1] // 2
+        padded = F.pad(blurry if latent is None else torch.cat([blurry, latent], 1), (half,) * 4, mode="replicate")
+        if blurry.device.type == "cpu" and blurry.dtype == self.filters.dtype:
+            return self._by_products(padded, skip=0 if latent is None or blurry.requires_grad else 1)
+        return self._by_convolution(padded)
 
     def _last(self):
         return self.sharp if self.fixed_gradients else torch.cat([self.sharp, self.blurry])
