@@ -1,6 +1,11 @@
 """Solvers: conjugate gradients with gradients through the solution, and classical deconvolution."""
 from svconv.solvers.cg import cg
 from svconv.solvers.conjugate_gradients import CGResult
+from svconv.solvers.hyper import HyperLaplacianResult, hyper_laplacian
 from svconv.solvers.irls import IRLSResult, irls
+from svconv.solvers.lucy import RichardsonLucyResult, richardson_lucy
+from svconv.solvers.shrinkage import hyper_laplacian_shrink
+from svconv.solvers.wiener import WienerResult, wiener
 
-__all__ = ["CGResult", "IRLSResult", "cg", "irls"]
+__all__ = ["CGResult", "HyperLaplacianResult", "IRLSResult", "RichardsonLucyResult", "WienerResult",
+           "cg", "hyper_laplacian", "hyper_laplacian_shrink", "irls", "richardson_lucy", "wiener"]

@@ -4,6 +4,7 @@ import math
 import torch
 
 from svconv._boundary import extend
+from svconv._fourier import fast_length
 
 BORDERS = ("mask", "taper", "replicate", None)
 
@@ -39,8 +40,12 @@ def _wrap(y, axis, before, after):
     return torch.cat((gap.narrow(axis, after, before), y, gap.narrow(axis, 0, after)), axis)
 
 
-def extend_replicate(y, margins):
-    return extend(y, margins, "replicate")
+def continued(y, size, padding):
+    """y continued by a kernel `size` on every side, and from there smoothly to the opposite side, up to fast transform lengths."""
+    kh, kw = size
+    y = extend(y, (kh, kh, kw, kw), padding)
+    rest = [fast_length(n + k) - n for n, k in zip(y.shape[-2:], size)]
+    return extend_smoothly(y, (0, rest[0], 0, rest[1]))
 
 
 def edge_window(height, width, reach, dtype, device):

@@ -4,7 +4,7 @@ import torch
 from svconv._checks import check_tensor, shape_text
 from svconv._fourier import fast_length, kernel_spectrum, psf_center
 from svconv.operators import Conv, Operator, PixelFilter
-from svconv.solvers.border import check_border, extend_replicate, extend_smoothly, taper_edges
+from svconv.solvers.border import check_border, continued, extend_smoothly, taper_edges
 
 
 class CircularConv:
@@ -121,7 +121,7 @@ def data_term(op, y, mask, border):
         build = _masked_plane if op.frame[2] is None and y.dim() == 4 else _masked_image
         return build(op, y, mask, start)
     if border == "replicate" and isinstance(op, Conv):
-        return _replicated_plane(op, start, mask)
+        return replicated_plane(op, start, mask)
     if border == "replicate":
         op = op.with_padding("replicate")
     if border == "taper":
@@ -167,13 +167,11 @@ def _masked_image(op, y, mask, start):
     return DataTerm(op, y, inside if mask is None else mask * inside, start, (0, 0, height, width))
 
 
-def _replicated_plane(op, start, mask):
-    """The image continued by its edge pixels, one kernel on every side, and a smooth wrap beyond up to a fast length."""
-    kh, kw = op.kernel.shape[-2:]
-    near = (kh, kh, kw, kw)
-    y = extend_replicate(start, near)
-    rest = _plane(op, y.shape[-2:], (0, kh, 0, kw))
-    y = extend_smoothly(y, rest)
+def replicated_plane(op, y, mask, padding="replicate"):
+    """The image continued by `padding`, one kernel on every side, and smoothly beyond; what is outside of the image counts as seen."""
+    (height, width), (kh, kw) = y.shape[-2:], op.kernel.shape[-2:]
+    plane = continued(y, (kh, kw), padding)
+    rows, columns = plane.shape[-2:]
     if mask is not None:
-        mask = torch.nn.functional.pad(mask, (kw, kw + rest[3], kh, kh + rest[1]), value=1.0)
-    return DataTerm(CircularConv(op.kernel, y.shape[-2:]), y, mask, y, (kh, kw, *start.shape[-2:]))
+        mask = torch.nn.functional.pad(mask, (kw, columns - width - kw, kh, rows - height - kh), value=1.0)
+    return DataTerm(CircularConv(op.kernel, (rows, columns)), plane, mask, plane, (kh, kw, height, width))

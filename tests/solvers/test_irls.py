@@ -1,6 +1,7 @@
 """irls: the objective it minimises, borders, masks, colour and batches, callback, messages; the stencil against the filters themselves."""
 import pytest
 import torch
+from scenes import blur_kernel, photograph, picture, psnr
 
 import svconv
 from svconv import Conv, PixelFilter
@@ -8,30 +9,6 @@ from svconv.solvers import irls
 from svconv.solvers.derivatives import FILTERS, apply, derivative, stencil
 
 F64 = torch.float64
-
-
-def picture(height=40, width=44, channels=1, batch=1, dtype=torch.float32):
-    """Flat regions with sharp edges and a soft ramp, 0..1, another one for each sample and channel."""
-    rows, columns = torch.linspace(0, 1, height)[:, None], torch.linspace(0, 1, width)[None]
-    x = 0.2 + 0.2 * rows + 0 * columns
-    x = x.repeat(batch, channels, 1, 1)
-    for b in range(batch):
-        for c in range(channels):
-            x[b, c, 5 + 3 * c + b:18, 7 + 4 * b:30] += 0.5
-            x[b, c, 25:34, 3 + c:12] -= 0.15
-            x[b, c, 20:33, 28:40 - 2 * b] += 0.3
-    return x.to(dtype)
-
-
-def blur_kernel(side=5, dtype=torch.float32):
-    k = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(5)) ** 3
-    return (k / k.sum()).to(dtype)
-
-
-def psnr(x, truth, margin=0):
-    h, w = truth.shape[-2:]
-    d = (x - truth)[..., margin:h - margin, margin:w - margin]
-    return -10 * float(d.double().square().mean().log10())
 
 
 def brute_weights(x, c):
@@ -89,8 +66,7 @@ def test_it_minimises_the_weighted_objective(make):
 def test_reweighting_sharpens_and_every_border_helps():
     truth = picture(64, 60)
     k = blur_kernel(7)
-    wide = torch.nn.functional.pad(truth, (8, 8, 8, 8), mode="reflect")
-    y = Conv(k, "zeros")(wide)[..., 8:-8, 8:-8] + 0.01 * torch.randn_like(truth)
+    y = photograph(Conv(k), truth)
     blurred = psnr(y, truth)
     once, thrice = (irls(Conv(k), y, reweightings=n).x for n in (0, 2))
     assert psnr(once, truth) > blurred + 3 and psnr(thrice, truth) > psnr(once, truth) + 0.5
