@@ -268,13 +268,30 @@ def _pixel_filter_adjoint_kernel(
 # filter gradient ----------------------------------------------------------------------------------------------------
 
 @triton.jit
-def _bwd_filters_window(x, g, df, g_held, b_first, c_first, shared, shared_c, rows, cols, lanes, H, W, x_b, x_c, x_h, x_w, g_b, g_c,
+def _shared_product(x, g, x_place, g_place, s, shared, shared_c, ok, lanes, x_b, x_c, g_b, g_c, ACC: tl.constexpr):
+    """g[p] x[p+d] of the (image, channel) pairs s [SB, 1]."""
+    value = tl.load(x + (s // shared_c * x_b + s % shared_c * x_c + x_place), mask=ok & (s < shared), other=0.0)
+    upstream = tl.load(g + (s // shared_c * g_b + s % shared_c * g_c + g_place), mask=lanes & (s < shared), other=0.0)
+    return upstream.to(ACC) * value.to(ACC)
+
+
+@triton.jit
+def _bwd_filters_window(x, g, x2, g2, df, shared, shared_c, rows, cols, lanes, H, W, x_b, x_c, x_h, x_w, g_b, g_c, g_place,
                         KH: tl.constexpr, KW: tl.constexpr, UNROLL_H: tl.constexpr, UNROLL_W: tl.constexpr, PADDING: tl.constexpr,
-                        FAR: tl.constexpr, SB: tl.constexpr, SINGLE: tl.constexpr, ACC: tl.constexpr, CHECKED: tl.constexpr):
+                        FAR: tl.constexpr, SB: tl.constexpr, SINGLE: tl.constexpr, PAIR: tl.constexpr, ACC: tl.constexpr,
+                        CHECKED: tl.constexpr):
     """Writes the kh kw planes at df; each sums over the (image, channel) pairs that share the filters, SB of them at a time."""
     TOP: tl.constexpr = (KH - 1) // 2
     LEFT: tl.constexpr = (KW - 1) // 2
     plane = tl.cast(H, tl.int64) * W
+    s = tl.arange(0, SB)[:, None].to(tl.int64)
+    held_mask = lanes & (s < shared)
+    held_place = s // shared_c * g_b + s % shared_c * g_c + g_place
+    x_place = s // shared_c * x_b + s % shared_c * x_c
+    if SINGLE:
+        held = tl.load(g + held_place, mask=held_mask, other=0.0).to(ACC)
+        if PAIR:
+            held2 = tl.load(g2 + held_place, mask=held_mask, other=0.0).to(ACC)
     for i in tl.range(0, KH, loop_unroll_factor=UNROLL_H):
         row = rows + (i - TOP)
         row_ok = lanes
@@ -289,18 +306,15 @@ def _bwd_filters_window(x, g, df, g_held, b_first, c_first, shared, shared_c, ro
                 ok = ok & row_ok
             place = row.to(tl.int64) * x_h + col.to(tl.int64) * x_w
             if SINGLE:
-                s = tl.arange(0, SB)[:, None]
-                image = x + ((b_first + s // shared_c) * x_b + (c_first + s % shared_c) * x_c)
-                total = g_held * tl.load(image + place, mask=ok & (s < shared), other=0.0).to(ACC)
+                total = held * tl.load(x + (x_place + place), mask=ok & (s < shared), other=0.0).to(ACC)
+                if PAIR:
+                    total += held2 * tl.load(x2 + (x_place + place), mask=ok & (s < shared), other=0.0).to(ACC)
             else:
-                total = tl.zeros_like(g_held)
+                total = tl.zeros([SB, rows.shape[1]], ACC)
                 for start in range(0, shared, SB):
-                    s = start + tl.arange(0, SB)[:, None]
-                    b = b_first + s // shared_c
-                    c = c_first + s % shared_c
-                    value = tl.load(x + (b * x_b + c * x_c) + place, mask=ok & (s < shared), other=0.0)
-                    upstream = tl.load(g + (b * g_b + c * g_c), mask=lanes & (s < shared), other=0.0)
-                    total += upstream.to(ACC) * value.to(ACC)
+                    total += _shared_product(x, g, place, g_place, s + start, shared, shared_c, ok, lanes, x_b, x_c, g_b, g_c, ACC)
+                    if PAIR:
+                        total += _shared_product(x2, g2, place, g_place, s + start, shared, shared_c, ok, lanes, x_b, x_c, g_b, g_c, ACC)
             if SB > 1:
                 total = tl.sum(total, axis=0, keep_dims=True)
             tl.store(df, total, mask=lanes)
@@ -309,10 +323,10 @@ def _bwd_filters_window(x, g, df, g_held, b_first, c_first, shared, shared_c, ro
 
 @triton.jit(do_not_specialize=["M", "channels", "shared", "shared_c", "tiles", "tiles_w"])
 def _pixel_filter_bwd_filters_kernel(
-        x, g, df, M, H, W, x_b, x_c, x_h, x_w, g_b, g_c, g_m, g_h, g_w, channels, shared, shared_c, tiles, tiles_w,
-        KH: tl.constexpr, KW: tl.constexpr, UNROLL_H: tl.constexpr, UNROLL_W: tl.constexpr, PADDING: tl.constexpr, FAR: tl.constexpr, SB: tl.constexpr,
-        SINGLE: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, ACC: tl.constexpr):
-    """df[b,c,m,d,p] = sum over the `shared` (image, channel) pairs of g[b,c,m,p] x[b,c,p+d]."""
+        x, g, x2, g2, df, M, H, W, x_b, x_c, x_h, x_w, g_b, g_c, g_m, g_h, g_w, df_b, df_c, df_m, channels, shared, shared_c, tiles, tiles_w,
+        KH: tl.constexpr, KW: tl.constexpr, UNROLL_H: tl.constexpr, UNROLL_W: tl.constexpr, PADDING: tl.constexpr, FAR: tl.constexpr,
+        SB: tl.constexpr, SINGLE: tl.constexpr, PAIR: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, ACC: tl.constexpr):
+    """df[b,c,m,d,p] = sum over the `shared` (image, channel) pairs of g[b,c,m,p] x[b,c,p+d] (+ g2[b,c,m,p] x2[b,c,p+d])."""
     pid = tl.program_id(0)
     m = (pid % M).to(tl.int64)
     pid = pid // M
@@ -320,22 +334,23 @@ def _pixel_filter_bwd_filters_kernel(
     first_row = (pid % tiles) // tiles_w * TH
     first_col = (pid % tiles) % tiles_w * TW
     pid = pid // tiles
-    c_first = (pid % channels).to(tl.int64)
-    b_first = (pid // channels).to(tl.int64)
+    c = (pid % channels).to(tl.int64)
+    b = (pid // channels).to(tl.int64)
     lanes = (rows < H) & (cols < W)
-    g += m * g_m + rows.to(tl.int64) * g_h + cols.to(tl.int64) * g_w
-    df += (((b_first * channels + c_first) * M + m) * (KH * KW) * H + rows) * W + cols
-    s = tl.arange(0, SB)[:, None]
-    g_held = tl.load(g + (b_first + s // shared_c) * g_b + (c_first + s % shared_c) * g_c, mask=lanes & (s < shared), other=0.0).to(ACC)
+    x_first = b * x_b + c * x_c
+    x += x_first
+    x2 += x_first
+    g_place = b * g_b + c * g_c + m * g_m + rows.to(tl.int64) * g_h + cols.to(tl.int64) * g_w
+    df += b * df_b + c * df_c + m * df_m + rows.to(tl.int64) * W + cols
 
     TOP: tl.constexpr = (KH - 1) // 2
     LEFT: tl.constexpr = (KW - 1) // 2
     if (first_row >= TOP) & (first_row + TH - 1 + KH - 1 - TOP < H) & (first_col >= LEFT) & (first_col + TW - 1 + KW - 1 - LEFT < W):
-        _bwd_filters_window(x, g, df, g_held, b_first, c_first, shared, shared_c, rows, cols, lanes, H, W, x_b, x_c, x_h, x_w, g_b, g_c,
-                            KH, KW, UNROLL_H, UNROLL_W, PADDING, FAR, SB, SINGLE, ACC, False)
+        _bwd_filters_window(x, g, x2, g2, df, shared, shared_c, rows, cols, lanes, H, W, x_b, x_c, x_h, x_w, g_b, g_c, g_place,
+                            KH, KW, UNROLL_H, UNROLL_W, PADDING, FAR, SB, SINGLE, PAIR, ACC, False)
     else:
-        _bwd_filters_window(x, g, df, g_held, b_first, c_first, shared, shared_c, rows, cols, lanes, H, W, x_b, x_c, x_h, x_w, g_b, g_c,
-                            KH, KW, UNROLL_H, UNROLL_W, PADDING, FAR, SB, SINGLE, ACC, True)
+        _bwd_filters_window(x, g, x2, g2, df, shared, shared_c, rows, cols, lanes, H, W, x_b, x_c, x_h, x_w, g_b, g_c, g_place,
+                            KH, KW, UNROLL_H, UNROLL_W, PADDING, FAR, SB, SINGLE, PAIR, ACC, True)
 
 
 # host ---------------------------------------------------------------------------------------------------------------
@@ -427,19 +442,22 @@ def _adjoint_launches(y, filters, out, padding, initial=None, reverse=False):
         "TH": th, "TW": tw, "ADD": initial is not None, "REVERSE": reverse}, num_warps=8)
 
 
-def _bwd_filters_launch(x, g, df, padding):
+def _bwd_filters_launch(x, g, df, padding, pair=None):
+    """pair: a second (x, g) with the strides of the first, whose gradient is added."""
     b, c, m, height, width = g.shape
     batch, channels = df.shape[:2]
     kh, kw = df.shape[3:5]
     shared_b, shared_c = b // batch, c // channels
     block = min(triton.next_power_of_2(shared_b * shared_c), SHARED_CHANNELS)
     th, tw, tiles = _tiles(height, width, 128 * max(1, 8 // df.element_size()), 64)
+    x2, g2 = pair or (x, g)
     return Launch(_pixel_filter_bwd_filters_kernel, batch * channels * m * tiles["tiles"], {
-        "x": x, "g": g, "df": df, "M": m, "H": height, "W": width, **_strides("x", "bchw", x), **_strides("g", "bcmhw", g),
+        "x": x, "g": g, "x2": x2, "g2": g2, "df": df, "M": m, "H": height, "W": width, **_strides("x", "bchw", x), **_strides("g", "bcmhw", g),
+        "df_b": df.stride(0), "df_c": df.stride(1), "df_m": df.stride(2),
         "channels": channels, "shared": shared_b * shared_c, "shared_c": shared_c, **tiles,
         "KH": kh, "KW": kw, **_unrolling(kh, kw), "PADDING": boundary.code(padding),
         "FAR": boundary.is_far(height, kh, padding) or boundary.is_far(width, kw, padding),
-        "SB": block, "SINGLE": shared_b * shared_c <= block, "TH": th, "TW": tw, "ACC": _accumulator(x.dtype)})
+        "SB": block, "SINGLE": shared_b * shared_c <= block, "PAIR": pair is not None, "TH": th, "TW": tw, "ACC": _accumulator(x.dtype)})
 
 
 def pixel_filter_fwd(x, filters, padding):
@@ -471,20 +489,65 @@ def _maps_at_once(x, filters):
     return min(max(1, moved // (10 * max(u, 1))), filters.shape[2])
 
 
+def _parts(x, filters, weights):
+    """Some maps at a time: their numbers, filters and weights."""
+    step = _maps_at_once(x, filters)
+    for first in range(0, filters.shape[2], step):
+        some = slice(first, first + step)
+        yield some, filters[:, :, some], None if weights is None else weights[:, :, some]
+
+
+def _weighted_fwd(x, filters, weights, padding):
+    """W F x in the accumulator's type."""
+    u = x.new_empty((x.shape[0], x.shape[1], filters.shape[2], x.shape[2], x.shape[3]), dtype=_torch_accumulator(x.dtype))
+    _fwd_launch(x, filters, weights, u, padding)(x.device)
+    return u
+
+
 def pixel_filter_gram(x, filters, weights, padding):
     out = x.new_empty(x.shape)
     m = filters.shape[2]
     if m == 0 or out.numel() == 0:
         return out.zero_()
-    acc = _torch_accumulator(x.dtype)
-    step = _maps_at_once(x, filters)
     total = None
-    for first in range(0, m, step):
-        maps = filters[:, :, first:first + step]
-        u = x.new_empty((x.shape[0], x.shape[1], maps.shape[2], x.shape[2], x.shape[3]), dtype=acc)
-        _fwd_launch(x, maps, None if weights is None else weights[:, :, first:first + step], u, padding)(x.device)
-        result = out if first + step >= m else out.new_empty(out.shape, dtype=acc) if total is None else total
+    for some, maps, w in _parts(x, filters, weights):
+        u = _weighted_fwd(x, maps, w, padding)
+        result = out if some.stop >= m else x.new_empty(x.shape, dtype=u.dtype) if total is None else total
         for launch in _adjoint_launches(u, maps, result, padding, initial=total, reverse=True):
             launch(x.device)
         total = result
     return out
+
+
+def pixel_filter_gram_bwd_filters(x, g, filters, weights, padding):
+    """df[m, d, p] = (W F g)[m, p] x[p+d] + (W F x)[m, p] g[p+d], summed over a batch or channel axis of size 1."""
+    df = filters.new_empty(filters.shape)
+    if x.shape[0] == 0 or x.shape[1] == 0:
+        return df.zero_()
+    if x.stride() != g.stride():
+        x, g = x.contiguous(), g.contiguous()
+    for some, maps, w in _parts(x, filters, weights):
+        pair = g, _weighted_fwd(x, maps, w, padding)
+        _bwd_filters_launch(x, _weighted_fwd(g, maps, w, padding), df[:, :, some], padding, pair)(x.device)
+    return df
+
+
+# ahead of time ------------------------------------------------------------------------------------------------------
+
+def aot_launches(dtype, filters_dtype=None):
+    """(label, launch) of every kernel in the configurations that differ most, on meta tensors, for the ahead-of-time tests."""
+    for label, c, shared, m, k, side, padding in (("3x3", 1, False, 1, 3, 256, "symmetric"), ("7x7", 1, False, 5, 7, 1024, "zeros"),
+                                                  ("5x5 shared by 3", 3, True, 1, 5, 1024, "reflect"),
+                                                  ("31x31 shared by 5", 5, True, 1, 31, 20, "circular")):
+        x = torch.empty((2, c, side, side), dtype=dtype, device="meta")
+        filters = torch.empty((2, 1 if shared else c, m, k, k, side, side), dtype=filters_dtype or dtype, device="meta")
+        y, u = (torch.empty((2, c, m, side, side), dtype=t, device="meta") for t in (dtype, _torch_accumulator(dtype)))
+        out, partial = (torch.empty((2, c, side, side), dtype=t, device="meta") for t in (dtype, _torch_accumulator(dtype)))
+        yield f"fwd {label}", _fwd_launch(x, filters, None, y, padding)
+        yield f"weighted fwd {label}", _fwd_launch(x, filters, y, u, padding)
+        for launch in _adjoint_launches(y, filters, out, padding):
+            yield f"{'adjoint' if 'out' in launch.arguments else 'outside'} {label}", launch
+        *_, launch = _adjoint_launches(u, filters, out, padding, initial=partial, reverse=True)
+        yield f"adjoint of gram {label}", launch
+        yield f"bwd_filters {label}", _bwd_filters_launch(x, y, filters, padding)
+        yield f"bwd_filters of gram {label}", _bwd_filters_launch(x, u, filters, padding, (x, u))
