@@ -89,13 +89,12 @@ class BuildExt(build_ext):
                     jobs.append((source, temporary / level / f"{source.stem}.o", [*common, *flags, f"-DSVCONV_ISA={level}"]))
             else:
                 jobs.append((source, temporary / f"{source.stem}.o", [*common, *shared]))
-        newest_header = max((ROOT / name).stat().st_mtime for name in [*ext.depends, "setup.py"])
         with ThreadPoolExecutor(int(os.environ.get("MAX_JOBS", 2))) as pool:
-            objects = list(pool.map(lambda job: self.compile_object(*job, newest_header), jobs))
+            objects = list(pool.map(lambda job: self.compile_object(*job), jobs))
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         link = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
-        partial = target.with_name(target.name + ".partial")
+        partial = target.with_name(f"{target.name}.{os.getpid()}")
         self.execute([*self.command, *link, *self.extra_flags("LDFLAGS"), *map(str, objects), *openmp, "-o", str(partial)])
         os.replace(partial, target)
 
@@ -117,11 +116,20 @@ class BuildExt(build_ext):
             result = subprocess.run([*self.command, *flags, str(source), "-o", str(Path(folder) / "probe")], capture_output=True)
         return result.returncode == 0
 
-    def compile_object(self, source, target, flags, newest_header):
-        if not self.force and target.is_file() and target.stat().st_mtime > max(newest_header, (ROOT / source).stat().st_mtime):
-            return target
+    def compile_object(self, source, target, flags):
+        """Compiles unless the object is newer than everything it was made of and was made by the same command."""
+        command = [*self.command, *flags, "-c", str(source)]
+        record, made_of = target.with_suffix(".command"), target.with_suffix(".d")
+        if not self.force and target.is_file() and record.is_file() and made_of.is_file():
+            files = made_of.read_text().replace("\\\n", " ").split(":", 1)[1].split()
+            fresh = all((ROOT / name).is_file() and (ROOT / name).stat().st_mtime < target.stat().st_mtime for name in files)
+            if fresh and record.read_text() == " ".join(command):
+                return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        self.execute([*self.command, *flags, "-c", str(source), "-o", str(target)])
+        partial = target.with_name(f"{target.name}.{os.getpid()}")
+        self.execute([*command, "-MMD", "-MF", str(made_of), "-MT", "object", "-o", str(partial)])
+        os.replace(partial, target)
+        record.write_text(" ".join(command))
         return target
 
     def execute(self, command):

@@ -10,25 +10,45 @@ namespace {
 
 constexpr int kMaxTaps = 8;
 
-// One block of taps: filter values f[t * tap_stride + c], rows of G images image_stride apart. While columns
-// [ahead_begin, ahead_end) are done, the values `ahead` elements further on are asked for.
+// One block of taps: filter values f[t * tap_stride + c].
 template <typename F> struct Taps {
   const F* f;
   Index tap_stride;
-  Index ahead, ahead_begin, ahead_end;
+};
+
+// Values to ask for while columns [begin, end) of another block are done; none by default.
+struct Ahead {
+  const char* address = nullptr;
+  Index tap_bytes = 0, item = 0, begin = 0, end = 0;
+
+  Ahead() = default;
+  template <typename F> Ahead(const F* f, Index tap_stride, Index first, Index last)
+      : address(reinterpret_cast<const char*>(f)), tap_bytes(tap_stride * static_cast<Index>(sizeof(F))), item(sizeof(F)),
+        begin(first), end(last) {}
+  Ahead from(Index taps) const {
+    Ahead other = *this;
+    other.address += taps;
+    return other;
+  }
+  template <int NT> SVCONV_INLINE void fetch(Index c) const {
+    if (c >= begin && c < end)
+      for (int t = 0; t < NT; ++t) __builtin_prefetch(address + t * tap_bytes + c * item, 0, 2);
+  }
 };
 
 // Zeros (at least) on both sides of a row that is scattered: a whole vector, and the taps before it.
 constexpr Index kScatterMargin = 32;
 
+// Rows of G images, image_stride apart.
 template <typename T> struct Rows {
   T* data;
   Index image_stride;
 };
 
-// acc[g][c] (+)= sum_t f[t][c] x[g][c + t]
-template <int NT, typename F, typename T>
-void gather_row(const Taps<F>& taps, const Rows<const T>& x, const Rows<T>& acc, Index images, Index n, bool first) {
+// acc[g][c] (+)= sum_t f[t][c] x[g][c + t]; Keep: the filter values stay behind in kept[t * kept_stride + c].
+template <int NT, bool Keep, typename F, typename T>
+void gather_row(const Taps<F>& taps, const Ahead& ahead, T* kept, Index kept_stride, const Rows<const T>& x, const Rows<T>& acc,
+                Index images, Index n, bool first) {
   using V = typename Vector<T>::type;
   constexpr Index L = Vector<T>::lanes;
   const F* f = taps.f;
@@ -37,8 +57,9 @@ void gather_row(const Taps<F>& taps, const Rows<const T>& x, const Rows<T>& acc,
   for (; c + L <= n; c += L) {
     V value[NT];
     for (int t = 0; t < NT; ++t) value[t] = load(f + t * fs + c);
-    if (c >= taps.ahead_begin && c < taps.ahead_end)
-      for (int t = 0; t < NT; ++t) __builtin_prefetch(f + t * fs + c + taps.ahead, 0, 2);
+    if constexpr (Keep)
+      for (int t = 0; t < NT; ++t) store(value[t], kept + t * kept_stride + c);
+    ahead.fetch<NT>(c);
     for (Index g = 0; g < images; ++g) {
       const T* xg = x.data + g * x.image_stride + c;
       T* ag = acc.data + g * acc.image_stride + c;
@@ -47,7 +68,9 @@ void gather_row(const Taps<F>& taps, const Rows<const T>& x, const Rows<T>& acc,
       store(sum, ag);
     }
   }
-  for (; c < n; ++c)
+  for (; c < n; ++c) {
+    if constexpr (Keep)
+      for (int t = 0; t < NT; ++t) kept[t * kept_stride + c] = to_compute(f[t * fs + c]);
     for (Index g = 0; g < images; ++g) {
       const T* xg = x.data + g * x.image_stride + c;
       T* ag = acc.data + g * acc.image_stride + c;
@@ -55,12 +78,13 @@ void gather_row(const Taps<F>& taps, const Rows<const T>& x, const Rows<T>& acc,
       for (int t = 0; t < NT; ++t) sum += to_compute(f[t * fs + c]) * xg[t];
       *ag = sum;
     }
+  }
 }
 
 // acc[g][c + t] += f[t][c] z[g][c] for all c, t; written as a gather over q = c + t. Whole vectors throughout: z has
 // zeros on both sides, lanes of f outside its row are not read, and acc takes some zeros beyond its end.
 template <int NT, typename F, typename T>
-void scatter_row(const Taps<F>& taps, const Rows<const T>& z, const Rows<T>& acc, Index images, Index n) {
+void scatter_row(const Taps<F>& taps, const Ahead& ahead, const Rows<const T>& z, const Rows<T>& acc, Index images, Index n) {
   using V = typename Vector<T>::type;
   constexpr Index L = Vector<T>::lanes;
   const F* f = taps.f;
@@ -86,8 +110,7 @@ void scatter_row(const Taps<F>& taps, const Rows<const T>& z, const Rows<T>& acc
   for (; q + L <= n; q += L) {
     V value[NT];
     for (int t = 0; t < NT; ++t) value[t] = load(f + t * fs + q - t);
-    if (q >= taps.ahead_begin && q < taps.ahead_end)
-      for (int t = 0; t < NT; ++t) __builtin_prefetch(f + t * fs + q + taps.ahead, 0, 2);
+    ahead.fetch<NT>(q);
     add(q, value);
   }
   for (; q < total; q += L) edge(q);
@@ -134,15 +157,25 @@ void product_row(F* df, Index fs, const Rows<const T>& y, const Rows<const T>& x
   }
 
 template <typename F, typename T>
-void gather_taps(int count, const Taps<F>& taps, const Rows<const T>& x, const Rows<T>& acc, Index images, Index n, bool first) {
-#define SVCONV_CALL(NT) gather_row<NT>(taps, x, acc, images, n, first)
+void gather_taps(int count, const Taps<F>& taps, const Ahead& ahead, const Rows<const T>& x, const Rows<T>& acc, Index images,
+                 Index n, bool first) {
+#define SVCONV_CALL(NT) gather_row<NT, false>(taps, ahead, static_cast<T*>(nullptr), 0, x, acc, images, n, first)
   SVCONV_TAPS(count, SVCONV_CALL)
 #undef SVCONV_CALL
 }
 
 template <typename F, typename T>
-void scatter_taps(int count, const Taps<F>& taps, const Rows<const T>& z, const Rows<T>& acc, Index images, Index n) {
-#define SVCONV_CALL(NT) scatter_row<NT>(taps, z, acc, images, n)
+void gather_and_keep_taps(int count, const Taps<F>& taps, const Ahead& ahead, T* kept, Index kept_stride, const Rows<const T>& x,
+                          const Rows<T>& acc, Index images, Index n, bool first) {
+#define SVCONV_CALL(NT) gather_row<NT, true>(taps, ahead, kept, kept_stride, x, acc, images, n, first)
+  SVCONV_TAPS(count, SVCONV_CALL)
+#undef SVCONV_CALL
+}
+
+template <typename F, typename T>
+void scatter_taps(int count, const Taps<F>& taps, const Ahead& ahead, const Rows<const T>& z, const Rows<T>& acc, Index images,
+                  Index n) {
+#define SVCONV_CALL(NT) scatter_row<NT>(taps, ahead, z, acc, images, n)
   SVCONV_TAPS(count, SVCONV_CALL)
 #undef SVCONV_CALL
 }
