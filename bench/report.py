@@ -98,14 +98,26 @@ def commits(data):
     return ", ".join(sorted({entry["commit"] for entry in data["records"] if "commit" in entry})) or data.get("commit", "unknown")
 
 
+def disturbance(data):
+    """A remark if other programs kept the processor busy; the ratios survive that better than the milliseconds."""
+    loads = [entry["load_average"] for entry in data["records"] if entry.get("load_average")]
+    if not loads or max(loads) <= 1.5 * data["cpu"]["cores"]:
+        return ""
+    return f"; other programs were running (load average {min(loads):.0f} to {max(loads):.0f}), so trust the ratios, not the milliseconds"
+
+
 def cpu_section(data):
     cpu = data["cpu"]
     rates = [entry["rates"]["read"] for entry in data["records"] if entry.get("rates")]
     spread = f"{min(rates) / 1e9:.0f} to {max(rates) / 1e9:.0f} GB/s" if rates else "not measured"
     backends = ", ".join(sorted({entry["backend"] for entry in data["records"] if "backend" in entry}))
     head = (f"{cpu['name']} (family {cpu['family']}, model {cpu['model']}), {cpu['cores']} cores, {cpu['isa']}, torch {data['torch']}, "
-            f"{data['threads']} threads, backend {backends}, commit {commits(data)}; reading {spread}. Measured by `{COMMANDS['cpu']}`.")
-    return [head, "", *table(data, "read", "of reading"),
+            f"{data['threads']} threads, backend {backends}, commit {commits(data)}; reading {spread}{disturbance(data)}. "
+            f"Measured by `{COMMANDS['cpu']}`.")
+    legend = ("GB/s: bytes of all inputs read and all outputs written once, over the median. Of reading: that rate over the rate of a sum "
+              "over a 1 GiB float32 tensor, timed in the same rounds (a lower bound of what the memory gives, hence some numbers above 100). "
+              "Backward passes write more than they read and pay for fresh pages.")
+    return [head, "", *table(data, "read", "of reading"), "", legend,
             *paragraphs(("Peak memory, measured in a process of its own:", memory(data)),
                         ("Targets that this machine does not reach:", missed(data)), ("Not measured:", skipped(data)))]
 
