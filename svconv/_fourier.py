@@ -100,6 +100,23 @@ def tables(kind, plane, size, center, dtype, device):
                  for axis, n, k, c in zip(("rows", "columns"), plane, size, center))
 
 
+def kernel_rows(kernel, width, center):
+    """kernel [..., kh, kw] -> its rows transformed, [..., kh, W//2+1], for a plane of that width."""
+    columns = _table("columns", width, kernel.shape[-1], center, kernel.dtype, kernel.device)
+    return kernel.to(columns.dtype) @ columns
+
+
+def values_of_rows(rows, width, size, center):
+    """The inverse of `kernel_rows` at the kernel's `size` positions: [..., kh, W//2+1] -> [..., kh, kw]."""
+    columns = _table("inverse_columns", width, size, center, rows.dtype.to_real(), rows.device)
+    return (rows @ columns.mT).real.contiguous()
+
+
+def shift_ramp(n, shift, dtype, device):
+    """[n, 2]: the spectrum, real and imaginary parts, of a shift by `shift` pixels towards lower indices; None for none."""
+    return None if shift == 0 else torch.view_as_real(_table("rows", n, 1, shift, dtype, torch.device(device))[0])
+
+
 def kernel_spectrum(kernel, plane, center):
     """kernel [..., kh, kw] -> its half spectrum [..., H, W//2+1] in a plane of H x W."""
     rows, columns = tables("", plane, kernel.shape[-2:], center, kernel.dtype, kernel.device)

@@ -48,9 +48,14 @@ def sum_to(t, shape):
 # convolution --------------------------------------------------------------------------------------------------------
 
 def frame(h, w, kh, kw, padding):
-    """(margins, plane): how far the image is continued and the lengths of the transform; circular needs exactly H x W."""
+    """(margins, plane): how far the image is continued and the lengths of the transform.
+
+    Circular needs exactly H x W; beyond a zero border half a kernel of zeros is enough, it may be shared by both sides.
+    """
     if padding == "circular":
         return (0, 0, 0, 0), (h, w)
+    if padding == "zeros":
+        return (0, 0, 0, 0), (fast_length(h + kh // 2), fast_length(w + kw // 2))
     return psf_margins(kh, kw), (fast_length(h + kh - 1), fast_length(w + kw - 1))
 
 
