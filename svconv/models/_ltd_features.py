@@ -44,6 +44,15 @@ class FeatureModule(nn.Module):
             return out, differences(blurry)
         return out[:, : self.pairs], out[:, self.pairs :]
 
+    @torch.no_grad()
+    def continue_from(self, former, weak=0.1):
+        """Take over the weights of the stage before; what it has not (filters on the latent image, extra features) stays random, scaled by `weak`."""
+        for name, value in self.named_parameters():
+            old = dict(former.named_parameters())[name]
+            known = tuple(slice(0, min(a, b)) for a, b in zip(value.shape, old.shape))
+            value.mul_(weak)
+            value[known] = old[known]
+
     def _at_once(self, blurry, latent):
         hidden = torch.stack(list(self.hidden)) if len(self.hidden) else self.filters.new_empty(0, *[self.filters.shape[0]] * 2)
         return tanh_features(blurry, latent, self.filters, hidden, None if self.bias is None else torch.stack(list(self.bias)), self._last())

@@ -15,7 +15,12 @@ def maps(padded, filters, mixes, biases, last, skip=0):
 
     The first `skip` channels of padded get a gradient of zero, for those that need none.
     """
-    return _Maps.apply(padded, filters, last, skip, len(mixes), *mixes, *biases)
+    tensors = (padded, filters, last, *mixes, *biases)
+    if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):  # then the maps of a strip are dropped at once
+        padded, filters, last, *rest = (t.detach() for t in tensors)
+    else:
+        rest = tensors[3:]
+    return _Maps.apply(padded, filters, last, skip, len(mixes), *rest)
 
 
 def _strips(padded, size):

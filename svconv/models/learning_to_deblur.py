@@ -115,16 +115,22 @@ class LearningToDeblur(nn.Module):
         if not bool(torch.isfinite(y).all()):
             raise ValueError("y: holds NaN or infinite pixels")
 
-    def add_stage(self):
-        """Append a stage to the last scale, freshly initialised, as the staged training does; the former last stage gets its image quotient."""
+    def add_stage(self, warm=True):
+        """Append a stage to the last scale, as the staged training does; the former last stage gets its image quotient.
+
+        warm: the new stage starts as a copy of the former one, which knows the blurry image only, with weak random filters on the latent image (and weak
+        extra features); otherwise it starts at random.
+        """
         scale, a = self.scales[-1], self.arguments
         if len(self.scales) > 1:
             raise ValueError("add_stage: only for networks of one scale")
         like = next(self.parameters())
         stages = a["stages"] + 1
         pairs = _feature_pairs(2 if a["fixed_gradients"] else a["features"], stages)[-1]
-        block = FeatureModule(2, pairs, a["filters"], a["filter_size"], a["hidden"], a["bias"], a["fixed_gradients"], a["output_tanh"])
-        scale["stages"].append(block.to(like))
+        block = FeatureModule(2, pairs, a["filters"], a["filter_size"], a["hidden"], a["bias"], a["fixed_gradients"], a["output_tanh"]).to(like)
+        if warm:
+            block.continue_from(scale["stages"][-1])
+        scale["stages"].append(block)
         scale["log_beta"].append(nn.Parameter(like.new_tensor(math.log(IMAGE_BETA))))
         a["stages"] = stages
 

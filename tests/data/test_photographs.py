@@ -1,0 +1,55 @@
+"""Listing, splitting, reading and caching of photographs."""
+import numpy as np
+import pytest
+from PIL import Image
+
+from svconv.data import PhotographCache, list_photographs, read_grey, split_photographs
+
+
+def test_files_are_listed_recursively_in_a_fixed_order(photographs):
+    names = [p.relative_to(photographs).as_posix() for p in list_photographs(photographs)]
+    assert names == ["photo0.png", "photo1.png", "photo2.png", "photo3.png", "sub/photo0.png", "sub/photo1.png"]
+
+
+def test_missing_and_empty_folders_are_named(tmp_path):
+    with pytest.raises(ValueError, match="nowhere"):
+        list_photographs(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="no photographs"):
+        list_photographs(tmp_path)
+
+
+@pytest.mark.parametrize("count, every", [(2, 20), (6, 3), (45, 20)])
+def test_a_split_is_disjoint_and_complete(count, every):
+    files = list(range(count))
+    training, held = split_photographs(files, every)
+    assert held and training and sorted(training + held) == files
+
+
+def test_a_single_photograph_cannot_be_split():
+    with pytest.raises(ValueError, match="at least 2"):
+        split_photographs([1])
+
+
+def test_large_pictures_are_halved_and_exif_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    Image.new("RGB", (40, 20), (255, 0, 0)).save(tmp_path / "a.jpg", exif=exif)
+    image = read_grey(tmp_path / "a.jpg")
+    assert image.shape == (40, 20) and image.dtype == np.uint8 and abs(int(image[0, 0]) - 76) < 3
+    assert read_grey(tmp_path / "a.jpg", halve_above=30).shape == (20, 10)
+
+
+def test_a_damaged_picture_is_named(tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"not a picture")
+    with pytest.raises(OSError, match="bad.png"):
+        read_grey(tmp_path / "bad.png")
+
+
+def test_the_cache_stays_within_its_bound_and_drops_the_oldest(photographs):
+    files = list_photographs(photographs)
+    cache = PhotographCache(max_bytes=2 * 120 * 150)
+    for f in files[:2]:
+        cache.get(f)
+    first = cache.get(files[0])
+    cache.get(files[2])  # drops files[1], the least recently used
+    assert len(cache) == 2 and cache.get(files[0]) is first

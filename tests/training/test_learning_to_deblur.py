@@ -1,0 +1,156 @@
+"""Staged training: learns, resumes bit for bit after a kill, freezes, obeys budgets and interrupts."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import svconv
+from svconv.models import LearningToDeblur
+from svconv.training.activation import activation_maximisation
+from svconv.training.checkpoint import load_checkpoint, save_checkpoint
+from svconv.training.learning_to_deblur import LtDTrainer, kernel_error, make_optimiser
+from svconv.training.settings import LtDSettings
+
+
+def weights(trainer):
+    return [p.detach().clone() for p in trainer.model.parameters()]
+
+
+def same(a, b):
+    return len(a) == len(b) and all(torch.equal(p, q) for p, q in zip(a, b))
+
+
+@pytest.mark.parametrize("optimiser", ["soap", "adam", "adadelta"])
+@pytest.mark.parametrize("stop", [3, 5, 8])
+def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(photographs, tiny, tmp_path, optimiser, stop):
+    settings = LtDSettings(**tiny, optimiser=optimiser)
+    whole = LtDTrainer(photographs, tmp_path / "a", settings)
+    assert whole.run(progress=False)
+    first = LtDTrainer(photographs, tmp_path / "b", settings)
+    assert not first.run(max_steps=stop, progress=False)
+    first.one_step()  # work that a kill throws away
+    torch.manual_seed(99)
+    second = LtDTrainer(photographs, tmp_path / "b", resume=tmp_path / "b" / "last.pt")
+    assert second.step == stop and second.run(progress=False)
+    assert same(weights(whole), weights(second))
+    assert all(torch.equal(whole.average.values[k], second.average.values[k]) for k in whole.average.values)
+    logs = [[{k: v for k, v in r.items() if k not in ("cpu_seconds", "train_error")} for r in t.log.read()] for t in (whole, second)]
+    assert logs[0] == logs[1]
+
+
+def test_a_killed_process_resumes(photographs, tiny, tmp_path):
+    script = ("import sys; from svconv.training.learning_to_deblur import LtDTrainer as T; from svconv.training.settings import LtDSettings as S\n"
+              f"T({str(photographs)!r}, {str(tmp_path / 'k')!r}, S(**{dict(tiny, steps=(4000,))!r})).run(progress=False)")
+    environment = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(svconv.__file__)))
+    process = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    try:
+        last, deadline = tmp_path / "k" / "last.pt", time.monotonic() + 90
+        while not last.exists() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.3)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    trainer = LtDTrainer(photographs, tmp_path / "k", resume=last)
+    stopped = trainer.step
+    assert stopped >= 2 and stopped % 2 == 0 and all(r["step"] <= stopped for r in trainer.log.read())
+    trainer.run(max_steps=2, progress=False)
+    straight = LtDTrainer(photographs, tmp_path / "s", LtDSettings(**dict(tiny, steps=(4000,))))
+    straight.run(max_steps=stopped + 2, progress=False)
+    assert same(weights(trainer), weights(straight))
+
+
+def test_training_lowers_the_error(photographs, tiny, tmp_path):
+    trainer = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**dict(tiny, steps=(60,), batch=8, size=32, validate_every=10, rate=0.05)))
+    trainer.run(progress=False)
+    errors = [r["error"][-1] for r in trainer.log.read()]
+    assert errors[-1] < 0.9 * errors[0]
+    best = LearningToDeblur.load(tmp_path / "o" / "best-1.pt")
+    assert best.arguments["stages"] == 1 and best.kernel_sizes == (5,)
+
+
+def test_old_stages_are_frozen_after_a_stage_was_added(photographs, tiny, tmp_path):
+    trainer = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**tiny))
+    trainer.run(max_steps=4, progress=False)
+    trainer.run(max_steps=1, progress=False)
+    assert trainer.phase == 1 and trainer.model.arguments["stages"] == 2
+    old = [p.detach().clone() for p in trainer.model.scales[0]["stages"][0].parameters()]
+    new = [p.detach().clone() for p in trainer.model.scales[0]["stages"][1].parameters()]
+    beta = trainer.model.scales[0]["log_beta"][0].item()
+    trainer.run(max_steps=1, progress=False)
+    assert same(old, list(trainer.model.scales[0]["stages"][0].parameters()))
+    assert not same(new, list(trainer.model.scales[0]["stages"][1].parameters())) and trainer.model.scales[0]["log_beta"][0].item() != beta
+    trainer.run(progress=False)
+    assert trainer.phase == 3 and not same(old, list(trainer.model.scales[0]["stages"][0].parameters()))
+    assert [r["stages"] for r in trainer.log.read()][-1] == 2
+
+
+def test_the_plan_and_the_learning_rate():
+    s = LtDSettings(steps=(100, 50, 20), frozen_steps=10, rate=1.0, warmup=10, decay=0.5)
+    assert s.phases() == [(1, False, 100), (2, True, 10), (2, False, 50), (3, True, 10), (3, False, 20)]
+    rates = [s.rate_at(i, 100) for i in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[30] == 1 and rates[-1] == pytest.approx(0.069) and max(rates) == 1
+
+
+def test_the_papers_optimiser():
+    optimiser = make_optimiser(LtDSettings(optimiser="adadelta", rate=0.01), [torch.nn.Parameter(torch.zeros(1))])
+    assert isinstance(optimiser, torch.optim.Adadelta) and optimiser.defaults["lr"] == 0.01 and optimiser.defaults["rho"] == 0.95
+
+
+def test_kernel_errors():
+    a, b = torch.zeros(2, 3, 3), torch.zeros(2, 3, 3)
+    a[:, 1, 1], b[0, 1, 2], b[1, 1, 1] = 1, 1, 0.5
+    assert kernel_error(a, b).tolist() == [2.0, 0.25] and kernel_error(a, b, "relative").tolist() == [2.0, 1.0]
+
+
+@pytest.mark.parametrize("bad", [dict(steps=()), dict(steps=(-1,)), dict(optimiser="lion"), dict(loss="cubic"), dict(batch=0), dict(rate=0)])
+def test_bad_settings_are_named(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        LtDSettings(**bad)
+
+
+def test_processor_time_is_the_budget(photographs, tiny, tmp_path):
+    trainer = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**dict(tiny, steps=(100000,))))
+    assert not trainer.run(cpu_minutes=0.3 / 60, progress=False)
+    assert 0 < trainer.step < 5000 and 0.3 < trainer.cpu_seconds < 5
+
+
+def test_foreign_and_damaged_checkpoints_are_named(tmp_path):
+    path = tmp_path / "c.pt"
+    with pytest.raises(ValueError, match="c.pt: no such"):
+        load_checkpoint(path, "ltd")
+    save_checkpoint(path, "svbr", {"a": 1})
+    with pytest.raises(ValueError, match="c.pt.*'svbr'"):
+        load_checkpoint(path, "ltd")
+    path.write_bytes(b"\x00" * 100)
+    with pytest.raises(ValueError, match="c.pt: not a readable"):
+        load_checkpoint(path, "ltd")
+    torch.save([1], path)
+    with pytest.raises(ValueError, match="c.pt: not a training"):
+        load_checkpoint(path, "ltd")
+
+
+def test_a_failed_save_leaves_the_old_checkpoint_and_no_litter(tmp_path):
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, "ltd", {"a": 1})
+    with pytest.raises(Exception):
+        save_checkpoint(path, "ltd", {"a": lambda: 0})
+    assert load_checkpoint(path, "ltd") == {"a": 1} and [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_activation_maximisation_finds_images_with_less_kernel_error():
+    torch.manual_seed(0)
+    model = LearningToDeblur((5,), 1, 3)
+    before = [p.detach().clone() for p in model.parameters()]
+    seen = []
+    image, errors = activation_maximisation(model, 24, 60, rate=0.05, generator=torch.Generator().manual_seed(1), callback=lambda s, n, x: seen.append((s, n)))
+    assert image.shape == (1, 1, 24, 24) and 0 <= float(image.min()) and float(image.max()) <= 1
+    assert float(errors[-15:].mean()) < float(errors[:5].mean()) and seen[-1] == (60, 60)
+    assert same(before, list(model.parameters())) and all(p.grad is None for p in model.parameters())
+    again, _ = activation_maximisation(model, 24, 60, rate=0.05, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(image, again)
