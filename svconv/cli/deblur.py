@@ -5,6 +5,7 @@ import time
 METHODS = {"kernel": ("irls", "cg", "hyper"), "blind": ("ltd",)}
 REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 5e-4}
 REWEIGHTINGS, CG_ITER = 2, 60
+TILE, HALO = 1536, 48  # pixels; a tile goes beyond its place by a kernel and HALO
 
 EPILOG = """\
 examples:
@@ -81,22 +82,27 @@ def check_options(arguments):
 
 
 def restore(picture, kernel, method, reg):
-    """The restored Picture; kernel [1 or 3, kh, kw] of sum 1 each. The channels are restored one after the other, to save memory."""
+    """The restored Picture; kernel [1 or 3, kh, kw] of sum 1 each. Channel by channel and tile by tile, to bound the memory."""
     import torch
 
-    from svconv import Conv, solvers
-    from svconv.cli import progress
+    from svconv.cli import progress, tiles
 
     result, kernel = picture.empty(), torch.from_numpy(without_margin(kernel)).float()
-    with torch.no_grad(), progress.bar("restoring", picture.channels) as callback:
+    grid = tiles.grid(picture.size, TILE, HALO + max(kernel.shape[1:]))
+    with torch.no_grad(), progress.bar("restoring", picture.channels * len(grid)) as callback:
         for channel in range(picture.channels):
-            y, k = picture.plane(channel), kernel[None, min(channel, len(kernel) - 1)][None]
-            if method == "hyper":
-                x = solvers.hyper_laplacian(y, k, lam=1 / reg, callback=callback).x
-            else:
-                x = solvers.irls(Conv(k), y, reg=reg, reweightings=0 if method == "cg" else REWEIGHTINGS, cg_iter=CG_ITER, callback=callback).x
+            k = kernel[min(channel, len(kernel) - 1)][None, None]
+            x = tiles.apply(lambda y: restore_plane(y, k, method, reg, callback), picture.plane(channel), grid)
             result.set_plane(channel, x, picture.scale)
     return result
+
+
+def restore_plane(y, k, method, reg, callback):
+    from svconv import Conv, solvers
+
+    if method == "hyper":
+        return solvers.hyper_laplacian(y, k, lam=1 / reg, callback=callback).x
+    return solvers.irls(Conv(k), y, reg=reg, reweightings=0 if method == "cg" else REWEIGHTINGS, cg_iter=CG_ITER, callback=callback).x
 
 
 def without_margin(kernel):
