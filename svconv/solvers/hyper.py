@@ -10,7 +10,7 @@ from svconv._checks import check_image
 from svconv.operators import Conv
 from svconv.ops.conv import check_kernel
 from svconv.solvers.border import check_border
-from svconv.solvers.conjugate_gradients import solve
+from svconv.solvers.conjugate_gradients import looks, solve
 from svconv.solvers.data_term import CircularConv, DataTerm, check_problem, data_term, replicated_plane
 from svconv.solvers.shrinkage import _check_exponent, hyper_laplacian_shrink
 
@@ -150,7 +150,7 @@ def _masked_step(term, b, x, ratio, denominator):
     def precondition(r):
         return torch.fft.irfft2(torch.fft.rfft2(r) / denominator, s=r.shape[-2:])
 
-    return solve(normal, b, x, precondition, tol=INNER_TOLERANCE, max_iter=INNER_STEPS, verify=False).x
+    return solve(normal, b, x, precondition, tol=INNER_TOLERANCE, max_iter=INNER_STEPS, check_every=looks(b), verify=False).x
 
 
 def _laplace(v):

@@ -4,7 +4,7 @@ import numbers
 
 import torch
 
-from svconv.solvers.conjugate_gradients import solve
+from svconv.solvers.conjugate_gradients import looks, solve
 from svconv.solvers.data_term import data_term
 from svconv.solvers.derivatives import FILTERS, apply, derivative, stencil
 
@@ -88,7 +88,7 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
             prior = stencil(weights, x, scale=reg)
             del weights
             found.append(solve(lambda v: term.normal(v).add_(apply(v, prior)), b, x, tol=TOLERANCE, max_iter=cg_iter, verify=False,
-                               callback=_shifted(callback, k * cg_iter, steps)))
+                               check_every=looks(x), callback=_shifted(callback, k * cg_iter, steps)))
             x = found[-1].x
         if callback is not None:
             callback(steps, steps, x)

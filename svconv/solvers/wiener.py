@@ -9,6 +9,7 @@ from svconv.operators import Conv, Operator
 from svconv.ops import conv, conv_adjoint, image_quotient, pixel_filter
 from svconv.solvers.border import check_border, continued, taper_edges
 from svconv.solvers.cg import cg
+from svconv.solvers.conjugate_gradients import looks
 from svconv.solvers.data_term import check_problem, data_term
 from svconv.solvers.derivatives import stencil
 
@@ -156,5 +157,5 @@ class _Normal(Operator):
 
 
 def _iterated(normal, b, start, beta, smoothness, callback):
-    result = cg(normal + beta * smoothness, b, x0=start, tol=TOLERANCE, max_iter=STEPS, callback=callback)
+    result = cg(normal + beta * smoothness, b, x0=start, tol=TOLERANCE, max_iter=STEPS, check_every=looks(b), callback=callback)
     return WienerResult(result.x, result.iterations, result.residuals, result.converged)

@@ -9,6 +9,7 @@ import svconv
 from svconv import Conv, PixelFilter
 from svconv.operators import Identity
 from svconv.solvers import cg
+from svconv.solvers.conjugate_gradients import dots
 
 F64 = torch.float64
 
@@ -303,3 +304,9 @@ def test_messages_name_the_argument(options, error, message):
     options = {"A": Identity(), "b": torch.zeros(1, 1, 4, 4), **options}
     with pytest.raises(error, match=message):
         cg(options.pop("A"), options.pop("b"), **options)
+
+
+def test_inner_products_of_large_images_are_accurate():
+    u = torch.rand(2, 3, 500, 700)
+    torch.testing.assert_close(dots(u, u).double(), u.double().square().sum((1, 2, 3)), rtol=1e-6, atol=0)
+    assert dots(u[:0], u[:0]).shape == (0,) and dots(u[:, :0], u[:, :0]).tolist() == [0, 0]
