@@ -101,15 +101,28 @@ def tables(kind, plane, size, center, dtype, device):
 
 
 def kernel_rows(kernel, width, center):
-    """kernel [..., kh, kw] -> its rows transformed, [..., kh, W//2+1], for a plane of that width."""
-    columns = _table("columns", width, kernel.shape[-1], center, kernel.dtype, kernel.device)
-    return kernel.to(columns.dtype) @ columns
+    """kernel [..., kh, kw] -> its rows transformed, [..., kh, W//2+1], for a plane of that width, by transforms of single rows."""
+    whole = math.floor(center)
+    kw = kernel.shape[-1]
+    times = -(-kw // width)
+    rows = torch.nn.functional.pad(kernel, (0, times * width - kw))
+    if times > 1:
+        rows = rows.unflatten(-1, (times, width)).sum(-2)
+    spectrum = torch.fft.rfft(rows.roll(-whole, -1))
+    return spectrum if center == whole else spectrum * _column_ramp(width, center - whole, kernel)
 
 
 def values_of_rows(rows, width, size, center):
     """The inverse of `kernel_rows` at the kernel's `size` positions: [..., kh, W//2+1] -> [..., kh, kw]."""
-    columns = _table("inverse_columns", width, size, center, rows.dtype.to_real(), rows.device)
-    return (rows @ columns.mT).real.contiguous()
+    whole = math.floor(center)
+    if center != whole:
+        rows = rows * _column_ramp(width, center - whole, rows.real).conj_physical()
+    values = torch.fft.irfft(rows, n=width)
+    return values.index_select(-1, torch.remainder(torch.arange(size, device=rows.device) - whole, width))
+
+
+def _column_ramp(width, shift, like):
+    return _table("columns", width, 1, shift, like.dtype, like.device)[0]
 
 
 def shift_ramp(n, shift, dtype, device):

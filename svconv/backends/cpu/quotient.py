@@ -128,14 +128,20 @@ def conv_bwd_kernel(x, g, batch, channels, kh, kw, padding):
 
 # kernel quotient ----------------------------------------------------------------------------------------------------
 
-def _tapered_rows(x, kw, taper):
-    return torch.fft.rfft(x * barthann_taper(x.shape[-1], kw, x.dtype, x.device) if taper else x.contiguous())
+def _tapered_rows(x, y, kw, taper):
+    """Row transforms of x and y times the taper of the columns; one temporary image serves both."""
+    if not taper:
+        return torch.fft.rfft(x.contiguous()), torch.fft.rfft(y.contiguous())
+    weights = barthann_taper(x.shape[-1], kw, x.dtype, x.device)
+    tapered = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    first = torch.fft.rfft(torch.mul(x, weights, out=tapered))
+    return first, torch.fft.rfft(torch.mul(y, weights, out=tapered))
 
 
 def kernel_quotient_fwd(x, y, beta, kh, kw, taper, cy, cx):
     plane = tuple(x.shape[-2:])
     weights = barthann_taper(plane[0], kh, x.dtype, x.device) if taper else None
-    x, y = _tapered_rows(x, kw, taper), _tapered_rows(y, kw, taper)
+    x, y = _tapered_rows(x, y, kw, taper)
     return _estimate(x, y, (x.shape[0], 1, kh, kw), plane, (cy, cx), None, None, weights, beta).squeeze(1)
 
 
@@ -144,7 +150,7 @@ def kernel_quotient_bwd(g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta)
     offset, shift = _split(cy)
     dtype, empty = x.dtype, x.new_empty(0)
     weights = barthann_taper(plane[0], kh, dtype, x.device) if taper else None
-    x, y = _tapered_rows(x, kw, taper), _tapered_rows(y, kw, taper)
+    x, y = _tapered_rows(x, y, kw, taper)
     slope = torch.empty(x.shape[0], dtype=torch.float64, device=x.device)
     g = kernel_rows(g, plane[1], cx).unsqueeze(1)
     extension().quotient_kernel_bwd(_parts(g), _parts(x), _parts(y), _parts(x) if need_x else None, _parts(y) if need_y else None, view(slope),
