@@ -7,16 +7,20 @@ import torch
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """`kernel` on a grid of `programs` x 1 x 1 (grid y and z stop at 65535, x does not)."""
+    """`kernel` on a grid of `programs` x 1 x 1 (grid y and z stop at 65535, x does not), `threads` in a program."""
     kernel: object
     programs: int
     arguments: dict
-    num_warps: int = 4
+    threads: int = 256
+
+    def options(self, warp):
+        """Compile options for warps of so many threads. The default of fused multiply-add differs between versions of Triton."""
+        return {"num_warps": self.threads // warp, "enable_fp_fusion": True}
 
     def __call__(self, device):
         if self.programs > 0:
             with _current(device):
-                self.kernel[(self.programs,)](**self.arguments, num_warps=self.num_warps)
+                self.kernel[(self.programs,)](**self.arguments, **self.options(64 if torch.version.hip else 32))
 
 
 def _current(device):

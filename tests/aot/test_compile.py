@@ -1,0 +1,129 @@
+"""Every Triton kernel, compiled ahead of time for GPUs that are not here: it compiles, does not spill and leaves room for its neighbours.
+
+A module of Triton kernels offers `aot_launches(dtype)`: (label, Launch) on meta tensors, made by the code that launches in earnest.
+"""
+import importlib
+import os
+import pkgutil
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+triton = pytest.importorskip("triton")
+if os.environ.get("TRITON_INTERPRET") == "1":
+    pytest.skip("the interpreter is on in this process: nothing is compiled", allow_module_level=True)
+
+import svconv._triton  # noqa: E402
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+
+TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.float16: "fp16", torch.bfloat16: "bf16"}
+TARGETS = {"sm_80": GPUTarget("cuda", 80, 32), "sm_90": GPUTarget("cuda", 90, 32), "sm_120": GPUTarget("cuda", 120, 32),
+           "gfx942": GPUTarget("hip", "gfx942", 64)}
+REGISTERS = 128           # of 65536: two programs of 256 threads on a multiprocessor
+SHARED = 48 * 1024        # bytes that every GPU grants without asking
+MODULES = {m.name: importlib.import_module("svconv._triton." + m.name) for m in pkgutil.iter_modules(svconv._triton.__path__)}
+STEMS = [name for name, module in MODULES.items() if hasattr(module, "aot_launches")]
+
+
+def is_tensor(value):
+    return hasattr(value, "data_ptr")
+
+
+def source(launch):
+    """What the launcher would compile for these arguments: 1 is a constant, multiples of 16 and fresh tensors are known to be aligned."""
+    signature, constants, attributes = {}, {}, {}
+    for position, parameter in enumerate(launch.kernel.params):
+        name = parameter.name
+        value = launch.arguments[name]
+        if is_tensor(value):
+            signature[name] = "*" + TYPES[value.dtype]
+            attributes[(position,)] = [["tt.divisibility", 16]]
+        elif parameter.is_constexpr or value is None or (value == 1 and not parameter.do_not_specialize):
+            signature[name] = "constexpr"
+            constants[name] = value
+        elif isinstance(value, float):
+            signature[name] = "fp32"
+        else:
+            signature[name] = "i32" if -2**31 <= value < 2**31 else "i64"
+            if value % 16 == 0 and not parameter.do_not_specialize:
+                attributes[(position,)] = [["tt.divisibility", 16]]
+    return ASTSource(launch.kernel, signature, constants, attributes)
+
+
+def nvidia_resources(compiled, folder):
+    """{"REG": registers, "STACK": bytes of spills and calls, "SHARED": bytes, "LOCAL": bytes} from cuobjdump of the wheel."""
+    cubin = folder / "kernel.cubin"
+    cubin.write_bytes(compiled.asm["cubin"])
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    text = subprocess.run([tool, "--dump-resource-usage", cubin], check=True, capture_output=True, text=True).stdout
+    usage = text[text.index(compiled.metadata.name):]
+    return {key: int(value) for key, value in re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", usage)}
+
+
+def amd_resources(compiled):
+    text = compiled.asm["amdgcn"]
+    found = {key: int(re.search(rf"\.{name}:\s+(\d+)", text)[1])
+             for key, name in (("REG", "vgpr_count"), ("SHARED", "group_segment_fixed_size"), ("LOCAL", "private_segment_fixed_size"))}
+    return found | {"STACK": sum(int(n) for n in re.findall(r"\.[sv]gpr_spill_count:\s+(\d+)", text))}
+
+
+def check(launches, target, folder, record_property):
+    for label, launch in launches:
+        compiled = triton.compile(source(launch), target=target, options=launch.options(target.warp_size))
+        used = nvidia_resources(compiled, folder) if target.backend == "cuda" else amd_resources(compiled)
+        record_property(label, str(used))
+        assert used["STACK"] == 0 and used["LOCAL"] == 0, f"{label} spills: {used}"
+        assert 0 < used["REG"] <= REGISTERS, f"{label}: {used}"
+        assert max(used["SHARED"], compiled.metadata.shared) <= SHARED, f"{label}: {used}"
+
+
+@pytest.mark.parametrize("dtype", list(TYPES), ids=TYPES.get)
+@pytest.mark.parametrize("stem", STEMS)
+def test_hopper(stem, dtype, tmp_path, record_property):
+    check(MODULES[stem].aot_launches(dtype), TARGETS["sm_90"], tmp_path, record_property)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=TYPES.get)
+@pytest.mark.parametrize("target", ["sm_80", "sm_120", "gfx942"])
+@pytest.mark.parametrize("stem", STEMS)
+def test_other_targets(stem, target, dtype, tmp_path, record_property):
+    """Two types, and no window above 5 x 5."""
+    launches = [(label, launch) for label, launch in MODULES[stem].aot_launches(dtype) if "31x31" not in label and "7x7" not in label]
+    check(launches, TARGETS[target], tmp_path, record_property)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", list(TYPES), ids=TYPES.get)
+@pytest.mark.parametrize("target", [name for name in TARGETS if name != "sm_90"])
+@pytest.mark.parametrize("stem", STEMS)
+def test_everything(stem, target, dtype, tmp_path, record_property):
+    check(MODULES[stem].aot_launches(dtype), TARGETS[target], tmp_path, record_property)
+
+
+def test_half_filters_beside_a_float32_image(tmp_path, record_property):
+    launches = MODULES["pixel_filter"].aot_launches(torch.float32, torch.bfloat16, labels=("5x5 shared by 3",))
+    check(launches, TARGETS["sm_90"], tmp_path, record_property)
+
+
+@pytest.mark.parametrize("name", list(MODULES))
+def test_no_kernel_is_left_out(name):
+    kernels = {k for k, v in vars(MODULES[name]).items() if k.endswith("_kernel") and isinstance(v, triton.runtime.jit.JITFunction)}
+    if kernels:
+        assert kernels == {launch.kernel.__name__ for _, launch in MODULES[name].aot_launches(torch.float32)}
+
+
+def test_long_strides_are_64_bit():
+    """A stride beyond 2^31 elements becomes an i64 argument, and what is multiplied by it is 64-bit."""
+    x = torch.empty_strided((1, 2, 4, 4), (2**33, 2**32, 2**31 + 5, 1), device="meta")
+    filters = torch.empty(1, 1, 1, 3, 3, 4, 4, device="meta")
+    launch = MODULES["pixel_filter"]._fwd_launch(x, filters, None, torch.empty(1, 2, 1, 4, 4, device="meta"), "zeros")
+    made = source(launch)
+    assert made.signature["x_c"] == made.signature["x_h"] == "i64" and made.signature["f_h"] == "i32"
+    text = triton.compile(made, target=TARGETS["sm_90"], options=launch.options(32)).asm["ttir"]
+    for stride in ("x_c", "x_h", "f_h"):
+        products = re.findall(rf"arith\.muli .*%{stride}\w*.* : (.*?)(?: loc|$)", text, re.M)
+        assert all("i64" in product for product in products), (stride, products)
