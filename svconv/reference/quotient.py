@@ -140,7 +140,7 @@ def kernel_quotient_bwd(g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta)
 
     g_x = back(g.conj_physical()[:, None] * y - 2 * slope[:, None] * x) if need_x else x.real.new_empty(0)
     g_y = back(x * g[:, None]) if need_y else x.real.new_empty(0)
-    g_beta = -_sum_beta(plane_mean(slope, plane), beta) if need_beta else x.real.new_empty(0)
+    g_beta = -sum_beta(plane_mean(slope, plane), beta) if need_beta else x.real.new_empty(0)
     return g_x, g_y, g_beta
 
 
@@ -154,7 +154,7 @@ def plane_mean(half, plane):
     return total / (plane[0] * w)
 
 
-def _sum_beta(per_sample, beta):
+def sum_beta(per_sample, beta):
     return per_sample if beta.shape[0] == per_sample.shape[0] else per_sample.sum(0, keepdim=True)
 
 
@@ -205,7 +205,7 @@ def image_quotient_bwd(g, y, kernel, beta, power, padding, cy, cx, need_y, need_
         spectrum = sum_to(g.conj_physical() * y - 2 * slope * transfer, kernel.shape)
         g_kernel = kernel_values(spectrum, plane, (kh, kw), (cy, cx)).contiguous()
     if need_beta:
-        g_beta = -_sum_beta(plane_mean((slope if power is None else slope * power).sum(1), plane), beta)
+        g_beta = -sum_beta(plane_mean((slope if power is None else slope * power).sum(1), plane), beta)
     if need_power:
         twice = torch.full((plane[1] // 2 + 1,), -2 / (plane[0] * plane[1]), dtype=y.dtype.to_real(), device=y.device)
         twice[0] /= 2
