@@ -39,7 +39,7 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, max_iter=50, 
         ValueError, TypeError: naming the argument; in particular `params` when a callable captures a tensor that requires gradients
         and was not passed (its gradient would be lost).
 
-    First and second order gradients. Bit-identical from run to run with a fixed number of threads. Memory: four vectors like b (five with a
+    First and second order gradients. Bit-identical from run to run with a fixed number of threads. Memory: five vectors like b (six with a
     preconditioner), whatever the number of steps. Hestenes and Stiefel 1952; implicit gradient as in Learning Spatially-Variant MAP
     Models for Non-blind Image Deblurring (2021).
 
