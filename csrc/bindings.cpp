@@ -185,6 +185,16 @@ void pixel_filter_bwd_filters(const py::array& x, const py::array& g, const py::
   run(level().pixel_filter->bwd_filters, call);
 }
 
+void take_weights(PixelFilterCall& call, const py::object& w, DType dtype) {
+  if (w.is_none()) return;
+  if (!py::isinstance<py::array>(w)) refuse("w", "expected an array or None");
+  const Index* shape = call.image.shape;
+  call.weights = input(py::reinterpret_borrow<py::array>(w), "w", 5, dtype);
+  require_broadcast(call.weights, "w", 0, shape[0]);
+  require_broadcast(call.weights, "w", 1, shape[1]);
+  require_shape(call.weights, "w", {call.weights.shape[0], call.weights.shape[1], call.filters.shape[2], shape[2], shape[3]});
+}
+
 void pixel_filter_gram(const py::array& x, const py::array& f, const py::object& w, const py::array& out,
                        const std::string& padding, int threads, const std::string& x_dtype, const std::string& f_dtype) {
   PixelFilterCall call = pixel_filter_call(padding, threads);
@@ -195,14 +205,24 @@ void pixel_filter_gram(const py::array& x, const py::array& f, const py::object&
   check_filters(call.image, call.filters, "x", "f");
   const Index* shape = call.image.shape;
   require_shape(call.result, "out", {shape[0], shape[1], shape[2], shape[3]});
-  if (!w.is_none()) {
-    if (!py::isinstance<py::array>(w)) refuse("w", "expected an array or None");
-    call.weights = input(py::reinterpret_borrow<py::array>(w), "w", 5, dtype);
-    require_broadcast(call.weights, "w", 0, shape[0]);
-    require_broadcast(call.weights, "w", 1, shape[1]);
-    require_shape(call.weights, "w", {call.weights.shape[0], call.weights.shape[1], call.filters.shape[2], shape[2], shape[3]});
-  }
+  take_weights(call, w, dtype);
   run(level().pixel_filter->gram, call);
+}
+
+void pixel_filter_gram_bwd_filters(const py::array& x, const py::array& g, const py::array& f, const py::object& w, const py::array& df_out,
+                                   const std::string& padding, int threads, const std::string& x_dtype, const std::string& f_dtype) {
+  PixelFilterCall call = pixel_filter_call(padding, threads);
+  const DType dtype = dtype_of(x_dtype, "x_dtype");
+  call.image = input(x, "x", 4, dtype);
+  call.second = input(g, "g", 4, dtype);
+  call.filters = input(f, "f", 7, dtype_of(f_dtype, "f_dtype"));
+  call.gradient = output(df_out, "df_out", 7, call.filters.dtype);
+  check_filters(call.image, call.filters, "x", "f");
+  const Index *shape = call.image.shape, *like = call.filters.shape;
+  require_shape(call.second, "g", {shape[0], shape[1], shape[2], shape[3]});
+  require_shape(call.gradient, "df_out", {like[0], like[1], like[2], like[3], like[4], like[5], like[6]});
+  take_weights(call, w, dtype);
+  run(level().pixel_filter->gram_bwd_filters, call);
 }
 
 void register_pixel_filter(py::module_& m) {
@@ -213,6 +233,8 @@ void register_pixel_filter(py::module_& m) {
         arg("x_dtype"), arg("f_dtype"), "The exact transpose of pixel_filter_fwd; y [B,C,M,H,W], x_out [B,C,H,W]");
   m.def("pixel_filter_bwd_filters", &pixel_filter_bwd_filters, arg("x"), arg("g"), arg("df_out"), arg("padding"), arg("threads"),
         arg("x_dtype"), arg("f_dtype"), "df[b|0,c|0,m,d,p] = sum over shared images of g[b,c,m,p] x[b,c,p+d]");
+  m.def("pixel_filter_gram_bwd_filters", &pixel_filter_gram_bwd_filters, arg("x"), arg("g"), arg("f"), arg("w"), arg("df_out"),
+        arg("padding"), arg("threads"), arg("x_dtype"), arg("f_dtype"), "df[m,d,p] = (WFg)[m,p] x[p+d] + (WFx)[m,p] g[p+d]; df_out like f");
   m.def("pixel_filter_gram", &pixel_filter_gram, arg("x"), arg("f"), arg("w"), arg("out"), arg("padding"), arg("threads"),
         arg("x_dtype"), arg("f_dtype"), "sum_m F_m' W_m F_m x in one pass over f; w [B|1,C|1,M,H,W] or None, out [B,C,H,W]");
 }

@@ -4,6 +4,7 @@
 #include "pixel_filter.h"
 
 #include "pixel_filter_gather.h"
+#include "pixel_filter_gram_gradient.h"
 #include "pixel_filter_scatter.h"
 
 namespace svconv {
@@ -30,11 +31,12 @@ SVCONV_BY_TYPE(fwd_any, image, forward)
 SVCONV_BY_TYPE(adjoint_any, stack, adjoint)
 SVCONV_BY_TYPE(bwd_filters_any, image, backward_filters)
 SVCONV_BY_TYPE(gram_any, image, gram)
+SVCONV_BY_TYPE(gram_bwd_filters_any, image, gram_backward_filters)
 #undef SVCONV_BY_TYPE
 
 }  // namespace
 
-const PixelFilterTable pixel_filter = {fwd_any, adjoint_any, bwd_filters_any, gram_any};
+const PixelFilterTable pixel_filter = {fwd_any, adjoint_any, bwd_filters_any, gram_any, gram_bwd_filters_any};
 
 }  // namespace SVCONV_ISA
 }  // namespace svconv

@@ -11,6 +11,8 @@ struct PixelFilterCall {
   View stack;    // y or g: [B, C, M, H, W]
   View weights;  // gram: [B|1, C|1, M, H, W], data == nullptr for none
   View result;   // gram: [B, C, H, W]
+  View second;   // gradient of gram: the other image g, [B, C, H, W]
+  View gradient; // gradient of gram: like the filters
   int padding = 0;
   int threads = 1;
 };
@@ -20,6 +22,7 @@ struct PixelFilterTable {
   Status (*adjoint)(const PixelFilterCall&);      // stack, filters -> result
   Status (*bwd_filters)(const PixelFilterCall&);  // image, stack -> filters
   Status (*gram)(const PixelFilterCall&);         // image, filters, weights -> result
+  Status (*gram_bwd_filters)(const PixelFilterCall&);  // image, second, filters, weights -> gradient
 };
 
 namespace generic { extern const PixelFilterTable pixel_filter; }

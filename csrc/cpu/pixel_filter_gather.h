@@ -122,6 +122,37 @@ Status forward(const PixelFilterCall& call) {
 
 // ---- gradient in the filters
 
+// Where a gradient in the filters is written; past the caches if it is larger than they are and aligned.
+template <typename F> struct ProductTarget {
+  const View& view;
+  bool streaming;
+  ProductTarget(const View& gradient, const Geometry& geo, const Tiling& tiling) : view(gradient) {
+    constexpr double kBeyondCaches = 16 << 20;
+    streaming = geo.filter_count() * sizeof(F) > kBeyondCaches && reinterpret_cast<std::uintptr_t>(view.data) % kVectorBytes == 0 &&
+                geo.width * sizeof(F) % kVectorBytes == 0 && tiling.columns * sizeof(F) % kVectorBytes == 0;
+  }
+  void fence() const {
+    if (streaming) fence_streaming();
+  }
+};
+
+// df[d, p] = sum over images of y[p] x[p + d], one map of a tile.
+template <typename F, typename T>
+void product_tile(const Geometry& geo, const ProductTarget<F>& target, Index m, const Tile& tile, const Rows<const T>& y,
+                  const Rows<const T>& window, Index pitch) {
+  const Index* stride = target.view.stride;
+  F* df = filters_at<F>(target.view, geo, tile.set) + m * stride[2] + tile.c0;
+  each_tap_block(geo, [&](Index i, Index j, int count) {
+    for (Index r = 0; r < tile.rows; ++r) {
+      F* row = df + i * stride[3] + j * stride[4] + (tile.r0 + r) * stride[5];
+      const Rows<const T> response{y.data + r * tile.columns, y.image_stride};
+      const Rows<const T> x{window.data + (r + i) * pitch + j, window.image_stride};
+      if (target.streaming) product_taps<true>(count, row, stride[4], response, x, geo.images, tile.columns);
+      else product_taps<false>(count, row, stride[4], response, x, geo.images, tile.columns);
+    }
+  });
+}
+
 template <typename X, typename F>
 Status backward_filters(const PixelFilterCall& call) {
   using T = typename Compute<X>::type;
@@ -133,7 +164,6 @@ Status backward_filters(const PixelFilterCall& call) {
     return Status::ok;
   }
   advise_huge_pages(call.filters.data, static_cast<std::size_t>(bytes));
-  constexpr double kBeyondCaches = 16 << 20;
   Tiling tiling(geo, sizeof(T));
   const Index tasks = tiling.tasks(geo), window_image = tiling.window_rows(geo) * tiling.pitch;
   const Index y_image = tiling.rows * tiling.columns;
@@ -141,9 +171,7 @@ Status backward_filters(const PixelFilterCall& call) {
   const int team = team_size(call.threads, tasks, bytes);
   Scratch scratch(static_cast<std::size_t>(team * per_thread) * sizeof(T));
   if (!scratch.ok()) return Status::out_of_memory;
-  const Index* stride = call.filters.stride;
-  const bool streaming = bytes > kBeyondCaches && reinterpret_cast<std::uintptr_t>(call.filters.data) % kVectorBytes == 0 &&
-                         geo.width * sizeof(F) % kVectorBytes == 0 && tiling.columns * sizeof(F) % kVectorBytes == 0;
+  const ProductTarget<F> target(call.filters, geo, tiling);
 
 #pragma omp parallel num_threads(team) if (team > 1)
   {
@@ -160,19 +188,10 @@ Status backward_filters(const PixelFilterCall& call) {
             read_row(y + (tile.r0 + r) * call.stack.stride[3] + tile.c0 * call.stack.stride[4], call.stack.stride[4],
                      packed + g * y_image + r * tile.columns, tile.columns);
         }
-        F* df = filters_at<F>(call.filters, geo, tile.set) + m * stride[2] + tile.c0;
-        each_tap_block(geo, [&](Index i, Index j, int count) {
-          for (Index r = 0; r < tile.rows; ++r) {
-            F* row = df + i * stride[3] + j * stride[4] + (tile.r0 + r) * stride[5];
-            const Rows<const T> y{packed + r * tile.columns, y_image};
-            const Rows<const T> x{window + (r + i) * tiling.pitch + j, window_image};
-            if (streaming) product_taps<true>(count, row, stride[4], y, x, geo.images, tile.columns);
-            else product_taps<false>(count, row, stride[4], y, x, geo.images, tile.columns);
-          }
-        });
+        product_tile(geo, target, m, tile, Rows<const T>{packed, y_image}, Rows<const T>{window, window_image}, tiling.pitch);
       }
     }
-    if (streaming) fence_streaming();
+    target.fence();
   }
   return Status::ok;
 }

@@ -29,3 +29,10 @@ def pixel_filter_bwd_filters(x, g, batch, channels, kh, kw, dtype, padding):
 def pixel_filter_gram(x, filters, weights, padding):
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
     return _run("pixel_filter_gram", x, filters, out, padding, None if weights is None else view(weights))
+
+
+def pixel_filter_gram_bwd_filters(x, g, filters, weights, padding):
+    out = filters.new_empty(filters.shape)
+    given = view(x), view(g), view(filters), None if weights is None else view(weights), view(out)
+    extension().pixel_filter_gram_bwd_filters(*given, padding, torch.get_num_threads(), tag(x.dtype), tag(filters.dtype))
+    return out
