@@ -7,15 +7,15 @@ import torch
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """`kernel` on a grid of `programs` x 1 x 1 (grid y and z stop at 65535, x does not), `threads` in a program."""
+    """`kernel` on a grid of `programs` x 1 x 1 (grid y and z stop at 65535, x does not); warps of 32 threads."""
     kernel: object
     programs: int
     arguments: dict
-    threads: int = 256
+    num_warps: int = 8
 
     def options(self, warp):
-        """Compile options for warps of so many threads. The default of fused multiply-add differs between versions of Triton."""
-        return {"num_warps": self.threads // warp, "enable_fp_fusion": True}
+        """Compile options where a warp has so many threads. The default of fused multiply-add differs between versions of Triton."""
+        return {"num_warps": max(1, 32 * self.num_warps // warp), "enable_fp_fusion": True}
 
     def __call__(self, device):
         if self.programs > 0:

@@ -21,7 +21,7 @@ from svconv._triton.launch import Launch
 
 LANES = 256             # pixels of a tile, one per thread
 SHARED_CHANNELS = 4     # channels that one program filters with the same filters
-UNROLLED_ROW = 9        # windows up to this width unroll a row of taps, wider ones eight taps at a time
+UNROLLED_ROW = 9        # windows up to this width unroll a row of taps, wider ones eight taps at a time, four for several channels
 UNROLLED_TAPS = 12      # rows of narrow windows unroll together up to this many taps (of all channels of a program)
 
 
@@ -437,7 +437,7 @@ def _tiles(height, width, longest):
 
 
 def _unrolling(kh, kw, channels=1):
-    return {"UNROLL_H": min(kh, max(1, UNROLLED_TAPS // (kw * max(channels, 1)))), "UNROLL_W": kw if kw <= UNROLLED_ROW else 8}
+    return {"UNROLL_H": min(kh, max(1, UNROLLED_TAPS // (kw * max(channels, 1)))), "UNROLL_W": kw if kw <= UNROLLED_ROW else 8 if channels == 1 else 4}
 
 
 def _strides(prefix, names, t, shared=()):
