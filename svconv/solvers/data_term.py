@@ -7,6 +7,20 @@ from svconv.operators import Conv, Operator, PixelFilter
 from svconv.solvers.border import check_border, continued, extend_smoothly, taper_edges
 
 
+def transform(x):
+    """Half spectrum of real planes; the transform libraries refuse an empty batch."""
+    if x.numel() == 0:
+        return x.new_zeros((*x.shape[:-1], x.shape[-1] // 2 + 1), dtype=x.dtype.to_complex())
+    return torch.fft.rfft2(x)
+
+
+def untransform(spectrum, size):
+    """Real planes of `size` from their half spectrum."""
+    if spectrum.numel() == 0:
+        return spectrum.new_zeros((*spectrum.shape[:-2], *size), dtype=spectrum.dtype.to_real())
+    return torch.fft.irfft2(spectrum, s=size)
+
+
 class CircularConv:
     """Circular convolution on one plane size that keeps its spectrum."""
 
@@ -15,7 +29,7 @@ class CircularConv:
         self.plane, self.spectrum = plane, kernel_spectrum(kernel, plane, psf_center(kernel.shape[-2:]))
 
     def filter(self, x, factor):
-        return torch.fft.irfft2(torch.fft.rfft2(x) * factor, s=self.plane)
+        return untransform(transform(x) * factor, self.plane)
 
     def __call__(self, x):
         return self.filter(x, self.spectrum)

@@ -11,7 +11,7 @@ from svconv.operators import Conv
 from svconv.ops.conv import check_kernel
 from svconv.solvers.border import check_border
 from svconv.solvers.conjugate_gradients import looks, solve
-from svconv.solvers.data_term import CircularConv, DataTerm, check_problem, data_term, replicated_plane
+from svconv.solvers.data_term import CircularConv, DataTerm, check_problem, data_term, replicated_plane, transform, untransform
 from svconv.solvers.shrinkage import _check_exponent, hyper_laplacian_shrink
 
 FIRST_BETA, LAST_BETA, GROWTH = 1.0, 256.0, 2 * math.sqrt(2)
@@ -106,14 +106,14 @@ def _split(term, weight, exponent, callback):
     laplace = _laplacian(size, term.y)
     data = term.right_hand_side()
     if term.mask is None:
-        data = torch.fft.rfft2(data)
+        data = transform(data)
     betas = tuple(FIRST_BETA * GROWTH ** i for i in range(math.ceil(math.log(LAST_BETA / FIRST_BETA, GROWTH) - 1e-9)))
     x, changes = term.start, []
     for step, beta in enumerate(betas):
         pull = _divergence(x, beta, exponent)
         ratio = beta * weight
         if term.mask is None:
-            new = torch.fft.irfft2(data.add(torch.fft.rfft2(pull), alpha=ratio) / (power + ratio * laplace), s=size)
+            new = untransform(data.add(transform(pull), alpha=ratio) / (power + ratio * laplace), size)
         else:
             new = _masked_step(term, data.add(pull, alpha=ratio), x, ratio, power + ratio * laplace)
         changes.append((new - x).flatten(1).norm(dim=1) / new.flatten(1).norm(dim=1).clamp_min(torch.finfo(x.dtype).tiny))
@@ -148,7 +148,7 @@ def _masked_step(term, b, x, ratio, denominator):
         return term.normal(v).add_(_laplace(v), alpha=ratio)
 
     def precondition(r):
-        return torch.fft.irfft2(torch.fft.rfft2(r) / denominator, s=r.shape[-2:])
+        return untransform(transform(r) / denominator, r.shape[-2:])
 
     return solve(normal, b, x, precondition, tol=INNER_TOLERANCE, max_iter=INNER_STEPS, check_every=looks(b), verify=False).x
 
