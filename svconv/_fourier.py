@@ -118,6 +118,8 @@ def values_of_rows(rows, width, size, center):
     if center != whole:
         rows = rows * _column_ramp(width, center - whole, rows.real).conj_physical()
     values = torch.fft.irfft(rows, n=width)
+    if size <= width:
+        return values.roll(whole, -1)[..., :size].contiguous()
     return values.index_select(-1, torch.remainder(torch.arange(size, device=rows.device) - whole, width))
 
 
