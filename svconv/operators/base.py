@@ -119,7 +119,7 @@ class Operator:
             float.
 
         >>> import torch, svconv
-        >>> round(svconv.PixelFilter(torch.full((1, 1, 2, 4, 4), 0.5), padding="replicate").norm(), 2)
+        >>> round(svconv.PixelFilter(torch.full((1, 1, 2, 4, 4), 0.5), padding="circular").norm(), 2)
         1.0
         """
         from svconv.operators.spectral import spectral_norm

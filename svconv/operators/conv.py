@@ -16,9 +16,9 @@ class Conv(Operator):
         ValueError, TypeError: naming the argument.
 
     >>> import torch, svconv
-    >>> A = svconv.Conv(torch.full((1, 1, 3, 3), 1 / 9), padding="reflect")
+    >>> A = svconv.Conv(torch.full((1, 1, 3, 3), 1 / 9))
     >>> A
-    Conv([1, 1, 3, 3], padding='reflect', float32)
+    Conv([1, 1, 3, 3], padding='circular', float32)
     >>> round(A.norm((16, 16)), 2), A(torch.ones(1, 3, 8, 8)).shape
     (1.0, torch.Size([1, 3, 8, 8]))
     """
