@@ -486,9 +486,9 @@ def _adjoint_launches(y, filters, out, padding, initial=None, reverse=False):
     strip = out
     if folds:
         strip = y.new_empty((b, c, outside), dtype=acc)
-        blocks = triton.cdiv(outside, LANES)
+        blocks = triton.cdiv(outside, LANES // 2)
         yield Launch(_pixel_filter_outside_kernel, b * groups * blocks,
-                     {**common, "strip": strip, "blocks": blocks, "groups": groups, "BLOCK": LANES})
+                     {**common, "strip": strip, "blocks": blocks, "groups": groups, "BLOCK": LANES // 2}, num_warps=4)
     th, tw, tiles = _tiles(height, width, 128)
     first_i, last_i = boundary.cells(height, kh, padding)
     first_j, last_j = boundary.cells(width, kw, padding)
