@@ -34,14 +34,24 @@ def kernel_error(kernel, truth, loss="squared"):
 
 @torch.no_grad()
 def validate(model, pairs, batch=8):
-    """Mean and median kernel error after every stage on all items of `pairs`: {"error": [...], "median": [...]}."""
-    errors = []
+    """Mean kernel errors after every stage on all items of `pairs`: {"error": [...], "relative": [...]}, see `kernel_error`."""
+    errors = {"error": [], "relative": []}
     for start in range(0, len(pairs), batch):
         blurry, _, truth = (torch.stack(t) for t in zip(*(pairs[i] for i in range(start, min(start + batch, len(pairs))))))
         kernels, _ = model.estimate(blurry)
-        errors.append(torch.stack([kernel_error(k, truth) for k in kernels], 1))
-    errors = torch.cat(errors)
-    return {"error": [round(float(e), 6) for e in errors.mean(0)], "median": [round(float(e), 6) for e in errors.median(0).values]}
+        errors["error"].append(torch.stack([kernel_error(k, truth) for k in kernels], 1))
+        errors["relative"].append(torch.stack([kernel_error(k, truth, "relative") for k in kernels], 1))
+    return {name: [round(float(e), 6) for e in torch.cat(values).mean(0)] for name, values in errors.items()}
+
+
+def constant_errors(pairs):
+    """What a guess that does not look at the image scores on `pairs`: the delta, and the mean of all kernels (which it would have to know)."""
+    truth = torch.stack([p[2] for p in pairs])
+    delta = torch.zeros_like(truth[:1])
+    delta[0, truth.shape[1] // 2, truth.shape[2] // 2] = 1
+    guesses = {"delta": delta, "mean_kernel": truth.mean(0, keepdim=True)}
+    return {f"{loss}_of_{name}": round(float(kernel_error(g.expand_as(truth), truth, kind).mean()), 6)
+            for name, g in guesses.items() for loss, kind in (("error", "squared"), ("relative", "relative"))}
 
 
 class LtDTrainer:
@@ -70,6 +80,8 @@ class LtDTrainer:
             torch.manual_seed(s.seed)
             self.model = LearningToDeblur((s.kernel_size,), 1, s.filter_size, s.bias)
             self._begin_phase()
+        if self.step == 0 or s != (LtDSettings(**state["settings"]) if state else None):
+            self.log.write(step=self.step, settings=asdict(s), **constant_errors(self.validation))
 
     def _begin_phase(self):
         stages, frozen, _ = self.settings.phases()[self.phase]
@@ -102,11 +114,15 @@ class LtDTrainer:
             stages, frozen = self.model.arguments["stages"], False
         self._choose_parameters(stages, frozen)
         self.optimiser = make_optimiser(self.settings, [p for p in self.model.parameters() if p.requires_grad])
-        if state["settings"]["optimiser"] == self.settings.optimiser:  # another optimiser starts afresh
+        former = LtDSettings(**state["settings"])
+        if (former.loss, former.smallest, former.validation_size) != (self.settings.loss, self.settings.smallest, self.settings.validation_size):
+            self.best = None  # it was measured otherwise
+        if former.optimiser == self.settings.optimiser:  # another optimiser starts afresh
             self.optimiser.load_state_dict(state["optimiser"])
         self.average = AveragedWeights(self.model, self.settings.average)
         self.average.load_state_dict(state["average"])
-        self.rejection.load_state_dict(state["rejection"])
+        if former.loss == self.settings.loss:  # the running mean of another loss would reject everything
+            self.rejection.load_state_dict(state["rejection"])
         torch.set_rng_state(state["rng"])
         self.log.rewind(self.step)
 
@@ -148,8 +164,9 @@ class LtDTrainer:
         result = validate(model, self.validation)
         self.log.write(step=self.step, phase=self.phase, stages=model.arguments["stages"], pairs=self.position, train_error=round(recent, 6),
                        cpu_seconds=round(self.cpu_seconds, 1), rejected=self.rejection.rejected, **result)
-        if self.best is None or result["error"][-1] < self.best:
-            self.best = result["error"][-1]
+        score = result["relative" if self.settings.loss == "relative" else "error"][-1]
+        if self.best is None or score < self.best:
+            self.best = score
             model.save(self.out / f"best-{model.arguments['stages']}.pt")
         return result
 
