@@ -50,15 +50,24 @@ def hyper_laplacian_shrink(v, beta, exponent):
     size = v.abs()
     if a == 1:
         return torch.copysign((size - 1 / beta).clamp_min(0), v)
-    unit = beta ** (-1 / (2 - a))
-    threshold = _threshold(a) * unit
+    threshold = _threshold(a) * beta ** (-1 / (2 - a))
     beyond = size > threshold
-    safe = torch.where(beyond, size, 2 * threshold)
-    with torch.no_grad():
-        w = _root(safe / unit, a) * unit
-        w = _newton(w, safe, beta, a)
-    w = torch.where(beyond, _newton(w, safe, beta, a), 0)
+    if size.device.type == "cpu":  # in a photograph few are beyond: only their roots are computed
+        few = beta.expand_as(size)[beyond] if isinstance(beta, torch.Tensor) else beta
+        w = torch.zeros_like(size).masked_scatter(beyond, _largest_root(size[beyond], few, a))
+    else:  # a selection would wait for the device
+        w = torch.where(beyond, _largest_root(torch.where(beyond, size, 2 * threshold), beta, a), 0)
     return torch.where(torch.isnan(v), v, torch.copysign(w, v))
+
+
+def _largest_root(v, beta, a):
+    """The largest root of a w^(a-1) + beta (w - v) = 0 for v above the threshold; only the last Newton step carries gradients."""
+    with torch.no_grad():
+        unit = beta ** (-1 / (2 - a))
+        w = _root(v / unit, a) * unit
+        if v.dtype == torch.float64:
+            w = _newton(w, v, beta, a)
+    return _newton(w, v, beta, a)
 
 
 def _check_exponent(exponent):
