@@ -117,7 +117,7 @@ def _check_mask(mask, y):
 
 
 def data_term(op, y, mask, border):
-    """DataTerm of checked arguments; see DESIGN of `border=` in docs/solvers.md."""
+    """DataTerm of checked arguments; docs/solvers.md has the table of `border`."""
     check_border(border)
     mask = check_problem(op, y, mask)
     start = y
