@@ -70,11 +70,11 @@ def _zeros(N: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr):
 @triton.jit
 def _fwd_window(xs, filters, rows, cols, H, W, x_h, x_w, f_i, f_j, f_h, f_w,
                 KH: tl.constexpr, KW: tl.constexpr, UNROLL_H: tl.constexpr, UNROLL_W: tl.constexpr, PADDING: tl.constexpr,
-                FAR: tl.constexpr, CB: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr, CHECKED: tl.constexpr):
-    """sum_d filters[d, p] x[p+d] for the CB planes xs; a tuple of [BLOCK]."""
+                FAR: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr, CHECKED: tl.constexpr):
+    """sum_d filters[d, p] x[p+d] for the N planes xs; a tuple of [BLOCK]."""
     TOP: tl.constexpr = (KH - 1) // 2
     LEFT: tl.constexpr = (KW - 1) // 2
-    sums = _zeros(CB, BLOCK, ACC)
+    sums = _zeros(N, BLOCK, ACC)
     lanes = (rows < H) & (cols < W)
     f_row = rows.to(tl.int64) * f_h + cols.to(tl.int64) * f_w
     x_row = (rows - TOP).to(tl.int64) * x_h + (cols - LEFT).to(tl.int64) * x_w
@@ -93,7 +93,7 @@ def _fwd_window(xs, filters, rows, cols, H, W, x_h, x_w, f_i, f_j, f_h, f_w,
             else:
                 weight = tl.load(f_tap).to(ACC)
             new = ()
-            for k in tl.static_range(CB):
+            for k in tl.static_range(N):
                 if CHECKED:
                     value = tl.load(xs[k] + place, mask=ok, other=0.0)
                 else:
@@ -109,11 +109,15 @@ def _fwd_window(xs, filters, rows, cols, H, W, x_h, x_w, f_i, f_j, f_h, f_w,
 
 @triton.jit(do_not_specialize=["C", "M", "inner_b", "inner_c", "outer_c", "tiles", "tiles_w"])
 def _pixel_filter_fwd_kernel(
-        x, filters, weights, y, C, M, H, W, x_b, x_c, x_h, x_w, f_b, f_c, f_m, f_i, f_j, f_h, f_w, w_b, w_c, w_m, w_h, w_w,
+        x, x2, filters, weights, y, y2, C, M, H, W, x_b, x_c, x_h, x_w, f_b, f_c, f_m, f_i, f_j, f_h, f_w, w_b, w_c, w_m, w_h, w_w,
         inner_b, inner_c, outer_c, tiles, tiles_w,
         KH: tl.constexpr, KW: tl.constexpr, UNROLL_H: tl.constexpr, UNROLL_W: tl.constexpr, PADDING: tl.constexpr, FAR: tl.constexpr,
-        CB: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, ACC: tl.constexpr, WEIGHTED: tl.constexpr):
-    """y[b,c,m,p] = w[b,c,m,p] sum_d filters[b,c,m,d,p] x[b,c,p+d]; programs that read the same filters or pixels are neighbours."""
+        CB: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, ACC: tl.constexpr,
+        WEIGHTED: tl.constexpr, PAIR: tl.constexpr):
+    """y[b,c,m,p] = w[b,c,m,p] sum_d filters[b,c,m,d,p] x[b,c,p+d]; programs that read the same filters or pixels are neighbours.
+
+    PAIR: also y2 from x2, with one read of the filters.
+    """
     pid = tl.program_id(0)
     c_inner = pid % inner_c
     pid = pid // inner_c
@@ -126,25 +130,32 @@ def _pixel_filter_fwd_kernel(
     group = c_inner + pid % outer_c
     b = (b_inner + pid // outer_c).to(tl.int64)
     xs = _channel_pointers(x + b * x_b, x_c, group, C, CB)
+    if PAIR:
+        xs = xs + _channel_pointers(x2 + b * x_b, x_c, group, C, CB)
+    N: tl.constexpr = 2 * CB if PAIR else CB
     filters += b * f_b + group.to(tl.int64) * f_c + m * f_m
 
     TOP: tl.constexpr = (KH - 1) // 2
     LEFT: tl.constexpr = (KW - 1) // 2
     if _reads_inside(row, col, H, W, TOP, KH - 1 - TOP, LEFT, KW - 1 - LEFT, TH, TW):
         sums = _fwd_window(xs, filters, rows, cols, H, W, x_h, x_w, f_i, f_j, f_h, f_w, KH, KW, UNROLL_H, UNROLL_W, PADDING, FAR,
-                           CB, TH * TW, ACC, False)
+                           N, TH * TW, ACC, False)
     else:
         sums = _fwd_window(xs, filters, rows, cols, H, W, x_h, x_w, f_i, f_j, f_h, f_w, KH, KW, UNROLL_H, UNROLL_W, PADDING, FAR,
-                           CB, TH * TW, ACC, True)
+                           N, TH * TW, ACC, True)
     lanes = (rows < H) & (cols < W)
     if WEIGHTED:
         w_place = m * w_m + rows.to(tl.int64) * w_h + cols.to(tl.int64) * w_w
-    for k in tl.static_range(CB):
-        c = _channel(group, k, C, CB)
+    for k in tl.static_range(N):
+        c = _channel(group, k % CB, C, CB)
         total = sums[k]
         if WEIGHTED:
             total = total * tl.load(weights + (b * w_b + c * w_c) + w_place, mask=lanes, other=0.0).to(ACC)
-        tl.store(y + ((((b * C + c) * M + m) * H + rows) * W + cols), total, mask=lanes)
+        place = (((b * C + c) * M + m) * H + rows) * W + cols
+        if k < CB:
+            tl.store(y + place, total, mask=lanes)
+        else:
+            tl.store(y2 + place, total, mask=lanes)
 
 
 # adjoint ------------------------------------------------------------------------------------------------------------
@@ -458,18 +469,21 @@ def _sharing(b, c, filters):
     return triton.cdiv(c, max(groups, 1)), inner, groups
 
 
-def _fwd_launch(x, filters, weights, y, padding):
+def _fwd_launch(x, filters, weights, y, padding, pair=None):
+    """pair: a second (x, y) with the strides of the first."""
     b, c, height, width = x.shape
     m, kh, kw = filters.shape[2:5]
     block, inner, groups = _sharing(b, c, filters)
     th, tw, tiles = _tiles(height, width, 64)
     w = weights if weights is not None else x.unsqueeze(2)    # any tensor: not read
+    x2, y2 = pair or (x, y)
     arguments = {
-        "x": x, "filters": filters, "weights": w, "y": y, "C": c, "M": m, "H": height, "W": width,
+        "x": x, "x2": x2, "filters": filters, "weights": w, "y": y, "y2": y2, "C": c, "M": m, "H": height, "W": width,
         **_strides("x", "bchw", x), **_filter_strides(filters), **_strides("w", "bcmhw", w, [n for n, s in zip("bc", w.shape) if s == 1]),
-        **inner, **tiles, "KH": kh, "KW": kw, **_unrolling(kh, kw, block), "PADDING": boundary.code(padding),
+        **inner, **tiles, "KH": kh, "KW": kw, **_unrolling(kh, kw, 2 * block if pair else block), "PADDING": boundary.code(padding),
         "FAR": boundary.is_far(height, kh, padding) or boundary.is_far(width, kw, padding),
-        "CB": block, "TH": th, "TW": tw, "ACC": _accumulator(x.dtype), "WEIGHTED": weights is not None}
+        "CB": block, "TH": th, "TW": tw, "ACC": _accumulator(x.dtype), "WEIGHTED": weights is not None,
+        "PAIR": pair is not None}
     return Launch(_pixel_filter_fwd_kernel, b * groups * m * tiles["tiles"], arguments)
 
 
@@ -553,11 +567,9 @@ def _parts(x, filters, weights):
         yield some, filters[:, :, some], None if weights is None else weights[:, :, some]
 
 
-def _weighted_fwd(x, filters, weights, padding):
-    """W F x in the accumulator's type."""
-    u = x.new_empty((x.shape[0], x.shape[1], filters.shape[2], x.shape[2], x.shape[3]), dtype=_torch_accumulator(x.dtype))
-    _fwd_launch(x, filters, weights, u, padding)(x.device)
-    return u
+def _empty_like_y(x, filters):
+    """[B, C, M, H, W] in the accumulator's type."""
+    return x.new_empty((x.shape[0], x.shape[1], filters.shape[2], x.shape[2], x.shape[3]), dtype=_torch_accumulator(x.dtype))
 
 
 def pixel_filter_gram(x, filters, weights, padding):
@@ -567,7 +579,8 @@ def pixel_filter_gram(x, filters, weights, padding):
         return out.zero_()
     total = None
     for some, maps, w in _parts(x, filters, weights):
-        u = _weighted_fwd(x, maps, w, padding)
+        u = _empty_like_y(x, maps)
+        _fwd_launch(x, maps, w, u, padding)(x.device)
         result = out if some.stop >= m else x.new_empty(x.shape, dtype=u.dtype) if total is None else total
         for launch in _adjoint_launches(u, maps, result, padding, initial=total, reverse=True):
             launch(x.device)
@@ -583,8 +596,9 @@ def pixel_filter_gram_bwd_filters(x, g, filters, weights, padding):
     if x.stride() != g.stride():
         x, g = x.contiguous(), g.contiguous()
     for some, maps, w in _parts(x, filters, weights):
-        pair = g, _weighted_fwd(x, maps, w, padding)
-        _bwd_filters_launch(x, _weighted_fwd(g, maps, w, padding), df[:, :, some], padding, pair)(x.device)
+        of_x, of_g = _empty_like_y(x, maps), _empty_like_y(x, maps)
+        _fwd_launch(x, maps, w, of_x, padding, (g, of_g))(x.device)
+        _bwd_filters_launch(x, of_g, df[:, :, some], padding, (g, of_x))(x.device)
     return df
 
 
@@ -611,4 +625,7 @@ def aot_launches(dtype, filters_dtype=None, labels=("7x7", "5x5 shared by 3", "3
             yield f"fwd of gram {label}", _fwd_launch(x, filters, y, u, padding)
             *_, launch = _adjoint_launches(u, filters, out, padding, initial=partial, reverse=True)
             yield f"adjoint of gram {label}", launch
+        if label != "31x31 shared by 5":
+            u = empty(2, c, m, side, side, of=acc)
+            yield f"two fwd of gram {label}", _fwd_launch(x, filters, y, u, padding, (x, u))
             yield f"bwd_filters of gram {label}", _bwd_filters_launch(x, u, filters, padding, (x, u))
