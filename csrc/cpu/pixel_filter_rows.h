@@ -25,11 +25,6 @@ struct Ahead {
   template <typename F> Ahead(const F* f, Index tap_stride, Index first, Index last)
       : address(reinterpret_cast<const char*>(f)), tap_bytes(tap_stride * static_cast<Index>(sizeof(F))), item(sizeof(F)),
         begin(first), end(last) {}
-  Ahead from(Index taps) const {
-    Ahead other = *this;
-    other.address += taps;
-    return other;
-  }
   template <int NT> SVCONV_INLINE void fetch(Index c) const {
     if (c >= begin && c < end)
       for (int t = 0; t < NT; ++t) __builtin_prefetch(address + t * tap_bytes + c * item, 0, 2);
@@ -45,32 +40,35 @@ template <typename T> struct Rows {
   Index image_stride;
 };
 
-// acc[g][c] (+)= sum_t f[t][c] x[g][c + t]; Keep: the filter values stay behind in kept[t * kept_stride + c].
-template <int NT, bool Keep, typename F, typename T>
-void gather_row(const Taps<F>& taps, const Ahead& ahead, T* kept, Index kept_stride, const Rows<const T>& x, const Rows<T>& acc,
-                Index images, Index n, bool first) {
+// acc[g][c] (+)= sum_t f[t][c] x[g][c + t]
+template <int NT, typename F, typename T>
+void gather_row(const Taps<F>& taps, const Ahead& ahead, const Rows<const T>& x, const Rows<T>& acc, Index images, Index n,
+                bool first) {
   using V = typename Vector<T>::type;
   constexpr Index L = Vector<T>::lanes;
   const F* f = taps.f;
   const Index fs = taps.tap_stride;
   Index c = 0;
+  V next = load(x.data);
   for (; c + L <= n; c += L) {
     V value[NT];
     for (int t = 0; t < NT; ++t) value[t] = load(f + t * fs + c);
-    if constexpr (Keep)
-      for (int t = 0; t < NT; ++t) store(value[t], kept + t * kept_stride + c);
     ahead.fetch<NT>(c);
     for (Index g = 0; g < images; ++g) {
       const T* xg = x.data + g * x.image_stride + c;
       T* ag = acc.data + g * acc.image_stride + c;
       V sum = first ? V{} : load(ag);
-      for (int t = 0; t < NT; ++t) sum += value[t] * load(xg + t);
+      if constexpr (kShifts && NT > 1) {
+        const V low = images == 1 ? next : load(xg), high = load(xg + L);
+        unroll<NT>([&](auto t) { sum += value[t.value] * shifted<t.value>(low, high); });
+        next = high;
+      } else {
+        for (int t = 0; t < NT; ++t) sum += value[t] * load(xg + t);
+      }
       store(sum, ag);
     }
   }
-  for (; c < n; ++c) {
-    if constexpr (Keep)
-      for (int t = 0; t < NT; ++t) kept[t * kept_stride + c] = to_compute(f[t * fs + c]);
+  for (; c < n; ++c)
     for (Index g = 0; g < images; ++g) {
       const T* xg = x.data + g * x.image_stride + c;
       T* ag = acc.data + g * acc.image_stride + c;
@@ -78,6 +76,34 @@ void gather_row(const Taps<F>& taps, const Ahead& ahead, T* kept, Index kept_str
       for (int t = 0; t < NT; ++t) sum += to_compute(f[t * fs + c]) * xg[t];
       *ag = sum;
     }
+}
+
+// One image of scatter_row: products are formed where the filter values are aligned, then moved by t.
+template <int NT, typename F, typename T>
+void scatter_shifted_row(const Taps<F>& taps, const Ahead& ahead, const T* z, T* acc, Index n) {
+  using V = typename Vector<T>::type;
+  constexpr Index L = Vector<T>::lanes;
+  V before[NT] = {};
+  const auto add = [&](Index q, const V* value) {
+    const V zq = load(z + q);
+    V sum = load(acc + q);
+    unroll<NT>([&](auto t) {
+      const V product = value[t.value] * zq;
+      sum += shifted<L - t.value>(before[t.value], product);
+      before[t.value] = product;
+    });
+    store(sum, acc + q);
+  };
+  V value[NT];
+  Index q = 0;
+  for (; q + L <= n; q += L) {
+    for (int t = 0; t < NT; ++t) value[t] = load(taps.f + t * taps.tap_stride + q);
+    ahead.fetch<NT>(q);
+    add(q, value);
+  }
+  for (; q < n + NT - 1; q += L) {
+    for (int t = 0; t < NT; ++t) value[t] = load_part(taps.f + t * taps.tap_stride + q, 0, n - q);
+    add(q, value);
   }
 }
 
@@ -89,12 +115,23 @@ void scatter_row(const Taps<F>& taps, const Ahead& ahead, const Rows<const T>& z
   constexpr Index L = Vector<T>::lanes;
   const F* f = taps.f;
   const Index fs = taps.tap_stride;
+  if constexpr (kShifts && NT > 1) {
+    if (images == 1) {
+      scatter_shifted_row<NT>(taps, ahead, z.data, acc.data, n);
+      return;
+    }
+  }
   const auto add = [&](Index q, const V* value) {
     for (Index g = 0; g < images; ++g) {
       const T* zg = z.data + g * z.image_stride + q;
       T* ag = acc.data + g * acc.image_stride + q;
       V sum = load(ag);
-      for (int t = 0; t < NT; ++t) sum += value[t] * load(zg - t);
+      if constexpr (kShifts && NT > 1) {
+        const V low = load(zg - L), high = load(zg);
+        unroll<NT>([&](auto t) { sum += value[t.value] * shifted<L - t.value>(low, high); });
+      } else {
+        for (int t = 0; t < NT; ++t) sum += value[t] * load(zg - t);
+      }
       store(sum, ag);
     }
   };
@@ -127,7 +164,12 @@ void product_row(F* df, Index fs, const Rows<const T>& y, const Rows<const T>& x
     for (Index g = 0; g < images; ++g) {
       const V yg = load(y.data + g * y.image_stride + c);
       const T* xg = x.data + g * x.image_stride + c;
-      for (int t = 0; t < NT; ++t) sum[t] += yg * load(xg + t);
+      if constexpr (kShifts && NT > 1) {
+        const V low = load(xg), high = load(xg + L);
+        unroll<NT>([&](auto t) { sum[t.value] += yg * shifted<t.value>(low, high); });
+      } else {
+        for (int t = 0; t < NT; ++t) sum[t] += yg * load(xg + t);
+      }
     }
     for (int t = 0; t < NT; ++t) {
       if constexpr (Streaming) store_streaming(sum[t], df + t * fs + c);
@@ -159,15 +201,7 @@ void product_row(F* df, Index fs, const Rows<const T>& y, const Rows<const T>& x
 template <typename F, typename T>
 void gather_taps(int count, const Taps<F>& taps, const Ahead& ahead, const Rows<const T>& x, const Rows<T>& acc, Index images,
                  Index n, bool first) {
-#define SVCONV_CALL(NT) gather_row<NT, false>(taps, ahead, static_cast<T*>(nullptr), 0, x, acc, images, n, first)
-  SVCONV_TAPS(count, SVCONV_CALL)
-#undef SVCONV_CALL
-}
-
-template <typename F, typename T>
-void gather_and_keep_taps(int count, const Taps<F>& taps, const Ahead& ahead, T* kept, Index kept_stride, const Rows<const T>& x,
-                          const Rows<T>& acc, Index images, Index n, bool first) {
-#define SVCONV_CALL(NT) gather_row<NT, true>(taps, ahead, kept, kept_stride, x, acc, images, n, first)
+#define SVCONV_CALL(NT) gather_row<NT>(taps, ahead, x, acc, images, n, first)
   SVCONV_TAPS(count, SVCONV_CALL)
 #undef SVCONV_CALL
 }

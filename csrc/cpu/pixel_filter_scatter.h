@@ -60,6 +60,20 @@ class Receivers {
   Index *begin_ = nullptr, *slot_ = nullptr, *entries_ = nullptr;
 };
 
+// Blocks of the gram: filter values of some rows and columns, all taps, that stay in the level-2 cache from their first
+// to their second use.
+struct GramBlocks {
+  Index rows, width;
+
+  GramBlocks(const Geometry& geo, Index band_rows, std::size_t item) {
+    constexpr Index kBlockBytes = 400 << 10, kRun = 1024;
+    const Index pixels = kBlockBytes / static_cast<Index>(item) / (geo.kh * geo.kw);
+    rows = min_index(band_rows, max_index(1, min_index(8, pixels / min_index(kRun, geo.width))));
+    const Index fitting = max_index(64, pixels / rows / 16 * 16);
+    width = min_index(geo.width, round_up(divide_up(geo.width, divide_up(geo.width, fitting)), 16));
+  }
+};
+
 template <typename X, typename F, bool Gram>
 class ScatterPass {
   using T = typename Compute<X>::type;
@@ -68,19 +82,26 @@ class ScatterPass {
  public:
   explicit ScatterPass(const PixelFilterCall& call)
       : call_(call), geo_(call), bands_(geo_), receivers_(geo_, bands_), direct_(call.filters.stride[6] == 1),
-        blocks_(geo_, geo_.width, sizeof(T)), pitch_(round_up(geo_.width + geo_.kw - 1, 16) + 16) {
+        blocks_(geo_, geo_.width, sizeof(T)), gram_(geo_, bands_.rows, sizeof(F)),
+        pitch_(round_up(geo_.width + geo_.kw - 1, 16) + 16) {
     acc_image_ = (bands_.rows + geo_.kh - 1) * pitch_;
-    stack_columns_ = Gram || !direct_ ? blocks_.width : min_index(geo_.width, 2048);
-    run_rows_ = min_index(bands_.rows, max_index(1, 16384 / (stack_columns_ * max_index(1, geo_.images))));
+    if (!direct_) {
+      stack_columns_ = blocks_.width, run_rows_ = 1;
+      packed_size_ = geo_.kh * geo_.kw * blocks_.pitch;
+    } else if (Gram) {
+      stack_columns_ = gram_.width, run_rows_ = gram_.rows;
+    } else {
+      stack_columns_ = min_index(geo_.width, 2048);
+      run_rows_ = min_index(bands_.rows, max_index(1, 16384 / (stack_columns_ * max_index(1, geo_.images))));
+    }
     stack_pitch_ = round_up(stack_columns_ + 2 * kScatterMargin, 16);
-    stack_image_ = Gram || !direct_ ? stack_pitch_ : run_rows_ * stack_pitch_;
+    stack_image_ = run_rows_ * stack_pitch_;
   }
 
   Status run() {
     if (geo_.batch * geo_.channels == 0) return Status::ok;
     const Index images = geo_.batch * geo_.channels, tasks = geo_.filter_sets() * bands_.count;
-    const Index packed_size = direct_ && !Gram ? 0 : geo_.kh * geo_.kw * blocks_.pitch;
-    const Index per_thread = round_up(geo_.images * (acc_image_ * (Gram ? 2 : 1) + stack_image_) + packed_size, 16);
+    const Index per_thread = round_up(geo_.images * (acc_image_ * (Gram ? 2 : 1) + stack_image_) + packed_size_, 16);
     const int team = team_size(call_.threads, tasks, geo_.filter_count() * sizeof(F));
     Scratch scratch(static_cast<std::size_t>(team * per_thread) * sizeof(T));
     Scratch halo(static_cast<std::size_t>(images * bands_.count * bands_.halo_rows * geo_.width) * sizeof(T));
@@ -106,11 +127,12 @@ class ScatterPass {
     T* packed = stack + geo_.images * stack_image_;
     memset(acc, 0, static_cast<std::size_t>(geo_.images * acc_image_) * sizeof(T));
     if constexpr (Gram) {
-      T* window = packed + geo_.kh * geo_.kw * blocks_.pitch;
+      T* window = packed + packed_size_;
       for (Index g = 0; g < geo_.images; ++g)
         pack_window(image_at<const X>(call_.image, geo_, set, g), call_.image.stride[2], call_.image.stride[3], geo_, r0, rows, 0,
                     geo_.width, window + g * acc_image_, pitch_);
-      by_blocks(set, r0, rows, acc, stack, packed, window);
+      if (direct_) by_gram_blocks(set, r0, rows, acc, stack, window);
+      else by_blocks(set, r0, rows, acc, stack, packed, window);
     } else if (direct_) {
       by_taps(set, r0, rows, acc, stack);
     } else {
@@ -140,8 +162,71 @@ class ScatterPass {
         }
   }
 
-  // All taps of a piece of a row at once, packed in the cache: for the gram, which uses every filter value twice, and for
-  // filters of any strides.
+  // Gram where the filters' rows are contiguous: a block of filter values is used forwards as it arrives, then backwards.
+  // Half of the next block is asked for in the backward use, so that memory does not rest meanwhile.
+  void by_gram_blocks(Index set, Index r0, Index rows, T* acc, T* stack, const T* window) {
+    const Index* stride = call_.filters.stride;
+    for (Index first = 0; first < rows; first += gram_.rows)
+      for (Index c0 = 0; c0 < geo_.width; c0 += gram_.width)
+        for (Index m = 0; m < geo_.maps; ++m) {
+          const Index n = min_index(gram_.width, geo_.width - c0), run = min_index(gram_.rows, rows - first);
+          const F* f = filters_at<const F>(call_.filters, geo_, set) + m * stride[2] + (r0 + first) * stride[5] + c0;
+          gather_gram_block(f, Rows<const T>{window + first * pitch_ + c0, acc_image_}, stack, run, n);
+          for (Index r = 0; r < run; ++r) {
+            T* row = stack + r * stack_pitch_;
+            for (Index g = 0; g < geo_.images; ++g) clear_margins(row + g * stack_image_, n);
+            if (call_.weights.data) weigh(set, m, r0 + first + r, c0, n, row);
+          }
+          const F* next = next_gram_block(f, m, c0, rows - first > gram_.rows);
+          scatter_gram_block(f, next, stack, acc + first * pitch_ + c0, run, n);
+        }
+  }
+
+  // First value of the next block; nullptr at the end of the band.
+  const F* next_gram_block(const F* f, Index m, Index c0, bool more_rows) const {
+    const Index* stride = call_.filters.stride;
+    if (m + 1 < geo_.maps) return f + stride[2];
+    f -= m * stride[2];
+    if (c0 + gram_.width < geo_.width) return f + gram_.width;
+    return more_rows ? f - c0 + gram_.rows * stride[5] : nullptr;
+  }
+
+  // Blocks of taps that are asked for while the block before is used backwards.
+  Index early_taps() const { return geo_.kh * TapBlocks(geo_.kw).count() / 2; }
+
+  void gather_gram_block(const F* f, const Rows<const T>& x, T* stack, Index run, Index n) const {
+    const Index* stride = call_.filters.stride;
+    const TapBlocks blocks(geo_.kw);
+    Index later = early_taps();
+    each_tap_block(geo_, [&](Index i, Index j, int count) {
+      const Index later_row = later / blocks.count();
+      const Index soon = later_row * stride[3] + blocks.begin(later % blocks.count()) * stride[4];
+      for (Index r = 0; r < run; ++r) {
+        const F* row = f + i * stride[3] + j * stride[4] + r * stride[5];
+        const Ahead ahead = later_row < geo_.kh ? Ahead(f + soon + r * stride[5], stride[4], 0, n) : Ahead();
+        gather_taps(count, Taps<F>{row, stride[4]}, ahead, Rows<const T>{x.data + (r + i) * pitch_ + j, x.image_stride},
+                    Rows<T>{stack + r * stack_pitch_ + kScatterMargin, stack_image_}, geo_.images, n, i + j == 0);
+      }
+      ++later;
+    });
+  }
+
+  void scatter_gram_block(const F* f, const F* next, const T* stack, T* out, Index run, Index n) const {
+    const Index* stride = call_.filters.stride;
+    Index early = next ? early_taps() : 0;
+    each_tap_block(geo_, [&](Index i, Index j, int count) {
+      const Index tap = i * stride[3] + j * stride[4];
+      for (Index r = 0; r < run; ++r) {
+        const Ahead ahead = early > 0 ? Ahead(next + tap + r * stride[5], stride[4], 0, n) : Ahead();
+        scatter_taps(count, Taps<F>{f + tap + r * stride[5], stride[4]}, ahead,
+                     Rows<const T>{stack + r * stack_pitch_ + kScatterMargin, stack_image_},
+                     Rows<T>{out + (r + i) * pitch_ + j, acc_image_}, geo_.images, n);
+      }
+      --early;
+    });
+  }
+
+  // Filters of any strides: all taps of a piece of a row are brought into order in the cache, then used.
   void by_blocks(Index set, Index r0, Index rows, T* acc, T* stack, T* packed, const T* window) {
     const Index* stride = call_.filters.stride;
     for (Index r = 0; r < rows; ++r)
@@ -149,48 +234,21 @@ class ScatterPass {
         for (Index m = 0; m < geo_.maps; ++m) {
           const Index n = min_index(blocks_.width, geo_.width - c0);
           const F* f = filters_at<const F>(call_.filters, geo_, set) + m * stride[2] + (r0 + r) * stride[5] + c0 * stride[6];
-          const F* next = direct_ ? next_block(f, m, c0, r + 1 < rows) : nullptr;
           const Rows<T> sums{stack + kScatterMargin, stack_image_};
-          if (!direct_) pack_filters(f, stride, geo_, n, packed, blocks_.pitch);
+          pack_filters(f, stride, geo_, n, packed, blocks_.pitch);
           if constexpr (Gram) {
-            const Rows<const T> x{window + r * pitch_ + c0, acc_image_};
-            if (direct_) gather_and_keep(f, next, x, sums, n, packed);
-            else gather_block(geo_, static_cast<const T*>(packed), blocks_.pitch, x, pitch_, sums, n);
+            gather_block(geo_, static_cast<const T*>(packed), blocks_.pitch, Rows<const T>{window + r * pitch_ + c0, acc_image_}, pitch_,
+                         sums, n);
             for (Index g = 0; g < geo_.images; ++g) clear_margins(stack + g * stack_image_, n);
             if (call_.weights.data) weigh(set, m, r0 + r, c0, n, stack);
           } else {
             read_stack(set, m, r0 + r, c0, n, stack);
           }
-          scatter_block(next, packed, Rows<const T>{sums.data, stack_image_}, acc + r * pitch_ + c0, n);
+          each_tap_block(geo_, [&](Index i, Index j, int count) {
+            scatter_taps(count, Taps<T>{packed + (i * geo_.kw + j) * blocks_.pitch, blocks_.pitch}, Ahead{},
+                         Rows<const T>{sums.data, stack_image_}, Rows<T>{acc + (r + i) * pitch_ + c0 + j, acc_image_}, geo_.images, n);
+          });
         }
-  }
-
-  // First value of the next block; nullptr at the end of the band.
-  const F* next_block(const F* f, Index m, Index c0, bool more_rows) const {
-    const Index* stride = call_.filters.stride;
-    if (m + 1 < geo_.maps) return f + stride[2];
-    f -= m * stride[2];
-    if (c0 + blocks_.width < geo_.width) return f + blocks_.width;
-    return more_rows ? f - c0 + stride[5] : nullptr;
-  }
-
-  void gather_and_keep(const F* f, const F* next, const Rows<const T>& x, const Rows<T>& sums, Index n, T* packed) const {
-    const Index* stride = call_.filters.stride;
-    each_tap_block(geo_, [&](Index i, Index j, int count) {
-      const Index tap = i * stride[3] + j * stride[4];
-      const Ahead ahead = next ? Ahead(next + tap, stride[4], 0, n / 2) : Ahead();
-      gather_and_keep_taps(count, Taps<F>{f + tap, stride[4]}, ahead, packed + (i * geo_.kw + j) * blocks_.pitch, blocks_.pitch,
-                           Rows<const T>{x.data + i * pitch_ + j, x.image_stride}, sums, geo_.images, n, i + j == 0);
-    });
-  }
-
-  void scatter_block(const F* next, const T* packed, const Rows<const T>& stack, T* out, Index n) const {
-    const Index* stride = call_.filters.stride;
-    each_tap_block(geo_, [&](Index i, Index j, int count) {
-      const Ahead ahead = next ? Ahead(next + i * stride[3] + j * stride[4], stride[4], n / 2, n) : Ahead();
-      scatter_taps(count, Taps<T>{packed + (i * geo_.kw + j) * blocks_.pitch, blocks_.pitch}, ahead, stack,
-                   Rows<T>{out + i * pitch_ + j, acc_image_}, geo_.images, n);
-    });
   }
 
   void read_stack(Index set, Index m, Index row, Index c0, Index n, T* out) {
@@ -259,8 +317,9 @@ class ScatterPass {
   const Receivers receivers_;
   const bool direct_;
   const RowBlocks blocks_;
+  const GramBlocks gram_;
   const Index pitch_;
-  Index acc_image_ = 0, stack_image_ = 0, stack_columns_ = 0, stack_pitch_ = 0, run_rows_ = 0;
+  Index acc_image_ = 0, stack_image_ = 0, stack_columns_ = 0, stack_pitch_ = 0, run_rows_ = 0, packed_size_ = 0;
   T *halo_ = nullptr, *waiting_ = nullptr;
 };
 

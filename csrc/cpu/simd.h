@@ -239,14 +239,44 @@ SVCONV_INLINE void fence_streaming() {
 #endif
 }
 
+// ---- neighbouring vectors: lanes t.. of two in a row. Loads that straddle cache lines cost twice where a vector is a line.
+
+template <int N> struct Int { static constexpr int value = N; };
+
+// Calls one(Int<0>), ..., one(Int<N - 1>).
+template <int N, int First = 0, typename One> SVCONV_INLINE void unroll(const One& one) {
+  if constexpr (First < N) {
+    one(Int<First>{});
+    unroll<N, First + 1>(one);
+  }
+}
+
+#if defined(__AVX512F__)
+constexpr bool kShifts = true;
+template <int t> SVCONV_INLINE Vector<float>::type shifted(Vector<float>::type low, Vector<float>::type high) {
+  if constexpr (t == 0) return low;
+  else if constexpr (t == Vector<float>::lanes) return high;
+  else return (Vector<float>::type)_mm512_castsi512_ps(
+      _mm512_alignr_epi32(_mm512_castps_si512((__m512)high), _mm512_castps_si512((__m512)low), t));
+}
+template <int t> SVCONV_INLINE Vector<double>::type shifted(Vector<double>::type low, Vector<double>::type high) {
+  if constexpr (t == 0) return low;
+  else if constexpr (t == Vector<double>::lanes) return high;
+  else return (Vector<double>::type)_mm512_castsi512_pd(
+      _mm512_alignr_epi64(_mm512_castpd_si512((__m512d)high), _mm512_castpd_si512((__m512d)low), t));
+}
+#else
+constexpr bool kShifts = false;
+template <int t, typename V> SVCONV_INLINE V shifted(V low, V) { return low; }
+#endif
+
 // ---- scratch memory, threads
 
-// Uninitialised memory aligned to cache lines; data() is nullptr if there is none left.
+// Uninitialised memory aligned to cache lines, with a little more behind it: row kernels read whole vectors.
 class Scratch {
  public:
   explicit Scratch(std::size_t bytes) {
-    if (bytes == 0) bytes = 64;
-    if (posix_memalign(&data_, 64, (bytes + 63) / 64 * 64) != 0) data_ = nullptr;
+    if (posix_memalign(&data_, 64, (bytes + 63) / 64 * 64 + 128) != 0) data_ = nullptr;
   }
   ~Scratch() { free(data_); }
   Scratch(const Scratch&) = delete;
