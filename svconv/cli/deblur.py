@@ -2,8 +2,10 @@
 import os
 import time
 
-METHODS = {"kernel": ("irls", "cg", "hyper"), "blind": ("ltd",)}
+METHODS = {"kernel": ("irls", "cg", "hyper"), "blind": ("ltd", "l0")}
 REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 5e-4}
+BLIND = 5  # times as much with an estimated kernel, which is never exact
+WINDOW = 1024  # the side of the part of the photograph that a kernel is estimated from
 REWEIGHTINGS, CG_ITER = 2, 60
 TILE, HALO = 1536, 48  # pixels; a tile goes beyond its place by a kernel and HALO
 
@@ -29,9 +31,10 @@ def add_parser(subparsers):
     parser.add_argument("--method", choices=[m for methods in METHODS.values() for m in methods],
                         help=f"with --kernel: {', '.join(METHODS['kernel'])}; with --blind: {', '.join(METHODS['blind'])}; the first is the default")
     parser.add_argument("--reg", type=float, metavar="R",
-                        help="strength of the smoothing, larger is smoother (default: " + ", ".join(f"{m} {r:g}" for m, r in REG.items()) + ")")
+                        help="strength of the smoothing, larger is smoother (default: " + ", ".join(f"{m} {r:g}" for m, r in REG.items()) + f"; with --blind {BLIND} times that)")
     blind = parser.add_argument_group("with --blind")
-    blind.add_argument("--kernel-size", type=int, metavar="N", help="side of the estimated kernel in pixels (default: 17)")
+    blind.add_argument("--kernel-size", type=int, metavar="N", help="side of the estimated kernel in pixels (default: 17); ltd: a shipped size, l0: any odd one")
+    blind.add_argument("--no-refine", dest="refine", action="store_false", help="keep the kernel as the trained model gives it (ltd)")
     blind.add_argument("--final", choices=("irls", "hyper"), help="how the photograph is restored with the estimated kernel (default: irls)")
     blind.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
     blind.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones")
@@ -49,14 +52,15 @@ def run(arguments):
         if arguments.save_kernel:
             kernels.check_kernel_output(arguments.save_kernel)
         kernel = estimate_kernel(arguments, picture)
+        strength = BLIND
         if arguments.save_kernel:
             kernels.write_kernel(arguments.save_kernel, kernel[0])
         method = arguments.final or "irls"
     else:
         kernel = kernels.read_kernel(arguments.kernel)
         kernels.check_fits(arguments.kernel, kernel, picture)
-        method = arguments.method or METHODS["kernel"][0]
-    images.write_image(arguments.output, restore(picture, kernel, method, arguments.reg or REG[method]))
+        method, strength = arguments.method or METHODS["kernel"][0], 1
+    images.write_image(arguments.output, restore(picture, kernel, method, arguments.reg or strength * REG[method]))
     height, width = picture.size
     kh, kw = kernel.shape[1:]
     print(f"{arguments.output}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, "
@@ -74,9 +78,14 @@ def check_options(arguments):
     if arguments.reg is not None and not 0 < arguments.reg < float("inf"):
         raise InputError(f"--reg: expected a number > 0, got {arguments.reg:g}")
     if mode == "kernel":
-        for option in ("kernel_size", "final", "save_kernel", "weights"):
-            if getattr(arguments, option) is not None:
-                raise InputError(f"--{option.replace('_', '-')}: only with --blind")
+        for option in ("kernel_size", "final", "save_kernel", "weights", "refine"):
+            if getattr(arguments, option) not in (None, True):
+                raise InputError(f"--{'no-refine' if option == 'refine' else option.replace('_', '-')}: only with --blind")
+    if mode == "blind" and arguments.method == "l0":
+        if arguments.weights or not arguments.refine:
+            raise InputError(f"{'--weights' if arguments.weights else '--no-refine'}: only with --method ltd")
+        if arguments.kernel_size is not None and (arguments.kernel_size < 3 or arguments.kernel_size % 2 == 0):
+            raise InputError(f"--kernel-size: expected an odd number >= 3, got {arguments.kernel_size}")
     if arguments.save_kernel and os.path.realpath(arguments.save_kernel) == os.path.realpath(arguments.output):
         raise InputError(f"--save-kernel: {arguments.save_kernel} is the output file too")
 
@@ -115,20 +124,44 @@ def without_margin(kernel):
 
 
 def estimate_kernel(arguments, picture):
-    """The kernel [1, k, k] that the trained model finds in the photograph's luminance."""
+    """The kernel [1, k, k] of the photograph's luminance: the trained model's, refined by alternation, or from alternation alone (l0)."""
     import torch
 
+    from svconv.cli import progress
     from svconv.cli.errors import InputError, warn
+    from svconv.solvers.blind_kernel import blind_kernel
 
-    model = load_model(arguments)
-    size = model.kernel_sizes[-1]
+    model = None if arguments.method == "l0" else load_model(arguments)
+    size = model.kernel_sizes[-1] if model else arguments.kernel_size or 17
     if min(picture.size) < 2 * size:
         raise InputError(f"{arguments.image}: expected sides of at least {2 * size} pixels (twice the kernel), got {picture.size[1]} x {picture.size[0]}")
-    y = picture.plane(0) if picture.channels == 1 else sum(w * picture.plane(c) for c, w in enumerate((0.299, 0.587, 0.114)))
-    if y.max() == y.min():
-        warn(f"{arguments.image}: the image is constant, there is no blur to find in it")
+    y = richest_window(picture.plane(0) if picture.channels == 1 else sum(w * picture.plane(c) for c, w in enumerate((0.299, 0.587, 0.114))), WINDOW)
     with torch.no_grad():
-        return model(y).kernel.numpy()
+        kernel = model(y).kernel if model else None
+        if y.max() == y.min():
+            warn(f"{arguments.image}: the image is constant, there is no blur to find in it")
+        elif arguments.refine:
+            with progress.bar("kernel") as callback:
+                kernel = blind_kernel(y, size, start=kernel, scales=2 if model else None, callback=callback).x
+    if kernel is None:
+        kernel = torch.zeros(1, size, size)
+        kernel[0, size // 2, size // 2] = 1
+    return kernel.numpy()
+
+
+def richest_window(y, side):
+    """The part of y [1, 1, H, W] of at most side x side pixels with the largest sum of gradients, on a grid of quarter sides."""
+    height, width = y.shape[-2:]
+    if max(height, width) <= side:
+        return y
+    places = [(t, left) for t in steps(height, side) for left in steps(width, side)]
+    parts = [y[..., t : t + side, left : left + side] for t, left in places]
+    return max(parts, key=lambda p: float(p.diff(dim=-1).abs().mean() + p.diff(dim=-2).abs().mean())).contiguous()
+
+
+def steps(length, side):
+    last = max(0, length - side)
+    return sorted({*range(0, last, side // 4), last})
 
 
 def load_model(arguments):
