@@ -1,4 +1,5 @@
 """Solvers: conjugate gradients with gradients through the solution, and classical deconvolution."""
+from svconv.solvers.blind_kernel import BlindKernelResult, blind_kernel
 from svconv.solvers.cg import cg
 from svconv.solvers.conjugate_gradients import CGResult
 from svconv.solvers.hyper import HyperLaplacianResult, hyper_laplacian
@@ -7,5 +8,5 @@ from svconv.solvers.lucy import RichardsonLucyResult, richardson_lucy
 from svconv.solvers.shrinkage import hyper_laplacian_shrink
 from svconv.solvers.wiener import WienerResult, wiener
 
-__all__ = ["CGResult", "HyperLaplacianResult", "IRLSResult", "RichardsonLucyResult", "WienerResult",
-           "cg", "hyper_laplacian", "hyper_laplacian_shrink", "irls", "richardson_lucy", "wiener"]
+__all__ = ["BlindKernelResult", "CGResult", "HyperLaplacianResult", "IRLSResult", "RichardsonLucyResult", "WienerResult",
+           "blind_kernel", "cg", "hyper_laplacian", "hyper_laplacian_shrink", "irls", "richardson_lucy", "wiener"]
