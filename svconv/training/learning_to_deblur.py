@@ -106,6 +106,9 @@ class LtDTrainer:
         for name in ("step", "position", "phase", "phase_step", "cpu_seconds", "best"):
             setattr(self, name, state[name])
         plan = self.settings.phases()
+        former = LtDSettings(**state["settings"])
+        if self.phase == len(plan) == len(former.phases()) and plan[-1][2] > former.phases()[-1][2]:  # a finished run whose last phase is extended
+            self.phase, self.phase_step = self.phase - 1, former.phases()[-1][2]
         if self.phase < len(plan):
             stages, frozen, _ = plan[self.phase]
             if stages != self.model.arguments["stages"]:
@@ -114,7 +117,6 @@ class LtDTrainer:
             stages, frozen = self.model.arguments["stages"], False
         self._choose_parameters(stages, frozen)
         self.optimiser = make_optimiser(self.settings, [p for p in self.model.parameters() if p.requires_grad])
-        former = LtDSettings(**state["settings"])
         if (former.loss, former.smallest, former.validation_size) != (self.settings.loss, self.settings.smallest, self.settings.validation_size):
             self.best = None  # it was measured otherwise
         if former.optimiser == self.settings.optimiser:  # another optimiser starts afresh
