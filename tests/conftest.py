@@ -34,6 +34,15 @@ def pytest_terminal_summary(terminalreporter):
             terminalreporter.line(f"{count:5d} tests: {reason}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _away_from_the_checkout(tmp_path_factory):
+    """Child processes start in an empty folder: in the checkout they would import its sources instead of the installed package."""
+    before = os.getcwd()
+    os.chdir(tmp_path_factory.mktemp("cwd"))
+    yield
+    os.chdir(before)
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)

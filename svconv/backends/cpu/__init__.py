@@ -1,6 +1,7 @@
 """The compiled C++ backend: NumPy views of CPU tensors go to `svconv._C`, nothing is copied."""
 import functools
 import importlib
+from pathlib import Path
 
 import torch
 
@@ -15,8 +16,11 @@ def extension():
         return importlib.import_module("svconv._C")
     except ImportError as error:
         text = str(error)
-    return ("svconv._C is not built (no C++ compiler at installation, or SVCONV_BUILD=none)"
-            if "No module named" in text else f"svconv._C does not load: {text}")
+    if "No module named" not in text:
+        return f"svconv._C does not load: {text}"
+    if (Path(__file__).parents[3] / "setup.py").is_file():
+        return "svconv._C is not built in this checkout (python setup.py build_ext --inplace), which hides an installed svconv"
+    return "svconv._C is not built (no C++ compiler at installation, or SVCONV_BUILD=none)"
 
 
 def why_not(device_type):
