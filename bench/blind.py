@@ -107,8 +107,9 @@ def restore(y, kernel):
 def measure(model, cases, say=print):
     """{method: [error ratio of each case]}"""
     methods = {"no deblurring": None, "plain gradients": plain_kernel, "strongest gradients": gradient_kernel}
-    for stages in range(1, model.arguments["stages"] + 1):
-        methods[f"learned, stage {stages}"] = lambda y, s=stages: model.estimate(y)[0][s - 1]
+    methods["`LearningToDeblur`"] = lambda y: model(y).kernel
+    methods["`LearningToDeblur`, then `blind_kernel` on two scales"] = lambda y: solvers.blind_kernel(y, KERNEL, start=model(y).kernel, scales=2).x
+    methods["`blind_kernel` alone"] = lambda y: solvers.blind_kernel(y, KERNEL).x
     ratios = {name: [] for name in methods}
     for name, sharp, blurry, kernel in cases:
         best = smallest_error(restore(blurry, kernel), sharp)
@@ -134,6 +135,8 @@ def section(synthetic, captured, counts):
 Written by `python bench/blind.py`. Error ratio: squared error of the image restored with the estimated kernel over that of the image restored with the true
 kernel; both with `solvers.hyper_laplacian(lam={LAM})`, best integer shift within {REACH} pixels, {MARGIN} pixels left out at each border. The network is the shipped `ltd-17`.
 "Plain gradients": one kernel quotient of the image's differences with themselves; "strongest gradients": with the strongest tenth of them.
+`solvers.blind_kernel` alternates between an image with few edges and its kernel, without learning; with the network's kernel as its start it is what
+`svconv deblur --blind` does.
 
 {counts[0]} cases: grey {SIZE} x {SIZE} crops of test photographs ({', '.join(FOLDERS)}), each blurred with a sampled {KERNEL}-pixel kernel and with a measured one (Levin 2009,
 numbers 2 and 3), noise {NOISE}:

@@ -156,3 +156,22 @@ def test_activation_maximisation_finds_images_with_less_kernel_error():
     assert same(before, list(model.parameters())) and all(p.grad is None for p in model.parameters())
     again, _ = activation_maximisation(model, 24, 60, rate=0.05, generator=torch.Generator().manual_seed(1))
     assert torch.equal(image, again)
+
+
+def test_a_finished_run_can_be_extended(photographs, tiny, tmp_path):
+    trainer = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**tiny))
+    assert trainer.run(progress=False) and trainer.step == 9
+    again = LtDTrainer(photographs, tmp_path / "o", resume=tmp_path / "o" / "last.pt")
+    assert again.run(progress=False) and again.step == 9 and same(weights(trainer), weights(again))
+    longer = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**dict(tiny, steps=(4, 6))), resume=tmp_path / "o" / "last.pt")
+    assert longer.run(progress=False) and longer.step == 12 and not same(weights(trainer), weights(longer))
+
+
+def test_a_change_of_the_loss_restarts_what_was_measured_with_the_old_one(photographs, tiny, tmp_path):
+    trainer = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**tiny))
+    trainer.run(max_steps=2, progress=False)
+    trainer.rejection.mean = 1e-9  # as if the old loss were much smaller
+    trainer.save()
+    changed = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**dict(tiny, loss="relative")), resume=tmp_path / "o" / "last.pt")
+    changed.run(max_steps=1, progress=False)
+    assert changed.rejection.rejected == 0 and changed.best is None
