@@ -48,7 +48,7 @@ class Operator:
 
     def with_tensors(self, tensors):
         """The same operator made of other tensors, in the order of `tensors`."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not say how it is made of other tensors")
 
     def with_padding(self, padding):
         """The same operator with another boundary rule in every part that has one."""
