@@ -19,7 +19,7 @@ def minimise(make, steps=300):
         optimiser.zero_grad()
         (loss(w) + (bias - 1) ** 2).backward()
         optimiser.step()
-    return float(loss(w)), float(bias)
+    return float(loss(w).detach()), float(bias.detach())
 
 
 def test_it_beats_adam_on_an_ill_conditioned_problem():
