@@ -13,7 +13,6 @@ _C = pytest.importorskip("svconv._C", reason="svconv._C is not built")
 PADDINGS = {"zeros": "constant", "replicate": "edge", "reflect": "reflect", "symmetric": "symmetric", "circular": "wrap"}
 TORCH = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 EPS = {"float32": 2.0**-24, "float64": 2.0**-53, "bfloat16": 2.0**-8, "float16": 2.0**-11}
-ROOT = Path(__file__).resolve().parents[2]
 
 
 # ---- arrays of every storage type
@@ -252,7 +251,8 @@ def test_build_info():
 
 
 def child(program, **environment):
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **environment}
+    beside = str(Path(_C.__file__).parents[1])      # the package that is tested here, installed or built in place
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([beside, os.environ.get("PYTHONPATH", "")]), **environment}
     return subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
 
 

@@ -42,11 +42,18 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(photographs, t
     assert logs[0] == logs[1]
 
 
-def test_a_killed_process_resumes(photographs, tiny, tmp_path):
-    script = ("import sys; from svconv.training.learning_to_deblur import LtDTrainer as T; from svconv.training.settings import LtDSettings as S\n"
-              f"T({str(photographs)!r}, {str(tmp_path / 'k')!r}, S(**{dict(tiny, steps=(4000,))!r})).run(progress=False)")
+def train_in_child(photographs, out, settings=None, **run):
+    """A training run in a fresh process, resumed from `out` without settings; equal processes give equal bits, this one has run other tests."""
+    start = f"S(**{settings!r})" if settings else f"resume={str(out / 'last.pt')!r}"
+    script = ("from svconv.training.learning_to_deblur import LtDTrainer as T; from svconv.training.settings import LtDSettings as S\n"
+              f"T({str(photographs)!r}, {str(out)!r}, {start}).run(progress=False, **{run!r})")
     environment = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(svconv.__file__)))
-    process = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    return subprocess.Popen([sys.executable, "-c", script], env=environment)
+
+
+def test_a_killed_process_resumes(photographs, tiny, tmp_path):
+    settings = dict(tiny, steps=(4000,))
+    process = train_in_child(photographs, tmp_path / "k", settings)
     try:
         last, deadline = tmp_path / "k" / "last.pt", time.monotonic() + 90
         while not last.exists() and time.monotonic() < deadline:
@@ -56,13 +63,14 @@ def test_a_killed_process_resumes(photographs, tiny, tmp_path):
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    trainer = LtDTrainer(photographs, tmp_path / "k", resume=last)
-    stopped = trainer.step
-    assert stopped >= 2 and stopped % 2 == 0 and all(r["step"] <= stopped for r in trainer.log.read())
-    trainer.run(max_steps=2, progress=False)
-    straight = LtDTrainer(photographs, tmp_path / "s", LtDSettings(**dict(tiny, steps=(4000,))))
-    straight.run(max_steps=stopped + 2, progress=False)
-    assert same(weights(trainer), weights(straight))
+    killed = LtDTrainer(photographs, tmp_path / "k", resume=last)
+    stopped = killed.step
+    assert stopped >= 2 and stopped % 2 == 0 and all(r["step"] <= stopped for r in killed.log.read())
+    assert train_in_child(photographs, tmp_path / "k", max_steps=2).wait(120) == 0
+    assert train_in_child(photographs, tmp_path / "s", settings, max_steps=stopped + 2).wait(120) == 0
+    resumed, straight = (LtDTrainer(photographs, tmp_path / name, resume=tmp_path / name / "last.pt") for name in "ks")
+    assert resumed.step == straight.step == stopped + 2
+    assert same(weights(resumed), weights(straight))
 
 
 def test_training_lowers_the_error(photographs, tiny, tmp_path):
