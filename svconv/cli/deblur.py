@@ -34,7 +34,7 @@ def add_parser(subparsers):
                         help="strength of the smoothing, larger is smoother (default: " + ", ".join(f"{m} {r:g}" for m, r in REG.items()) + f"; with --blind {BLIND} times that)")
     blind = parser.add_argument_group("with --blind")
     blind.add_argument("--kernel-size", type=int, metavar="N", help="side of the estimated kernel in pixels (default: 17); ltd: a shipped size, l0: any odd one")
-    blind.add_argument("--no-refine", dest="refine", action="store_false", help="keep the kernel as the trained model gives it (ltd)")
+    blind.add_argument("--refine", action="store_true", help="let blind_kernel go on from the kernel of the trained model (ltd; slower, not always better)")
     blind.add_argument("--final", choices=("irls", "hyper"), help="how the photograph is restored with the estimated kernel (default: irls)")
     blind.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
     blind.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones")
@@ -79,11 +79,11 @@ def check_options(arguments):
         raise InputError(f"--reg: expected a number > 0, got {arguments.reg:g}")
     if mode == "kernel":
         for option in ("kernel_size", "final", "save_kernel", "weights", "refine"):
-            if getattr(arguments, option) not in (None, True):
-                raise InputError(f"--{'no-refine' if option == 'refine' else option.replace('_', '-')}: only with --blind")
+            if getattr(arguments, option):
+                raise InputError(f"--{option.replace('_', '-')}: only with --blind")
     if mode == "blind" and arguments.method == "l0":
-        if arguments.weights or not arguments.refine:
-            raise InputError(f"{'--weights' if arguments.weights else '--no-refine'}: only with --method ltd")
+        if arguments.weights or arguments.refine:
+            raise InputError(f"{'--weights' if arguments.weights else '--refine'}: only with --method ltd")
         if arguments.kernel_size is not None and (arguments.kernel_size < 3 or arguments.kernel_size % 2 == 0):
             raise InputError(f"--kernel-size: expected an odd number >= 3, got {arguments.kernel_size}")
     if arguments.save_kernel and os.path.realpath(arguments.save_kernel) == os.path.realpath(arguments.output):
@@ -124,7 +124,7 @@ def without_margin(kernel):
 
 
 def estimate_kernel(arguments, picture):
-    """The kernel [1, k, k] of the photograph's luminance: the trained model's, refined by alternation, or from alternation alone (l0)."""
+    """The kernel [1, k, k] of the photograph's luminance: the trained model's, refined by alternation on request, or from alternation alone (l0)."""
     import torch
 
     from svconv.cli import progress
@@ -140,7 +140,7 @@ def estimate_kernel(arguments, picture):
         kernel = model(y).kernel if model else None
         if y.max() == y.min():
             warn(f"{arguments.image}: the image is constant, there is no blur to find in it")
-        elif arguments.refine:
+        elif arguments.refine or not model:
             with progress.bar("kernel") as callback:
                 kernel = blind_kernel(y, size, start=kernel, scales=2 if model else None, callback=callback).x
     if kernel is None:

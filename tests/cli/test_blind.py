@@ -49,14 +49,14 @@ def test_the_estimated_kernel_is_saved_and_used(run, tmp_path, photo_file, weigh
 def test_the_kernel_comes_from_the_luminance(run, tmp_path, photo_file, photo, weights):
     grey = photo @ np.array([0.299, 0.587, 0.114]) / 255
     expected = models.LearningToDeblur.load(weights)(torch.tensor(grey, dtype=torch.float32)[None, None]).kernel[0].detach().numpy()
-    assert run("deblur", photo_file, "--blind", "--weights", weights, "--no-refine", "-o", tmp_path / "a.png", "--save-kernel", tmp_path / "k.npy").status == 0
+    assert run("deblur", photo_file, "--blind", "--weights", weights, "-o", tmp_path / "a.png", "--save-kernel", tmp_path / "k.npy").status == 0
     np.testing.assert_allclose(np.load(tmp_path / "k.npy"), expected, atol=5e-4)  # the kernel of an untrained model is sensitive to rounding
 
 
 def test_a_grey_image_and_a_kernel_in_png(run, tmp_path, photo, weights):
     pytest.importorskip("imagecodecs")
     Image.fromarray(photo[..., 0]).save(tmp_path / "in.png")
-    assert run("deblur", tmp_path / "in.png", "--blind", "--weights", weights, "-o", tmp_path / "a.png", "--save-kernel", tmp_path / "k.png").status == 0
+    assert run("deblur", tmp_path / "in.png", "--blind", "--refine", "--weights", weights, "-o", tmp_path / "a.png", "--save-kernel", tmp_path / "k.png").status == 0
     assert kernels.read_kernel(tmp_path / "k.png").shape == (1, 9, 9)
     assert images.read_image(tmp_path / "a.png").channels == 1
 
@@ -84,7 +84,7 @@ def test_wrong_calls(refused, tmp_path, photo_file, weights):
     case(["--kernel-size", "shipped", "got 16"], "--kernel-size", "16")
     case("--method", "--method", "irls")
     case("--weights: only with --method ltd", "--method", "l0", "--weights", weights)
-    case("--no-refine", "--method", "l0", "--no-refine")
+    case("--refine: only with --method ltd", "--method", "l0", "--refine")
     case(["--kernel-size", "odd"], "--method", "l0", "--kernel-size", "16")
     case(["photo.png", "34"], "--method", "l0", "--kernel-size", "17")
     case(["small.png", "18"], "--weights", weights, image=tmp_path / "small.png")
