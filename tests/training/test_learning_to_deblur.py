@@ -47,7 +47,7 @@ def train_in_child(photographs, out, settings=None, **run):
     start = f"S(**{settings!r})" if settings else f"resume={str(out / 'last.pt')!r}"
     script = ("from svconv.training.learning_to_deblur import LtDTrainer as T; from svconv.training.settings import LtDSettings as S\n"
               f"T({str(photographs)!r}, {str(out)!r}, {start}).run(progress=False, **{run!r})")
-    environment = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(svconv.__file__)))
+    environment = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(svconv.__file__)), OMP_NUM_THREADS="1")  # fixed: torch's sums depend on it
     return subprocess.Popen([sys.executable, "-c", script], env=environment)
 
 
