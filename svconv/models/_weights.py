@@ -44,15 +44,20 @@ def write_atomically(path, obj):
         raise
 
 
-def load_weights(path, model_name):
-    """(arguments, state) of a file written by `save_weights`, float32; ValueError naming the file if it is damaged or belongs to something else."""
+def read_archive(path, what):
+    """torch.load of data only; ValueError naming the file if it is missing or damaged, `what` says what it should be."""
     path = pathlib.Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: no such weight file")
+        raise ValueError(f"{path}: no such {what}")
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler and the archive reader raise many types
-        raise ValueError(f"{path}: not a readable weight file ({type(error).__name__})") from error
+        raise ValueError(f"{path}: not a readable {what} ({type(error).__name__})") from error
+
+
+def load_weights(path, model_name):
+    """(arguments, state) of a file written by `save_weights`, float32; ValueError naming the file if it is damaged or belongs to something else."""
+    stored = read_archive(path, "weight file")
     if not isinstance(stored, dict) or not {"model", "arguments", "state"} <= stored.keys() or not isinstance(stored["state"], dict):
         raise ValueError(f"{path}: not a weight file of svconv")
     if stored["model"] != model_name:

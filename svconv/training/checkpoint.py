@@ -1,9 +1,5 @@
 """Training checkpoints: everything that the next step depends on, in one file that is either old or new, never half written."""
-import pathlib
-
-import torch
-
-from svconv.models._weights import write_atomically
+from svconv.models._weights import read_archive, write_atomically
 
 FORMAT = 1
 
@@ -15,13 +11,7 @@ def save_checkpoint(path, kind, state):
 
 def load_checkpoint(path, kind):
     """The dict of `save_checkpoint`. ValueError naming the file: missing, damaged, foreign, or of another kind or format."""
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such checkpoint")
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler and the archive reader raise many types
-        raise ValueError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
+    stored = read_archive(path, "checkpoint")
     if not isinstance(stored, dict) or "svconv_training" not in stored:
         raise ValueError(f"{path}: not a training checkpoint of svconv")
     if stored["svconv_training"] != FORMAT or stored.get("kind") != kind:
