@@ -11,9 +11,12 @@ import torch
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 
-@functools.lru_cache(maxsize=1024)
 def fast_length(n):
     """The smallest length >= n without a prime factor above 7."""
+    return _next_smooth(n) if torch.compiler.is_compiling() else _cached_next_smooth(n)
+
+
+def _next_smooth(n):
     while True:
         rest = n
         for factor in (2, 3, 5, 7):
@@ -24,14 +27,12 @@ def fast_length(n):
         n += 1
 
 
+_cached_next_smooth = functools.lru_cache(maxsize=1024)(_next_smooth)
+
+
 def psf_center(size):
     """The pixel kh//2, kw//2 that stands at shift zero."""
     return tuple(float(n // 2) for n in size)
-
-
-def psf_margins(kh, kw):
-    """(top, bottom, left, right): how far a convolution with centre (kh//2, kw//2) reads beyond the image."""
-    return kh - 1 - kh // 2, kh // 2, kw - 1 - kw // 2, kw // 2
 
 
 def _table(kind, n, size, center, dtype, device):

@@ -2,7 +2,7 @@
 from torch import nn
 
 from svconv._boundary import canonical_padding
-from svconv._checks import check_image
+from svconv._shapes import check_image
 from svconv.ops import pixel_filter, pixel_filter_adjoint
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from svconv._boundary import canonical_padding
-from svconv._checks import check_image
+from svconv._shapes import check_image
 from svconv._fourier import barthann_taper
 from svconv.ops import image_quotient, kernel_quotient, project_kernel
 

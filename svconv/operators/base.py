@@ -3,7 +3,7 @@ import numbers
 
 import torch
 
-from svconv._checks import shape_text
+from svconv._shapes import shape_text
 
 
 class Operator:

@@ -1,7 +1,7 @@
 """Uniform convolution as a linear operator."""
 from svconv import ops
 from svconv._boundary import canonical_padding
-from svconv._checks import check_tensor, shape_text
+from svconv._shapes import check_tensor, shape_text
 from svconv.operators.base import Operator
 
 

@@ -1,6 +1,6 @@
 """Per-pixel filter banks as a linear operator."""
 from svconv._boundary import canonical_padding
-from svconv._checks import check_tensor, shape_text
+from svconv._shapes import check_tensor, shape_text
 from svconv.operators.base import Operator
 from svconv.ops import pixel_filter, pixel_filter_adjoint, pixel_filter_gram
 

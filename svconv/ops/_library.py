@@ -10,7 +10,8 @@ STEMS = {}
 def register(stem, schema, fake, setup_context=None, backward=None):
     """Defines `svconv::<name>`; the schema's last argument must be `str backend` and is not passed on.
 
-    fake: the output from the same arguments, shapes, dtype and strides only. Returns the op's default overload.
+    fake: the output from the same arguments, shapes, dtype and strides only. Where one of the two leading tensors has no elements no backend is
+    called and every output is zero. Results own their memory. Returns the op's default overload.
     """
     name = schema[:schema.index("(")]
     STEMS[name] = stem
@@ -18,10 +19,23 @@ def register(stem, schema, fake, setup_context=None, backward=None):
 
     def implementation(*arguments):
         *arguments, backend = arguments
-        return backends.choose(stem, name, arguments[0].device, backend, arguments)(*arguments)
+        chosen = backends.choose(stem, name, arguments[0].device, backend, arguments)
+        if any(isinstance(t, torch.Tensor) and t.numel() == 0 for t in arguments[:2]):
+            return _each(torch.Tensor.zero_, fake(*arguments))
+        return _each(_owned, chosen(*arguments))
 
     _LIBRARY.impl(name, implementation, "CompositeExplicitAutograd")
     torch.library.register_fake(f"svconv::{name}", lambda *arguments: fake(*arguments[:-1]), lib=_LIBRARY)
     if backward is not None:
         torch.library.register_autograd(f"svconv::{name}", backward, setup_context=setup_context, lib=_LIBRARY)
     return getattr(torch.ops.svconv, name).default
+
+
+def _each(function, result):
+    return tuple(map(function, result)) if isinstance(result, tuple) else function(result)
+
+
+def _owned(t):
+    """A tensor that autograd does not take for a view: in-place changes of an op's result are the caller's right."""
+    t = t.contiguous()
+    return t.new_empty(0).set_(t.untyped_storage(), t.storage_offset(), t.shape, t.stride()) if t._is_view() else t

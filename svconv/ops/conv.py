@@ -3,83 +3,13 @@
 Inside, x is [B, C, H, W] and kernels are [B|1, C|1, kh, kw] in float32 or float64. The family is bilinear, so the three ops are each other's
 gradients and every order of derivative exists.
 """
-import torch
-
 from svconv import backends
 from svconv._boundary import canonical_padding
-from svconv._checks import HALF, check_axis, check_image, check_tensor, shape_text, unify
-from svconv.ops._library import register
+from svconv._shapes import HALF, Dims, unify
+from svconv.ops._bilinear import bilinear
 
-
-def _setup(ctx, inputs, output):
-    x, kernel, ctx.padding, ctx.backend = inputs
-    ctx.save_for_backward(x, kernel)
-
-
-# y = k * x ----------------------------------------------------------------------------------------------------------
-
-def _fwd_backward(ctx, g):
-    x, kernel = ctx.saved_tensors
-    rest = ctx.padding, ctx.backend
-    gx = _adjoint(g, kernel, *rest) if ctx.needs_input_grad[0] else None
-    gk = _bwd_kernel(x, g, *kernel.shape, *rest) if ctx.needs_input_grad[1] else None
-    return gx, gk, None, None
-
-
-_fwd = register(
-    "quotient", "conv_fwd(Tensor x, Tensor kernel, str padding, str backend) -> Tensor",
-    lambda x, kernel, padding: x.new_empty(x.shape), _setup, _fwd_backward)
-
-
-# x = K' y -----------------------------------------------------------------------------------------------------------
-
-def _adjoint_backward(ctx, g):
-    y, kernel = ctx.saved_tensors
-    rest = ctx.padding, ctx.backend
-    gy = _fwd(g, kernel, *rest) if ctx.needs_input_grad[0] else None
-    gk = _bwd_kernel(g, y, *kernel.shape, *rest) if ctx.needs_input_grad[1] else None
-    return gy, gk, None, None
-
-
-_adjoint = register(
-    "quotient", "conv_adjoint(Tensor y, Tensor kernel, str padding, str backend) -> Tensor",
-    lambda y, kernel, padding: y.new_empty(y.shape), _setup, _adjoint_backward)
-
-
-# dk[d] = sum_p g[p] x[p - d] ------------------------------------------------------------------------------------------
-
-def _bwd_kernel_setup(ctx, inputs, output):
-    x, g, *_, ctx.padding, ctx.backend = inputs
-    ctx.save_for_backward(x, g)
-
-
-def _bwd_kernel_backward(ctx, upstream):
-    x, g = ctx.saved_tensors
-    rest = ctx.padding, ctx.backend
-    gx = _adjoint(g, upstream, *rest) if ctx.needs_input_grad[0] else None
-    gg = _fwd(x, upstream, *rest) if ctx.needs_input_grad[1] else None
-    return gx, gg, *[None] * 6
-
-
-_bwd_kernel = register(
-    "quotient",
-    "conv_bwd_kernel(Tensor x, Tensor g, SymInt batch, SymInt channels, SymInt kh, SymInt kw, str padding, str backend) -> Tensor",
-    lambda x, g, batch, channels, kh, kw, padding: x.new_empty((batch, channels, kh, kw)),
-    _bwd_kernel_setup, _bwd_kernel_backward)
-
-
-# public -------------------------------------------------------------------------------------------------------------
-
-def check_kernel(image_name, image, kernel):
-    """Raises unless `kernel` is [B|1, C|1, kh, kw] or [B|1, kh, kw] for this image."""
-    check_tensor("kernel", kernel)
-    if kernel.dim() not in (3, 4):
-        raise ValueError("kernel: expected [B|1, C|1, kh, kw] or [B|1, kh, kw], got " + shape_text(kernel))
-    check_axis("kernel", kernel, 0, (1, image.shape[0]), f"a batch of 1 or that of {image_name},")
-    if kernel.dim() == 4:
-        check_axis("kernel", kernel, 1, (1, image.shape[1]), f"channels of 1 or those of {image_name},")
-    if kernel.shape[-1] == 0 or kernel.shape[-2] == 0:
-        raise ValueError("kernel: expected kh >= 1 and kw >= 1, got " + shape_text(kernel))
+_ops = bilinear("quotient", "conv", "kernel", lambda x, kernel, padding: x.shape, lambda y, kernel, padding: y.shape, "str padding")
+KERNEL = "B? C? kh kw", "B? kh kw"
 
 
 def with_channels(kernel):
@@ -92,12 +22,11 @@ def computed(t):
 
 
 def _run(op, name, image, kernel, padding, backend):
-    check_image(name, image)
-    check_kernel(name, image, kernel)
+    dims = Dims()
+    dims.check(name, image, "B C H W")
+    dims.check("kernel", kernel, *KERNEL)
     padding, forced = canonical_padding(padding), backends.requested(backend)
     image, (kernel,) = unify(name, image, {"kernel": kernel})
-    if image.numel() == 0:
-        return torch.zeros_like(image, memory_format=torch.contiguous_format)
     return op(computed(image), computed(with_channels(kernel)), padding, forced).to(image.dtype)
 
 
@@ -129,7 +58,7 @@ def conv(x, kernel, *, padding="circular", backend=None):
     >>> [round(v) for v in y.flatten().tolist()]
     [1, 2, 3, 4, 0, 0]
     """
-    return _run(_fwd, "x", x, kernel, padding, backend)
+    return _run(_ops.fwd, "x", x, kernel, padding, backend)
 
 
 def conv_adjoint(y, kernel, *, padding="circular", backend=None):
@@ -150,4 +79,4 @@ def conv_adjoint(y, kernel, *, padding="circular", backend=None):
     >>> torch.allclose(left, (x * svconv.conv_adjoint(y, k, padding="reflect")).sum())
     True
     """
-    return _run(_adjoint, "y", y, kernel, padding, backend)
+    return _run(_ops.adjoint, "y", y, kernel, padding, backend)

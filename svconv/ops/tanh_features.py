@@ -5,7 +5,7 @@
 import torch
 
 from svconv import backends
-from svconv._checks import check_image, check_tensor, shape_text, unify
+from svconv._shapes import check_image, check_tensor, shape_text, unify
 from svconv.ops._library import register
 
 _fwd = register(

@@ -6,7 +6,7 @@ import numbers
 import torch
 from torch.nn import functional as F
 
-from svconv._checks import check_image
+from svconv._shapes import check_image
 from svconv._fourier import fast_length, kernel_spectrum, psf_center
 from svconv.ops import kernel_quotient
 from svconv.solvers.border import extend_smoothly

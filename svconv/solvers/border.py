@@ -3,8 +3,8 @@ import math
 
 import torch
 
-from svconv._boundary import extend
 from svconv._fourier import fast_length
+from svconv._plane import Plane
 
 BORDERS = ("mask", "taper", "replicate", None)
 
@@ -43,7 +43,8 @@ def _wrap(y, axis, before, after):
 def continued(y, size, padding):
     """y continued by a kernel `size` on every side, and from there smoothly to the opposite side, up to fast transform lengths."""
     kh, kw = size
-    y = extend(y, (kh, kh, kw, kw), padding)
+    height, width = y.shape[-2:]
+    y = Plane((height, width), (kh, kh, kw, kw), (height + 2 * kh, width + 2 * kw), padding).enter(y)
     rest = [fast_length(n + k) - n for n, k in zip(y.shape[-2:], size)]
     return extend_smoothly(y, (0, rest[0], 0, rest[1]))
 

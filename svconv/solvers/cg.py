@@ -3,7 +3,7 @@ import numbers
 
 import torch
 
-from svconv._checks import check_tensor, shape_text
+from svconv._shapes import check_tensor, shape_text
 from svconv.operators import Operator
 from svconv.solvers.conjugate_gradients import CGResult, solve, solve_unrolled
 from svconv.solvers.implicit import Problem, Solve

@@ -3,7 +3,7 @@ import dataclasses
 
 import torch
 
-from svconv._checks import shape_text
+from svconv._shapes import shape_text
 
 ROUNDS = 3  # how often a sample that only seemed converged goes on from its true residual
 

@@ -1,7 +1,7 @@
 """The data term `sum m (A x - y)^2` of the solvers with a border option and a mask, on a plane that may be larger than the image."""
 import torch
 
-from svconv._checks import check_tensor, shape_text
+from svconv._shapes import check_tensor, shape_text
 from svconv._fourier import fast_length, kernel_spectrum, psf_center
 from svconv.operators import Conv, Operator, PixelFilter
 from svconv.solvers.border import check_border, continued, extend_smoothly, taper_edges

@@ -6,9 +6,9 @@ import numbers
 import torch
 
 from svconv._boundary import canonical_padding
-from svconv._checks import check_image
+from svconv._shapes import Dims
 from svconv.operators import Conv
-from svconv.ops.conv import check_kernel
+from svconv.ops.conv import KERNEL
 from svconv.solvers.border import check_border
 from svconv.solvers.conjugate_gradients import looks, solve
 from svconv.solvers.data_term import CircularConv, DataTerm, check_problem, data_term, replicated_plane, transform, untransform
@@ -71,8 +71,9 @@ def hyper_laplacian(y, kernel, *, lam=2000, exponent=2 / 3, padding="replicate",
         raise ValueError(f"lam: expected a number > 0, got {lam!r}")
     exponent = _check_exponent(exponent)
     check_border(border)
-    check_image("y", y)
-    check_kernel("y", y, kernel)
+    dims = Dims()
+    dims.check("y", y, "B C H W")
+    dims.check("kernel", kernel, *KERNEL)
     op = Conv(kernel, canonical_padding(padding))
     check_problem(op, y, None)
     _check_fits(y, kernel)

@@ -5,7 +5,7 @@ import numbers
 
 import torch
 
-from svconv._checks import check_tensor
+from svconv._shapes import check_tensor
 
 # Knots of the table over u = 1 .. LARGEST thresholds, in log u: at most 4e-6 off before the polish.
 KNOTS, LARGEST = 4096, 1e4

@@ -4,7 +4,7 @@ import numbers
 
 import torch
 
-from svconv._checks import check_tensor, shape_text
+from svconv._shapes import check_tensor, shape_text
 from svconv.operators import Conv, Operator
 from svconv.ops import conv, conv_adjoint, image_quotient, pixel_filter
 from svconv.solvers.border import check_border, continued, taper_edges

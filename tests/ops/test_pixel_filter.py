@@ -52,7 +52,7 @@ def test_dot_products_agree(backend, padding, fb, fc, nan_memory):
     x, f, y = case(fb=fb, fc=fc, k=(5, 4), hw=(13, 9))
     fx = svconv.pixel_filter(x, f, padding=padding, backend=backend)
     fty = svconv.pixel_filter_adjoint(y, f, padding=padding, backend=backend)
-    df = _bwd_filters(x, y, fb, fc, 5, 4, f.dtype, padding, backend)
+    df = _bwd_filters(x, y, f.shape, f.dtype, padding, backend)
     dot = (fx * y).sum()
     assert torch.isclose(dot, (x * fty).sum(), rtol=1e-12)
     assert torch.isclose(dot, (f * df).sum(), rtol=1e-12)
@@ -77,7 +77,7 @@ def test_gram_filter_gradient_is_the_sum_of_two(backend, padding, weighted, fb, 
     x, f, y = case(fb=fb, fc=fc, k=(4, 5), hw=(13, 37))
     g, w = x.flip(-1), None if weighted is None else y[:weighted[0], :weighted[1]].abs()
     fx, fg = (svconv.pixel_filter(t, f, padding=padding) * (1 if w is None else w) for t in (x, g))
-    like = fb, fc, 4, 5, f.dtype, padding, "reference"
+    like = f.shape, f.dtype, padding, "reference"
     close(_gram_bwd_filters(x, g, f, w, padding, backend), _bwd_filters(x, fg, *like) + _bwd_filters(g, fx, *like), scale=10)
 
 
@@ -127,7 +127,7 @@ def test_half_types_round_once(backend, dtype):
     exact = svconv.pixel_filter_adjoint(y.double(), f.double(), padding="reflect")
     close(svconv.pixel_filter_adjoint(y, f, padding="reflect", backend=backend), exact)
     close(svconv.pixel_filter_gram(x, f, backend=backend), svconv.pixel_filter_gram(x.double(), f.double()))
-    close(_bwd_filters(x, y, 1, 3, 7, 7, dtype, "zeros", backend), _bwd_filters(x.double(), y.double(), 1, 3, 7, 7, torch.float64, "zeros", ""))
+    close(_bwd_filters(x, y, (1, 3, 2, 7, 7, 12, 11), dtype, "zeros", backend), _bwd_filters(x.double(), y.double(), (1, 3, 2, 7, 7, 12, 11), torch.float64, "zeros", ""))
 
 
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
@@ -175,7 +175,7 @@ def test_gradients_of_first_and_second_order(backend, padding):
         (lambda y, f: svconv.pixel_filter_adjoint(y, f, padding=padding, backend=backend), (y, f)),
         (lambda x, f, w: svconv.pixel_filter_gram(x, f, weights=w, padding=padding, backend=backend), (x, f, w)),
         (lambda x, g, f, w: _gram_bwd_filters(x, g, f, w, padding, backend), (x, (y[:, :, 0] + 1).detach().requires_grad_(), f, w)),
-        (lambda x, y: _bwd_filters(x, y, 1, 1, 2, 3, torch.float64, padding, backend), (x, y)),
+        (lambda x, y: _bwd_filters(x, y, (1, 1, 2, 2, 3, 3, 4), torch.float64, padding, backend), (x, y)),
     ]
     for function, inputs in checks:
         assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
@@ -208,7 +208,7 @@ def test_opcheck(layout):
     w = torch.rand(1, 1, 2, 4, 5).requires_grad_()
     torch.library.opcheck(_fwd, (x, f, "zeros", ""))
     torch.library.opcheck(_adjoint, (y, f, "reflect", ""))
-    torch.library.opcheck(_bwd_filters, (x, y, 1, 1, 2, 3, torch.float32, "zeros", ""))
+    torch.library.opcheck(_bwd_filters, (x, y, (1, 1, 2, 2, 3, 4, 5), torch.float32, "zeros", ""))
     torch.library.opcheck(_gram, (x, f, w, "circular", ""))
     torch.library.opcheck(_gram, (x, f, None, "zeros", "reference"))
     torch.library.opcheck(_gram_bwd_filters, (x, y[:, :, 0].detach().requires_grad_(), f, w, "zeros", ""))
@@ -248,8 +248,8 @@ def test_strides_of_every_kind(backend):
         close(out, expected, scale=4)
         close(svconv.pixel_filter_adjoint(out, filters, backend=backend), svconv.pixel_filter_gram(x, f, backend="reference"), scale=10)
         close(svconv.pixel_filter_gram(image, filters, backend=backend), svconv.pixel_filter_gram(x, f, backend="reference"), scale=10)
-        close(_bwd_filters(image, out, 2, 3, 3, 4, torch.float64, "zeros", backend),
-              _bwd_filters(x, expected, 2, 3, 3, 4, torch.float64, "zeros", "reference"), scale=4)
+        close(_bwd_filters(image, out, f.shape, torch.float64, "zeros", backend),
+              _bwd_filters(x, expected, f.shape, torch.float64, "zeros", "reference"), scale=4)
 
 
 def test_expanded_inputs(backend):
@@ -271,7 +271,7 @@ def test_bit_identical_for_every_number_of_threads(function):
     x, f, y = case(1, 2, 3, (7, 5), (150, 200), fc=1, dtype=torch.float32)
     run = {"forward": lambda: svconv.pixel_filter(x, f, padding="reflect"), "adjoint": lambda: svconv.pixel_filter_adjoint(y, f, padding="reflect"),
            "gram": lambda: svconv.pixel_filter_gram(x, f, padding="reflect"),
-           "filters": lambda: _bwd_filters(x, y, 1, 1, 7, 5, torch.float32, "reflect", "")}[function]
+           "filters": lambda: _bwd_filters(x, y, f.shape, torch.float32, "reflect", "")}[function]
     threads = torch.get_num_threads()
     try:
         results = []
@@ -368,7 +368,7 @@ def run_sweep(seed, count, backend):
         fty = svconv.pixel_filter_adjoint(y, f, padding=padding, backend=backend)
         scale = float(fx.norm() * y.norm()) + 1e-30
         assert abs(float((fx * y).sum() - (x * fty).sum())) <= 1e-13 * scale, note
-        df = _bwd_filters(x, y, f.shape[0], f.shape[1], f.shape[3], f.shape[4], f.dtype, padding, backend)
+        df = _bwd_filters(x, y, f.shape, f.dtype, padding, backend)
         assert abs(float((fx * y).sum() - (f * df).sum())) <= 1e-12 * scale, note
         gram = svconv.pixel_filter_gram(x, f, padding=padding, backend=backend)
         assert torch.allclose(gram, svconv.pixel_filter_adjoint(fx, f, padding=padding, backend="reference"), atol=1e-10), note

@@ -8,10 +8,11 @@ import torch
 from oracles import PADDINGS, close
 
 import svconv
-from svconv.ops.conv import _adjoint as conv_adjoint_op, _bwd_kernel as conv_bwd_kernel_op, _fwd as conv_fwd_op
+from svconv.ops.conv import _ops as conv_ops
 from svconv.ops.quotient import _image_bwd, _image_fwd, _kernel_bwd, _kernel_fwd, _prior_power
 
 signal = pytest.importorskip("scipy.signal")
+conv_fwd_op, conv_adjoint_op, conv_bwd_kernel_op = conv_ops
 BACKENDS = oracles.usable_backends("quotient", "kernel_quotient_fwd")
 SIZES = [(1, 1), (3, 3), (4, 5), (2, 6), (7, 4)]
 DOUBLE = torch.float64
@@ -89,7 +90,7 @@ def test_conv_adjoint_is_the_transpose(backend, padding, size, hw):
 def test_conv_dot_products_agree(backend, padding, kernel):
     x, g, k = image(h=13), image(h=13, seed=3), psf(*kernel, 5, 4)
     y = svconv.conv(x, k, padding=padding, backend=backend)
-    dk = conv_bwd_kernel_op(x, g, *kernel, 5, 4, padding, backend)
+    dk = conv_bwd_kernel_op(x, g, k.shape, k.dtype, padding, backend)
     assert torch.isclose((y * g).sum(), (x * svconv.conv_adjoint(g, k, padding=padding, backend=backend)).sum(), rtol=1e-10)
     assert torch.isclose((y * g).sum(), (k * dk).sum(), rtol=1e-10)
 
@@ -155,10 +156,16 @@ def test_kernel_size_may_be_an_int_and_the_taper_is_capped(backend):
 
 # image quotient ------------------------------------------------------------------------------------------------------
 
+def smooth(n):
+    """The next length whose only prime factors are 2, 3, 5 and 7."""
+    return next(m for m in range(n, 2 * n + 1) if m in {2**a * 3**b * 5**c * 7**d for a in range(8) for b in range(5) for c in range(4) for d in range(4)})
+
+
 def oracle_image_quotient(y, k, beta, prior, padding, center):
     (kh, kw), (h, w) = k.shape[-2:], y.shape[-2:]
     top, left = (0, 0) if padding == "circular" else (kh, kw)
-    plane = oracles.pad(y.double().numpy(), (top, top, left, left), padding)
+    far = [0 if padding == "circular" else smooth(n + 2 * k) - n - k for n, k in ((h, kh), (w, kw))]
+    plane = oracles.pad(y.double().numpy(), (top, far[0], left, far[1]), padding)
     shape = plane.shape[-2:]
     transfer = 0
     for i in range(kh):
@@ -230,7 +237,7 @@ def test_conv_gradients(backend, padding, kernel):
     for op in (svconv.conv, svconv.conv_adjoint):
         check_gradients(lambda x, k: op(x, k, padding=padding, backend=backend), x, k)
     k4 = k if k.dim() == 4 else k[:, None]
-    check_gradients(lambda x, g: conv_bwd_kernel_op(x, g, *k4.shape, padding, backend), x, image(2, 3, 5, 4, seed=9).requires_grad_())
+    check_gradients(lambda x, g: conv_bwd_kernel_op(x, g, k4.shape, k4.dtype, padding, backend), x, image(2, 3, 5, 4, seed=9).requires_grad_())
 
 
 @pytest.mark.parametrize("hw", [(4, 4), (5, 6), (6, 5)])
@@ -289,7 +296,7 @@ def test_opcheck(layout):
     g = torch.randn(2, 3, 4, requires_grad=True)
     tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
     for op, arguments in [
-        (conv_fwd_op, (x, k, "zeros", "")), (conv_adjoint_op, (y, k, "reflect", "")), (conv_bwd_kernel_op, (x, y, 1, 3, 3, 4, "circular", "")),
+        (conv_fwd_op, (x, k, "zeros", "")), (conv_adjoint_op, (y, k, "reflect", "")), (conv_bwd_kernel_op, (x, y, (1, 3, 3, 4), torch.float32, "circular", "")),
         (_kernel_fwd, (x, y, beta, 3, 4, True, 1.0, 2.0, "")), (_kernel_bwd, (g, x, y, beta, True, 1.0, 2.0, True, False, True, "")),
         (_image_fwd, (x, k, beta, None, "zeros", 1.0, 2.0, "")),
         (_image_bwd, (y, x, k, beta, None, "circular", 1.0, 2.0, True, True, True, False, "")),
