@@ -42,7 +42,7 @@ class Barthann(nn.Module):
     def forward(self, x):
         check_image("x", x)
         compute = torch.float64 if x.dtype == torch.float64 else torch.float32
-        rows, columns = (barthann_taper(int(n), k, compute, x.device) for n, k in zip(x.shape[-2:], self.size))
+        rows, columns = (barthann_taper(n, k, compute, x.device) for n, k in zip(x.shape[-2:], self.size))
         return (x.to(compute) * rows[:, None] * columns).to(x.dtype)
 
     def extra_repr(self):
