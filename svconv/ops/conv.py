@@ -5,6 +5,7 @@ gradients and every order of derivative exists.
 """
 from svconv import backends
 from svconv._boundary import canonical_padding
+from svconv._plane import Plane
 from svconv._shapes import HALF, Dims, unify
 from svconv.ops._bilinear import bilinear
 
@@ -25,9 +26,18 @@ def _run(op, name, image, kernel, padding, backend):
     dims = Dims()
     dims.check(name, image, "B C H W")
     dims.check("kernel", kernel, *KERNEL)
-    padding, forced = canonical_padding(padding), backends.requested(backend)
+    padding, forced = canonical_padding("zeros" if padding == "valid" else padding), backends.requested(backend)
     image, (kernel,) = unify(name, image, {"kernel": kernel})
     return op(computed(image), computed(with_channels(kernel)), padding, forced).to(image.dtype)
+
+
+def _valid(image, kernel):
+    """The plane in which the image stands among zeros and of which "valid" is the inside."""
+    (h, w), (kh, kw) = image, kernel.shape[-2:]
+    if h < kh or w < kw:
+        raise ValueError(f'kernel: expected at most the image {int(h)} x {int(w)} with padding "valid", got {int(kh)} x {int(kw)}')
+    margins = kh - 1 - kh // 2, kh // 2, kw - 1 - kw // 2, kw // 2
+    return Plane((h - kh + 1, w - kw + 1), margins, (h, w), "zeros")
 
 
 def conv(x, kernel, *, padding="circular", backend=None):
@@ -38,11 +48,12 @@ def conv(x, kernel, *, padding="circular", backend=None):
     Args:
         x: image [B, C, H, W]; float32, float64, bfloat16 or float16 (computed in float32), any strides.
         kernel: [B|1, C|1, kh, kw], or [B|1, kh, kw] shared by the channels; dtype of x. It may be larger than the image.
-        padding: "zeros", "replicate", "reflect", "symmetric" or "circular", each defined for any reach as in numpy.pad.
+        padding: "zeros", "replicate", "reflect", "symmetric" or "circular", each defined for any reach as in numpy.pad; or "valid": only
+            where the kernel lies inside of the image.
         backend: force "cuda", "triton", "cpu" or "reference"; None chooses.
 
     Returns:
-        [B, C, H, W], dtype of x, contiguous.
+        [B, C, H, W] ([B, C, H - kh + 1, W - kw + 1] for "valid"), dtype of x, contiguous.
 
     Raises:
         ValueError: a shape or padding that does not fit. TypeError: a dtype or device that does not fit.
@@ -58,7 +69,8 @@ def conv(x, kernel, *, padding="circular", backend=None):
     >>> [round(v) for v in y.flatten().tolist()]
     [1, 2, 3, 4, 0, 0]
     """
-    return _run(_ops.fwd, "x", x, kernel, padding, backend)
+    y = _run(_ops.fwd, "x", x, kernel, padding, backend)
+    return _valid(x.shape[-2:], kernel).leave(y).contiguous() if padding == "valid" else y
 
 
 def conv_adjoint(y, kernel, *, padding="circular", backend=None):
@@ -79,4 +91,9 @@ def conv_adjoint(y, kernel, *, padding="circular", backend=None):
     >>> torch.allclose(left, (x * svconv.conv_adjoint(y, k, padding="reflect")).sum())
     True
     """
+    if padding == "valid":
+        Dims().check("y", y, "B C H W")
+        Dims().check("kernel", kernel, *KERNEL)
+        (h, w), (kh, kw) = y.shape[-2:], kernel.shape[-2:]
+        y = _valid((h + kh - 1, w + kw - 1), kernel).leave_adjoint(y)
     return _run(_ops.adjoint, "y", y, kernel, padding, backend)

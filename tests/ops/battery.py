@@ -29,7 +29,7 @@ class Call:
         linear: whether it is linear in the image (an image of zeros then gives zeros).
         scale: how many times the tolerance of the dtype the sum of rounding errors may reach.
         spread: whether a NaN may reach every pixel of its plane (transforms) or only its window.
-        computes: the dtype that half types are computed in by the specification; None where they are rounded once from float32 sums of half products.
+        computes: the dtype that half types are cast to first and the result is rounded from; None: sums of products are rounded once.
     """
 
     name: str
@@ -52,6 +52,8 @@ def channels_last(x):
 
 
 def sliced(x):
+    if x.dim() < 2:
+        return x
     wide = torch.full((*x.shape[:-2], x.shape[-2] + 3, 2 * x.shape[-1] + 1), math.nan, dtype=x.dtype)
     part = wide[..., 2:-1, 1::2]
     part.copy_(x)
@@ -59,7 +61,7 @@ def sliced(x):
 
 
 def turned(x):
-    return x.mT.contiguous().mT
+    return x.mT.contiguous().mT if x.dim() >= 4 else x
 
 
 class Battery:
@@ -100,8 +102,11 @@ class Battery:
         assert torch.autograd.gradgradcheck(lambda *t: call.run(*t, padding=padding, backend=backend), tensors, fast_mode=True)
 
     def test_gradients_through_permuted_inputs(self, call, backend):
-        bases = [turned(t).mT.detach().requires_grad_() for t in call.tensors(b=1, c=2, hw=(3, 4))]
-        assert torch.autograd.gradcheck(lambda *t: call.run(*(u.mT for u in t), padding=call.paddings[-1], backend=backend), bases, fast_mode=True)
+        def back(t):
+            return t.mT if t.dim() >= 4 else t
+
+        bases = [back(turned(t)).detach().requires_grad_() for t in call.tensors(b=1, c=2, hw=(3, 4))]
+        assert torch.autograd.gradcheck(lambda *t: call.run(*map(back, t), padding=call.paddings[-1], backend=backend), bases, fast_mode=True)
 
     def test_results_may_be_changed_in_place(self, call, backend):
         tensors = [t.requires_grad_() for t in call.tensors()]
@@ -144,11 +149,13 @@ class Battery:
     @pytest.mark.parametrize("dtype", HALF)
     def test_half_types(self, call, backend, dtype):
         tensors = call.tensors(dtype)
-        y = call.run(*tensors, padding=call.paddings[1], backend=backend)
+        padding = call.paddings[-1]
+        y = call.run(*tensors, padding=padding, backend=backend)
         assert y.dtype == dtype
-        if call.computes is not None:
-            assert torch.equal(y, call.run(*(t.to(call.computes) for t in tensors), padding=call.paddings[1], backend=backend).to(dtype))
-        close(y, call.oracle(*(t.double() for t in tensors), call.paddings[1]), scale=2)
+        if call.computes is None:
+            close(y, call.oracle(*(t.double() for t in tensors), padding), scale=2)
+        else:
+            assert torch.equal(y, call.run(*(t.to(call.computes) for t in tensors), padding=padding, backend=backend).to(dtype))
 
     def test_autocast(self, call, backend):
         tensors = call.tensors(torch.float32)
