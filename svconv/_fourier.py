@@ -136,9 +136,10 @@ def shift_ramp(n, shift, dtype, device):
 class _Product(torch.autograd.Function):
     """a @ b of complex matrices in full precision, also in every derivative: a user's `set_float32_matmul_precision("high")` would send it through TF32."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, a, b):
-        ctx.save_for_backward(a, b)
+    def forward(a, b):
         former = torch.get_float32_matmul_precision()
         if former == "highest":
             return a @ b
@@ -149,10 +150,21 @@ class _Product(torch.autograd.Function):
             torch.set_float32_matmul_precision(former)
 
     @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
     def backward(ctx, g):
         a, b = ctx.saved_tensors
         needed = ctx.needs_input_grad
         return _Product.apply(g, b.mH) if needed[0] else None, _Product.apply(a.mH, g) if needed[1] else None
+
+    @staticmethod
+    def jvp(ctx, da, db):
+        a, b = ctx.saved_tensors
+        terms = [_Product.apply(*pair) for pair, tangent in (((da, b), da), ((a, db), db)) if tangent is not None]
+        return sum(terms[1:], terms[0])
 
 
 def kernel_spectrum(kernel, plane, center):

@@ -176,7 +176,7 @@ def pair(name, value, *, least=None, integer=False):
 def readable(t):
     """Whether the host may look at the values of t without waiting for a device and without breaking a trace or a transform."""
     return (type(t) in (torch.Tensor, torch.nn.Parameter) and t.device.type == "cpu" and not torch.compiler.is_compiling()
-            and torch._C._functorch.maybe_current_level() is None and _get_current_dispatch_mode() is None)
+            and not torch._C._are_functorch_transforms_active() and _get_current_dispatch_mode() is None)
 
 
 def unify(image_name, image, others, half_beside_float32=()):

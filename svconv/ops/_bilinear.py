@@ -2,6 +2,7 @@
 import collections
 
 from svconv.ops._library import register
+from svconv.ops._transforms import multilinear
 
 Bilinear = collections.namedtuple("Bilinear", "fwd adjoint bwd")
 
@@ -44,9 +45,11 @@ def bilinear(stem, name, weights, y_like, x_like, options=""):
         x, g = ctx.saved_tensors
         return gradients(ctx, lambda: adjoint(g, upstream, *ctx.rest), lambda: fwd(x, upstream, *ctx.rest), others=2)
 
-    fwd = register(stem, f"{name}_fwd(Tensor x, Tensor {weights}, {rest}) -> Tensor", lambda x, *a: x.new_empty(y_like(x, *a)), setup, of_fwd)
+    fwd = register(stem, f"{name}_fwd(Tensor x, Tensor {weights}, {rest}) -> Tensor", lambda x, *a: x.new_empty(y_like(x, *a)), setup, of_fwd,
+                   multilinear(lambda: fwd, 0, 1), batched={})
     adjoint = register(stem, f"{name}_adjoint(Tensor y, Tensor {weights}, {rest}) -> Tensor", lambda y, *a: y.new_empty(x_like(y, *a)),
-                       setup, of_adjoint)
+                       setup, of_adjoint, multilinear(lambda: adjoint, 0, 1), batched={})
     bwd = register(stem, f"{name}_bwd_{weights}(Tensor x, Tensor g, SymInt[] shape, ScalarType dtype, {rest}) -> Tensor",
-                   lambda x, g, shape, dtype, *a: x.new_empty(shape, dtype=dtype), setup_bwd, of_bwd)
+                   lambda x, g, shape, dtype, *a: x.new_empty(shape, dtype=dtype), setup_bwd, of_bwd,
+                   multilinear(lambda: bwd, 0, 1), batched={"images": 2, "summed": 2})
     return Bilinear(fwd, adjoint, bwd)

@@ -9,6 +9,7 @@ from svconv._boundary import canonical_padding
 from svconv._shapes import Dims, check_tensor, unify
 from svconv.ops._bilinear import bilinear
 from svconv.ops._library import register
+from svconv.ops._transforms import total
 
 _ops = bilinear("pixel_filter", "pixel_filter", "filters", lambda x, filters, padding: (*x.shape[:2], filters.shape[2], *x.shape[2:]),
                 lambda y, filters, padding: (*y.shape[:2], *y.shape[3:]), "str padding")
@@ -39,9 +40,28 @@ def _gram_backward(ctx, g):
     return gx, gf, gw, None, None
 
 
+def _weighed(weights, y):
+    return y if weights is None else weights * y
+
+
+def _gram_jvp(primals, tangents):
+    x, filters, weights, *rest = primals
+    dx, df, dw = tangents[:3]
+
+    def terms():
+        if dx is not None:
+            yield _gram(dx, filters, weights, *rest)
+        if df is not None:
+            yield _adjoint(_weighed(weights, _fwd(x, df, *rest)), filters, *rest) + _adjoint(_weighed(weights, _fwd(x, filters, *rest)), df, *rest)
+        if dw is not None:
+            yield _adjoint(dw * _fwd(x, filters, *rest), filters, *rest)
+
+    return total(terms())
+
+
 _gram = register(
     "pixel_filter", "pixel_filter_gram(Tensor x, Tensor filters, Tensor? weights, str padding, str backend) -> Tensor",
-    lambda x, filters, weights, padding: x.new_empty(x.shape), _gram_setup, _gram_backward)
+    lambda x, filters, weights, padding: x.new_empty(x.shape), _gram_setup, _gram_backward, _gram_jvp, batched={})
 
 
 # df[m, d, p] = (W F g)[m, p] x[p+d] + (W F x)[m, p] g[p+d] -----------------------------------------------------------
@@ -57,7 +77,7 @@ def _gram_bwd_filters_backward(ctx, upstream):
     rest = ctx.padding, ctx.backend
     fx, fg = _fwd(x, filters, *rest), _fwd(g, filters, *rest)
     e, a = _fwd(x, upstream, *rest), _fwd(g, upstream, *rest)
-    wfx, wfg, we, wa = (t if weights is None else weights * t for t in (fx, fg, e, a))
+    wfx, wfg, we, wa = (_weighed(weights, t) for t in (fx, fg, e, a))
     need_x, need_g, need_filters, need_weights = ctx.needs_input_grad[:4]
     gx = _adjoint(wfg, upstream, *rest) + _adjoint(wa, filters, *rest) if need_x else None
     gg = _adjoint(wfx, upstream, *rest) + _adjoint(we, filters, *rest) if need_g else None
@@ -67,11 +87,31 @@ def _gram_bwd_filters_backward(ctx, upstream):
     return gx, gg, gf, gw, None, None
 
 
+def _gram_bwd_filters_jvp(primals, tangents):
+    """df is the sum of two filter gradients, of x with W F g and of g with W F x; each is bilinear."""
+    x, g, filters, weights, *rest = primals
+    dx, dg, df, dw = tangents[:4]
+    like = filters.shape, filters.dtype
+
+    def half(image, other, d_image, d_other):
+        response = _fwd(other, filters, *rest)
+        if d_image is not None:
+            yield _bwd_filters(d_image, _weighed(weights, response), *like, *rest)
+        if d_other is not None:
+            yield _bwd_filters(image, _weighed(weights, _fwd(d_other, filters, *rest)), *like, *rest)
+        if df is not None:
+            yield _bwd_filters(image, _weighed(weights, _fwd(other, df, *rest)), *like, *rest)
+        if dw is not None:
+            yield _bwd_filters(image, dw * response, *like, *rest)
+
+    return total((*half(x, g, dx, dg), *half(g, x, dg, dx)))
+
+
 _gram_bwd_filters = register(
     "pixel_filter",
     "pixel_filter_gram_bwd_filters(Tensor x, Tensor g, Tensor filters, Tensor? weights, str padding, str backend) -> Tensor",
     lambda x, g, filters, weights, padding: filters.new_empty(filters.shape),
-    _gram_bwd_filters_setup, _gram_bwd_filters_backward)
+    _gram_bwd_filters_setup, _gram_bwd_filters_backward, _gram_bwd_filters_jvp, batched={"folds": False})
 
 
 # public -------------------------------------------------------------------------------------------------------------

@@ -16,17 +16,20 @@ from svconv.ops.conv import KERNEL, computed, with_channels
 from svconv.reference import quotient as reference
 
 
-def _second_order(formula, tensors, rest, upstream):
-    """Gradients of `formula(*tensors, *rest)` by autograd, attached to the graph so that further orders exist."""
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        tensors = [t if t is None else t.view_as(t) for t in tensors]      # partial derivatives, even if one input is a function of another
-        wanted = [t for t in tensors if t is not None and t.requires_grad]
-        outputs = formula(*tensors, *rest)
-        pairs = [(output, g) for output, g in zip(outputs, upstream) if output.requires_grad and g is not None]
-        found = iter(torch.autograd.grad([o for o, _ in pairs], wanted, [g for _, g in pairs],
-                                         create_graph=create_graph, allow_unused=True))
-    return [next(found) if t is not None and t.requires_grad else None for t in tensors] + [None] * (len(rest) + 1)
+def _second_order(formula, ctx, upstream):
+    """Gradients of `formula(*tensors, *rest)`, plain torch, for the upstream gradients of its outputs; differentiable again."""
+    tensors = ctx.saved_tensors
+    places = [i for i, needed in enumerate(ctx.needs_input_grad[:len(tensors)]) if needed]
+
+    def of_needed(*needed):
+        given = list(tensors)
+        for i, t in zip(places, needed):
+            given[i] = t
+        return formula(*given, *ctx.rest)
+
+    outputs, pull = torch.func.vjp(of_needed, *(tensors[i] for i in places))
+    found = dict(zip(places, pull(tuple(torch.zeros_like(o) if g is None else g for o, g in zip(outputs, upstream)))))
+    return *(found.get(i) for i in range(len(tensors))), *[None] * (len(ctx.rest) + 1)
 
 
 def _save(tensors):
@@ -48,7 +51,8 @@ _kernel_bwd = register(
     "bool need_beta, str backend) -> (Tensor, Tensor, Tensor)",
     lambda g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta:
         (_like_if(need_x, x), _like_if(need_y, y), _like_if(need_beta, beta)),
-    _save(4), lambda ctx, *upstream: tuple(_second_order(reference.kernel_quotient_bwd, ctx.saved_tensors, ctx.rest, upstream)))
+    _save(4), lambda ctx, *upstream: _second_order(reference.kernel_quotient_bwd, ctx, upstream), formula=reference.kernel_quotient_bwd,
+    batched={"folds": False})
 
 
 def _kernel_backward(ctx, g):
@@ -62,7 +66,8 @@ def _kernel_backward(ctx, g):
 _kernel_fwd = register(
     "quotient",
     "kernel_quotient_fwd(Tensor x, Tensor y, Tensor beta, SymInt kh, SymInt kw, bool taper, float cy, float cx, str backend) -> Tensor",
-    lambda x, y, beta, kh, kw, taper, cy, cx: x.new_empty((x.shape[0], kh, kw)), _save(3), _kernel_backward)
+    lambda x, y, beta, kh, kw, taper, cy, cx: x.new_empty((x.shape[0], kh, kw)), _save(3), _kernel_backward,
+    formula=reference.kernel_quotient_fwd, batched={"images": 2})
 
 
 # image quotient -----------------------------------------------------------------------------------------------------
@@ -74,7 +79,8 @@ _image_bwd = register(
     lambda g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power:
         (_like_if(need_y, y), _like_if(need_kernel, kernel), _like_if(need_beta, beta),
          _like_if(need_power, y, power.shape if need_power else None)),
-    _save(5), lambda ctx, *upstream: tuple(_second_order(reference.image_quotient_bwd, ctx.saved_tensors, ctx.rest, upstream)))
+    _save(5), lambda ctx, *upstream: _second_order(reference.image_quotient_bwd, ctx, upstream), formula=reference.image_quotient_bwd,
+    batched={"folds": False})
 
 
 def _image_backward(ctx, g):
@@ -87,7 +93,8 @@ def _image_backward(ctx, g):
 _image_fwd = register(
     "quotient",
     "image_quotient_fwd(Tensor y, Tensor kernel, Tensor beta, Tensor? power, str padding, float cy, float cx, str backend) -> Tensor",
-    lambda y, kernel, beta, power, padding, cy, cx: y.new_empty(y.shape), _save(4), _image_backward)
+    lambda y, kernel, beta, power, padding, cy, cx: y.new_empty(y.shape), _save(4), _image_backward, formula=reference.image_quotient_fwd,
+    batched={"plain": (3,)})
 
 
 # arguments ----------------------------------------------------------------------------------------------------------

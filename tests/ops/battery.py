@@ -101,6 +101,48 @@ class Battery:
         assert torch.autograd.gradcheck(lambda *t: call.run(*t, padding=padding, backend=backend), tensors, fast_mode=True)
         assert torch.autograd.gradgradcheck(lambda *t: call.run(*t, padding=padding, backend=backend), tensors, fast_mode=True)
 
+    def test_gradients_in_every_mode(self, call, backend):
+        """Forward, reverse, batched, forward over reverse."""
+        padding = call.paddings[-1]
+        tensors = [t.requires_grad_() for t in call.tensors(b=1, c=1, hw=(3, 4))]
+
+        def function(*t):
+            return call.run(*t, padding=padding, backend=backend)
+
+        assert torch.autograd.gradcheck(function, tensors, check_forward_ad=True, check_batched_grad=True, check_batched_forward_grad=True)
+        assert torch.autograd.gradgradcheck(function, tensors, check_fwd_over_rev=True, fast_mode=True)
+
+    def test_torch_func(self, call, padding, backend):
+        x, *rest = call.tensors(b=1, c=2, hw=(4, 3))
+        v = torch.randn_like(x)
+
+        def loss(x):
+            return call.run(x, *rest, padding=padding, backend=backend).square().sum()
+
+        leaf = x.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(loss(leaf), leaf, create_graph=True)
+        (second,) = torch.autograd.grad(expected, leaf, v)
+        expected = expected.detach()
+        gradient = torch.func.grad(loss)
+        assert torch.allclose(gradient(x), expected)
+        assert torch.isclose(torch.func.jvp(loss, (x,), (v,))[1], (expected * v).sum())
+        assert torch.allclose(torch.func.jvp(gradient, (x,), (v,))[1], second)
+        assert torch.allclose(torch.func.vjp(gradient, x)[1](v)[0], second)
+        many = torch.stack([x, 2 * x, x - v])
+        assert torch.allclose(torch.vmap(gradient)(many), torch.stack([gradient(one) for one in many]))
+
+    def test_a_compiled_torch_func_gradient(self, call):
+        x, *rest = call.tensors(b=1, c=2, hw=(4, 3))
+        torch._dynamo.reset()
+        gradient = torch.func.grad(lambda x: call.run(x, *rest, padding=call.paddings[-1], backend=None).square().sum())
+        assert torch.allclose(torch.compile(gradient, backend="aot_eager")(x), gradient(x))
+
+    def test_vmap_folds_into_the_batch(self, call, padding, backend):
+        x, *rest = call.tensors(b=1)
+        many = torch.stack([x, -x, x.flip(-1)], 2)
+        together = torch.vmap(lambda x: call.run(x, *rest, padding=padding, backend=backend), in_dims=2)(many)
+        close(together, torch.stack([call.run(many.select(2, i), *rest, padding=padding, backend=backend) for i in range(3)]), scale=call.scale)
+
     def test_gradients_through_permuted_inputs(self, call, backend):
         def back(t):
             return t.mT if t.dim() >= 4 else t
@@ -196,7 +238,7 @@ class Battery:
     def test_opcheck(self, layout):
         for op, arguments in self.registered():
             arguments = [layout(a).detach().requires_grad_() if isinstance(a, torch.Tensor) else a for a in arguments]
-            torch.library.opcheck(op, arguments)
+            torch.library.opcheck(op.overload, arguments)
 
     def test_compiles_in_one_graph_once(self, call):
         torch._dynamo.reset()
