@@ -1,10 +1,35 @@
-"""svconv: the op library for spatially-varying blur."""
+"""svconv: the op library for spatially-varying blur.
+
+The ops are here at once, because importing svconv is what registers `torch.ops.svconv`. Every sub-package (`svconv.nn`, `svconv.solvers`,
+`svconv.models`, ...) and the operators (`svconv.Conv`, ...) are imported when they are first touched.
+"""
+import importlib as _importlib
+import pkgutil as _pkgutil
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 import torch as _torch  # noqa: F401  before the compiled module, so that both share one OpenMP runtime
 
-from svconv import nn, ops, solvers
+from svconv import ops
 from svconv.backends import use_backend
-from svconv.operators import Conv, PixelFilter
 from svconv.ops import *  # noqa: F403
 
+if _TYPE_CHECKING:
+    from svconv import backends, cli, data, models, nn, operators, reference, solvers, training  # noqa: F401
+    from svconv.operators import *  # noqa: F403
+
 __version__ = "0.1.0"
-__all__ = ["Conv", "PixelFilter", "use_backend", "nn", "ops", "solvers", *ops.__all__]
+_PACKAGES = tuple(module.name for module in _pkgutil.iter_modules(__path__) if module.ispkg and not module.name.startswith("_"))
+
+
+def __getattr__(name):
+    if name in _PACKAGES:
+        return _importlib.import_module(f"svconv.{name}")
+    if name == "__all__":       # what `from svconv import *` brings
+        return sorted({*_PACKAGES, *ops.__all__, *__getattr__("operators").__all__, "use_backend"})
+    if not name.startswith("_") and name in (operators := __getattr__("operators")).__all__:
+        return getattr(operators, name)
+    raise AttributeError(f"module 'svconv' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*__getattr__("__all__"), *globals()})
