@@ -30,7 +30,7 @@ def measure(rounds):
 def main():
     parser = argparse.ArgumentParser(prog="python bench/import_time.py", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9, help="fresh processes (default 9)")
-    torch, svconv = zip(*measure(parser.parse_args().rounds))
+    torch, svconv = zip(*measure(parser.parse_args().rounds), strict=True)
     print(f"import torch {statistics.median(torch) * 1e3:.0f} ms; import svconv adds {statistics.median(svconv) * 1e3:.1f} ms "
           f"({min(svconv) * 1e3:.1f} to {max(svconv) * 1e3:.1f} ms in {len(svconv)} processes; at most {LIMIT} ms are asked)")
 
