@@ -19,10 +19,10 @@ import sys
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))     # last: an installed svconv goes before the checkout
 
-import torch  # noqa: E402
+import torch
 
-from bench import measure, record  # noqa: E402
-from bench.cases import cases, find  # noqa: E402
+from bench import measure, record
+from bench.cases import cases, find
 
 
 def arguments():

@@ -6,22 +6,32 @@ The ops are here at once, because importing svconv is what registers `torch.ops.
 import importlib as _importlib
 import pkgutil as _pkgutil
 from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 import torch as _torch  # noqa: F401  before the compiled module, so that both share one OpenMP runtime
 
-from svconv import ops
-from svconv.backends import use_backend
-from svconv.ops import *  # noqa: F403
+from svconv import ops as ops
+from svconv.backends import use_backend as use_backend
+from svconv.ops import *
 
 if _TYPE_CHECKING:
-    from svconv import backends, cli, data, models, nn, operators, reference, solvers, training  # noqa: F401
-    from svconv.operators import *  # noqa: F403
+    from svconv import backends as backends
+    from svconv import cli as cli
+    from svconv import data as data
+    from svconv import models as models
+    from svconv import nn as nn
+    from svconv import operators as operators
+    from svconv import reference as reference
+    from svconv import solvers as solvers
+    from svconv import training as training
+    from svconv.operators import *
 
 __version__ = "0.1.0"
-_PACKAGES = tuple(module.name for module in _pkgutil.iter_modules(__path__) if module.ispkg and not module.name.startswith("_"))
+_PACKAGES = tuple(module.name for module in _pkgutil.iter_modules(__path__)  # noqa: F405
+                  if module.ispkg and not module.name.startswith("_"))
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> _Any:
     if name in _PACKAGES:
         return _importlib.import_module(f"svconv.{name}")
     if name == "__all__":       # what `from svconv import *` brings
@@ -31,5 +41,5 @@ def __getattr__(name):
     raise AttributeError(f"module 'svconv' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*__getattr__("__all__"), *globals()})

@@ -5,6 +5,7 @@ import json
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,5 +71,6 @@ def test_type_checkers_see_every_sub_package():
     """What `__getattr__` finds at run time stands under TYPE_CHECKING for those who only read the source."""
     tree = ast.parse(inspect.getsource(svconv))
     shown = next(node for node in tree.body if isinstance(node, ast.If) and node.test.id == "_TYPE_CHECKING")
-    names = {alias.name for node in shown.body for alias in node.names if node.module == "svconv"}
+    names = {alias.asname for node in shown.body for alias in node.names if node.module == "svconv"}
     assert names == PACKAGES - {"ops"}
+    assert Path(svconv.__file__).with_name("py.typed").is_file()

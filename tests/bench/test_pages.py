@@ -5,7 +5,7 @@ import sys
 import pytest
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[2]))
-from bench import pages  # noqa: E402
+from bench import pages
 
 
 def test_only_the_section_is_replaced():
