@@ -1,6 +1,7 @@
 """Imports run downwards only: `python .ci/layers.py [FOLDER]` names every import of a layer that stands beside or above its own.
 
-Module-level imports, imports inside functions and names taken from `svconv` itself (`svconv.solvers`, `from svconv import Conv`) count alike.
+Module-level imports, imports inside functions and names taken from `svconv` itself (`svconv.solvers`, `from svconv import Conv`)
+count alike.
 """
 import ast
 import sys

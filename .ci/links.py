@@ -1,6 +1,7 @@
 """The pages point at what is there: `python .ci/links.py [FOLDER]` names links to missing files and headings.
 
-In CONTRIBUTING.md and docs/architecture.md, which describe the tree, every `path/in/backticks` has to exist too; <stem> stands for a family.
+In CONTRIBUTING.md and docs/architecture.md, which describe the tree, every `path/in/backticks` has to exist too; <stem> stands for
+a family.
 """
 import re
 import sys

@@ -34,8 +34,8 @@ def run(tmp_path):
         (tests / "test_it.py").write_text(text)
         variables = {name: value for name, value in os.environ.items() if name != "SVCONV_DATA"} | environment
         (tests / "pytest.ini").write_text("[pytest]\nmarkers = gpu: a\n    slow: b\n")
-        return subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, "."], cwd=tests, capture_output=True,
-                              text=True, timeout=120, env=variables, check=False)
+        return subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, "."], cwd=tests, env=variables,
+                              capture_output=True, text=True, timeout=120, check=False)
     return call
 
 
