@@ -35,11 +35,16 @@ def __getattr__(name: str) -> _Any:
     if name in _PACKAGES:
         return _importlib.import_module(f"svconv.{name}")
     if name == "__all__":       # what `from svconv import *` brings
-        return sorted({*_PACKAGES, *ops.__all__, *__getattr__("operators").__all__, "use_backend"})
-    if not name.startswith("_") and name in (operators := __getattr__("operators")).__all__:
-        return getattr(operators, name)
+        return sorted({*_PACKAGES, *ops.__all__, *_operators(), "use_backend"})
+    if not name.startswith("_") and name in (found := _operators()):
+        return found[name]
     raise AttributeError(f"module 'svconv' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted({*__getattr__("__all__"), *globals()})
+
+
+def _operators() -> dict[str, _Any]:
+    package = __getattr__("operators")
+    return {name: value for name in package.__all__ if callable(value := getattr(package, name))}
