@@ -32,7 +32,7 @@ def run(tmp_path):
         tests.mkdir(parents=True, exist_ok=True)
         shutil.copy(CONFTEST, tests)
         (tests / "test_it.py").write_text(text)
-        variables = {name: value for name, value in os.environ.items() if name != "SVCONV_DATA"} | environment
+        variables = {n: v for n, v in os.environ.items() if n not in ("SVCONV_DATA", "PYTEST_ADDOPTS")} | environment
         (tests / "pytest.ini").write_text("[pytest]\nmarkers = gpu: a\n    slow: b\n")
         return subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, "."], cwd=tests, env=variables,
                               capture_output=True, text=True, timeout=120, check=False)
