@@ -150,7 +150,7 @@ def layout():
     """Packages, where their files are, and the data they carry."""
     packages = find_packages(include=["svconv", "svconv.*"])
     folders = {"svconv._triton": "triton_kernels"}
-    data = {"svconv": ["cli/data/*", "models/weights/*.pt"]}
+    data = {"svconv": ["py.typed", "cli/data/*", "models/weights/*.pt"]}
     if "svconv._triton" not in packages:
         packages.append("svconv._triton")
     # The CUDA sources are compiled at run time; their relative includes stay valid under svconv/_csrc.

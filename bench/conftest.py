@@ -8,11 +8,12 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
 
 
 def pytest_generate_tests(metafunc):
-    """A suite names its STEM; `case` becomes each of its cases, `case, peer` each case with each baseline."""
+    """In test_bench_<stem>.py `case` becomes each case of the stem, `case, peer` each case with each baseline."""
     from bench.cases import cases
     if "case" not in metafunc.fixturenames:
         return
-    found = cases([metafunc.module.STEM], smoke=metafunc.config.getoption("benchmark_disable"))
+    stem = pathlib.Path(metafunc.module.__file__).stem.removeprefix("test_bench_")
+    found = cases([stem], smoke=metafunc.config.getoption("benchmark_disable"))
     if "peer" in metafunc.fixturenames:
         metafunc.parametrize("case, peer", [pytest.param(case, peer, id=f"{case.name} | {peer}") for case in found for peer in case.peers])
     else:

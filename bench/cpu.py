@@ -6,8 +6,9 @@
     python bench/cpu.py --smoke               tiny sizes, seconds; checks the machinery, writes no result
     python bench/report.py                    afterwards: puts the tables into README.md
 
-Ratios are medians over rounds in which all candidates run one after the other (svconv, each baseline, reading and copying a
-large tensor), so that a drifting machine cancels; each timed call follows an untimed one of the same candidate. Peak memory is measured in a process of its own.
+Ratios are medians over rounds in which all candidates run one after the other (svconv, each baseline, reading and copying a large
+tensor), so that a drifting machine cancels; each timed call follows an untimed one of the same candidate. Peak memory is measured in
+a process of its own.
 """
 import argparse
 import json
@@ -18,10 +19,10 @@ import sys
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))     # last: an installed svconv goes before the checkout
 
-import torch  # noqa: E402
+import torch
 
-from bench import measure, record  # noqa: E402
-from bench.cases import cases, find  # noqa: E402
+from bench import measure, record
+from bench.cases import cases, find
 
 
 def arguments():
@@ -92,7 +93,11 @@ def main():
     options = arguments()
     if options.memory_of:
         return measure_memory_here(options.memory_of)
-    chosen = [case for case in cases(options.stem, smoke=options.smoke) if not options.case or options.case in case.name]
+    try:
+        found = cases(options.stem, smoke=options.smoke)
+    except ValueError as error:
+        sys.exit(f"bench/cpu.py: {error}")
+    chosen = [case for case in found if not options.case or options.case in case.name]
     if not chosen:
         sys.exit("bench/cpu.py: no case has that stem and name")
     path = options.out or (None if options.smoke else measure.RESULTS / f"{measure.cpu_slug()}.json")

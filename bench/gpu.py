@@ -144,8 +144,8 @@ def ceilings(session):
 
 def tests(session):
     """The tests marked `gpu`: all dtypes, gradcheck, opcheck, compile, determinism, a second stream."""
-    code, output = run_limited(measure.python("-m", "pytest", "-m", "gpu", "tests", "-q", "--import-mode=importlib", "-p", "no:cacheprovider",
-                                              "--tb=short", "-rfEs"), min(TEST_LIMIT, session.left() - 60))
+    code, output = run_limited(measure.python("-m", "pytest", "-m", "gpu", "tests", "-q", "--import-mode=importlib", "-p",
+                                              "no:cacheprovider", "--tb=short", "-rfEs"), min(TEST_LIMIT, session.left() - 60))
     lines = [line for line in output.splitlines() if line.strip()]
     failed = [line[:300] for line in lines if line.startswith(("FAILED", "ERROR"))]
     summary = lines[-1].strip("= ") if lines else "no output"
@@ -170,7 +170,8 @@ def timings(session):
             done += sum("record" in entry for entry in new)
             failed += sum("error" in entry for entry in new)
             if not new:
-                raise RuntimeError("the child ended before its first case: " + " ".join(session.data.get("crashes", ["out of time"])[-1].split())[-200:])
+                words = " ".join(session.data.get("crashes", ["out of time"])[-1].split())
+                raise RuntimeError(f"the child ended before its first case: {words[-200:]}")
             if not ended:
                 failed += 1
                 session.data.setdefault("failures", []).append({"name": chosen[last].name, "error": "crashed or hung"})

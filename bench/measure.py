@@ -13,6 +13,8 @@ import time
 
 import torch
 
+from bench import pages
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 MIB = 1 << 20
@@ -98,7 +100,7 @@ def summary(seconds):
 
 def ratio(slow, fast):
     """Median over the common rounds of slow / fast: pairs of neighbours in time, so that a drifting machine cancels."""
-    return statistics.median(a / b for a, b in zip(slow, fast))
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=False))
 
 
 def reason(error):
@@ -211,7 +213,8 @@ def _output(*command):
 def commit():
     """The commit of the checkout, with "+changes" if files that are under version control differ from it."""
     name = _output("git", "rev-parse", "--short=12", "HEAD") or "unknown"
-    return name + ("+changes" if _output("git", "status", "--porcelain", "--untracked-files=no", "--", "svconv", "csrc", "triton_kernels") else "")
+    changes = _output("git", "status", "--porcelain", "--untracked-files=no", "--", "svconv", "csrc", "triton_kernels")
+    return name + ("+changes" if changes else "")
 
 
 def processor():
@@ -282,12 +285,8 @@ def cpu_slug():
 
 
 def write_json(path, data):
-    """Writes beside the target, then renames: a reader never sees half a file."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
-    os.replace(temporary, path)
+    """A result file; NaN is an error."""
+    pages.write(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
 def environment_for_children():

@@ -15,16 +15,18 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench import pages  # noqa: E402
 from svconv import Conv, solvers  # noqa: E402
 
 MARGIN, REACH = 15, 5  # pixels left out at each border, and the largest shift tried
-BEGIN, END = "<!-- non-blind: begin -->", "<!-- non-blind: end -->"
+SECTION = "non-blind"
 
 # name in the table: (settings as printed, function of (operator, y))
 METHODS = {
     "blurred input": ("", lambda op, y: y),
     "wiener": ("beta=0.003, border='mask'", lambda op, y: solvers.wiener(op, y, beta=0.003, border="mask").x),
-    "richardson_lucy": ("max_iter=200, border='mask'", lambda op, y: solvers.richardson_lucy(op, y.clamp_min(0), max_iter=200, border="mask").x),
+    "richardson_lucy": ("max_iter=200, border='mask'",
+                        lambda op, y: solvers.richardson_lucy(op, y.clamp_min(0), max_iter=200, border="mask").x),
     "hyper_laplacian": ("lam=8000, border='mask'", lambda op, y: solvers.hyper_laplacian(y, op.kernel, lam=8000, border="mask").x),
     "hyper_laplacian, defaults": ("", lambda op, y: solvers.hyper_laplacian(y, op.kernel).x),
     **{f"irls, {n} re-weightings": (f"reg=0.001, reweightings={n}", lambda op, y, n=n: solvers.irls(op, y, reg=1e-3, reweightings=n).x)
@@ -92,25 +94,13 @@ def table(methods, pairs, scores):
     return "\n".join(lines)
 
 
-def write(path, text):
-    """Replaces the part of the page between the two markers; the rest of the page stays."""
-    page = path.read_text() if path.exists() else "# Quality\n\n" + BEGIN + "\n" + END + "\n"
-    if BEGIN not in page:
-        page += "\n" + BEGIN + "\n" + END + "\n"
-    before, rest = page.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    temporary = path.with_suffix(".md.new")
-    temporary.write_text(before + BEGIN + "\n" + text + "\n" + END + after)
-    os.replace(temporary, path)
-
-
 def section(methods, pairs, scores):
     return f"""## Non-blind deblurring, captured photographs
 
-Written by `python bench/quality.py`. PSNR in dB on the {len(pairs)} pairs of Levin et al. 2009 in the development data: 255 x 255 photographs really
-captured with camera shake, restored with the kernel measured from the same shake. Best integer shift within {REACH} pixels, {MARGIN} pixels left out at each
-border. One setting per solver for all pairs, chosen on these pairs by `python bench/quality.py --sweep`; the rows "defaults" are what a call
-without settings gives.
+Written by `python bench/quality.py`. PSNR in dB on the {len(pairs)} pairs of Levin et al. 2009 in the development data: 255 x 255
+photographs really captured with camera shake, restored with the kernel measured from the same shake. Best integer shift within
+{REACH} pixels, {MARGIN} pixels left out at each border. One setting per solver for all pairs, chosen on these pairs by
+`python bench/quality.py --sweep`; the rows "defaults" are what a call without settings gives.
 
 {table(methods, pairs, scores)}"""
 
@@ -128,7 +118,7 @@ def main():
         measure(sweep_methods(), pairs)
         return
     scores = measure(METHODS, pairs)
-    write(arguments.output, section(METHODS, pairs, scores))
+    pages.fill(arguments.output, SECTION, section(METHODS, pairs, scores), "Quality")
 
 
 if __name__ == "__main__":

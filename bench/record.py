@@ -31,7 +31,8 @@ def used_backends():
 
     def noting(stem, *arguments):
         implementation = choose(stem, *arguments)
-        used.update(name for name in backends.NAMES if getattr(backends.stem_module(name, stem), "__name__", "") == implementation.__module__)
+        modules = {name: getattr(backends.stem_module(name, stem), "__name__", "") for name in backends.NAMES}
+        used.update(name for name, module in modules.items() if module == implementation.__module__)
         return implementation
 
     backends.choose = noting
@@ -123,7 +124,7 @@ def metrics(case, record, samples, ceilings, matmul):
             result[f"times {name}"] = ratio(own, seconds)
     if "fill" in samples and "forward" in samples:
         result["of 2.5 forwards + fill"] = statistics.median(
-            a / (b + 2.5 * c) for a, b, c in zip(own, samples["fill"], samples["forward"]))
+            a / (b + 2.5 * c) for a, b, c in zip(own, samples["fill"], samples["forward"], strict=False))
     return result
 
 

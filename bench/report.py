@@ -8,12 +8,14 @@
 """
 import argparse
 import json
-import os
 import pathlib
-import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT))
+
+from bench import pages  # noqa: E402
+
 RESULTS = ROOT / "bench" / "results"
 README = ROOT / "README.md"
 COMMANDS = {"cpu": "python bench/cpu.py", "gpu": "python bench/gpu.py"}
@@ -114,9 +116,9 @@ def cpu_section(data):
     head = (f"{cpu['name']} (family {cpu['family']}, model {cpu['model']}), {cpu['cores']} cores, {cpu['isa']}, torch {data['torch']}, "
             f"{data['threads']} threads, backend {backends}, commit {commits(data)}; reading {spread}{disturbance(data)}. "
             f"Measured by `{COMMANDS['cpu']}`.")
-    legend = ("GB/s: bytes of all inputs read and all outputs written once, over the median. Of reading: that rate over the rate of a sum "
-              "over a 1 GiB float32 tensor, timed in the same rounds (a lower bound of what the memory gives, hence some numbers above 100). "
-              "Backward passes write more than they read and pay for fresh pages.")
+    legend = ("GB/s: bytes of all inputs read and all outputs written once, over the median. Of reading: that rate over the rate of a "
+              "sum over a 1 GiB float32 tensor, timed in the same rounds (a lower bound of what the memory gives, hence some numbers above "
+              "100). Backward passes write more than they read and pay for fresh pages.")
     return [head, "", *table(data, "read", "of reading"), "", legend,
             *paragraphs(("Peak memory, measured in a process of its own:", memory(data)),
                         ("Targets that this machine does not reach:", missed(data)), ("Not measured:", skipped(data)))]
@@ -146,11 +148,8 @@ def section(kind, folder=RESULTS):
 def rewrite(text, folder=RESULTS):
     """`text` with both marked parts generated anew; a kind without markers is left out."""
     for kind in COMMANDS:
-        opening, closing = f"<!-- bench:{kind} -->", f"<!-- /bench:{kind} -->"
-        if (opening in text) != (closing in text):
-            raise ValueError(f"README: expected both {opening} and {closing}")
-        body = f"{opening}\n{section(kind, folder)}\n{closing}"
-        text = re.sub(re.escape(opening) + ".*?" + re.escape(closing), lambda _: body, text, flags=re.DOTALL)
+        if f"bench:{kind} -->" in text:
+            text = pages.replaced(text, f"bench:{kind}", section(kind, folder))
     return text
 
 
@@ -174,9 +173,7 @@ def main():
         if old != new:
             sys.exit(f"{options.readme.name} is out of date: run python bench/report.py")
         return
-    temporary = options.readme.with_name(options.readme.name + ".partial")
-    temporary.write_text(new)
-    os.replace(temporary, options.readme)
+    pages.write(options.readme, new)
 
 
 if __name__ == "__main__":

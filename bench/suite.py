@@ -1,4 +1,8 @@
-"""One benchmark of pytest-benchmark from a case and a candidate."""
+"""The two suites that every test_bench_<stem>.py takes over: svconv and each baseline, by pytest-benchmark.
+
+Each candidate runs by itself here, handy while a kernel is being changed; `python bench/cpu.py` interleaves them and gives the
+ratios that the README prints. `case` and `peer` come from conftest.py.
+"""
 import gc
 
 import pytest
@@ -18,3 +22,11 @@ def time_candidate(benchmark, case, factory):
     benchmark.extra_info["moved bytes"] = case.read(inputs) + case.written(inputs)
     benchmark.pedantic(call, rounds=5)
     gc.collect()
+
+
+def test_svconv(benchmark, case):
+    time_candidate(benchmark, case, lambda inputs: case.run(inputs, None))
+
+
+def test_peer(benchmark, case, peer):
+    time_candidate(benchmark, case, case.peers[peer])

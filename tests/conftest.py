@@ -7,10 +7,15 @@ import pytest
 import torch
 
 _not_verified = collections.Counter()
+_NEEDS_DATA = "the development data (SVCONV_DATA) is not here"
+_DATA_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data"
+# What --strict-skips accepts: the beginnings of reasons that lie in the machine or the command, not in the installation.
+_EXPECTED_SKIPS = ("needs an NVIDIA GPU", "this machine has a GPU", "long sweep, run with --slow", "runs in a process of its own")
 
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the long random sweeps too")
+    parser.addoption("--strict-skips", action="store_true", help="fail if a test is skipped for want of anything but a GPU or --slow")
     parser.addoption("--sweep-seed", type=int, default=0, help="seed of the random sweeps")
 
 
@@ -22,16 +27,33 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="long sweep, run with --slow"))
 
 
-def pytest_runtest_logreport(report):
+def _note(report):
     if report.skipped and isinstance(report.longrepr, tuple):
         _not_verified[report.longrepr[2].removeprefix("Skipped: ")] += 1
 
 
-def pytest_terminal_summary(terminalreporter):
+pytest_runtest_logreport = _note
+pytest_collectreport = _note        # a module that is skipped as a whole
+
+
+def _unexpected():
+    accepted = _EXPECTED_SKIPS
+    if "SVCONV_DATA" not in os.environ and not _DATA_FOLDER.parent.exists():
+        accepted += (_NEEDS_DATA,)
+    return [reason for reason in _not_verified if not reason.startswith(accepted)]
+
+
+def pytest_sessionfinish(session):
+    if session.config.getoption("--strict-skips") and _unexpected() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    refused = _unexpected() if config.getoption("--strict-skips") else []
     if _not_verified:
         terminalreporter.section("not verified in this run")
         for reason, count in sorted(_not_verified.items()):
-            terminalreporter.line(f"{count:5d} tests: {reason}")
+            terminalreporter.line(f"{count:5d} tests: {reason}{'   REFUSED by --strict-skips' if reason in refused else ''}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,10 +73,9 @@ def _seed():
 @pytest.fixture(scope="session")
 def shared_data():
     """The folder of development photographs, kernels and PSF grids; tests that need it skip without it."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("SVCONV_DATA", default))
+    folder = Path(os.environ.get("SVCONV_DATA", _DATA_FOLDER))
     if not folder.is_dir():
-        pytest.skip("the development data (SVCONV_DATA) is not here")
+        pytest.skip(_NEEDS_DATA)
     return folder
 
 

@@ -5,6 +5,7 @@ at fixed x and lam. That partial derivative is a Function of its own: its backwa
 the second order needs and what detaching x alone would lose.
 """
 import dataclasses
+from collections.abc import Callable
 import warnings
 import weakref
 
@@ -17,7 +18,7 @@ from svconv.solvers.conjugate_gradients import CGResult, solve
 class Problem:
     """What does not change between a solve and its adjoint solves; bind(params) gives x -> A x."""
 
-    bind: callable
+    bind: Callable
     options: dict
 
 

@@ -120,6 +120,27 @@ def test_every_case_has_a_name_of_its_own_and_counts_its_bytes():
     assert case.flops(inputs) == 2 * inputs["filters"].numel()
 
 
+def test_a_family_is_found_by_its_file(tmp_path, monkeypatch):
+    from bench import cases
+    (tmp_path / "double.py").write_text("""
+from bench.cases import Case
+
+def cases():
+    yield Case("double", "forward", "8", lambda device: {}, lambda v, backend=None: None, read=None, written=None, flops=None, smoke=True)
+""")
+    assert list(cases.families()) == sorted(cases.families()) and {"pixel_filter", "quotient"} <= set(cases.families())
+    monkeypatch.setattr(cases, "__path__", [*cases.__path__, str(tmp_path)])
+    assert [case.name for case in cases.cases(["double"], smoke=True)] == ["double | forward | 8"]
+    assert cases.find("double | forward | 8").stem == "double"
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="stem: expected one of .*, got 'doubl'"):
+        cases.cases(["doubl"])
+
+
+def test_an_unknown_stem_is_one_line():
+    assert "stem: expected one of" in run("bench/cpu.py", "--smoke", "--stem", "nothing", expect=1).stderr
+
+
 # tables -------------------------------------------------------------------------------------------------------------
 
 def sample(kind):

@@ -23,9 +23,9 @@ def test_the_score_finds_the_shift(quality):
 
 def test_the_page_keeps_what_others_wrote(quality, tmp_path):
     page = tmp_path / "quality.md"
-    quality.write(page, "one")
+    quality.pages.fill(page, quality.SECTION, "one", "Quality")
     page.write_text(page.read_text() + "\nmore\n")
-    quality.write(page, "two")
+    quality.pages.fill(page, quality.SECTION, "two", "Quality")
     text = page.read_text()
     assert "two" in text and "one" not in text and text.endswith("\nmore\n") and list(tmp_path.iterdir()) == [page]
 

@@ -1,17 +1,17 @@
 """What is timed: one registry for the CPU and the GPU benchmark.
 
-An op family adds itself with one entry: a generator of `Case` objects decorated with `@family("<stem>")`. A case says how its
-inputs are made, what svconv computes, how many bytes and operations that must move and do, and which baselines compute the
-same. Everything is built lazily: importing this file allocates nothing.
+An op family is the file `bench/cases/<stem>.py` with a generator `cases()` of `Case` objects; it is found by its name. A case says
+how its inputs are made, what svconv computes, how many bytes and operations that must move and do, and which baselines compute the
+same. Everything is built lazily: importing these files allocates nothing.
 """
 import dataclasses
 import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 
 import torch
 
-FAMILIES = {}
-STEMS = ("pixel_filter", "quotient", "eff", "disk")
+from bench.measure import tensor_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,42 +56,64 @@ class Case:
         return " | ".join((self.stem, self.step, self.size) + ((self.dtype,) if self.dtype != "float32" else ()))
 
 
-def family(stem):
-    """Registers a function that yields the cases of one stem."""
-    def register(function):
-        FAMILIES[stem] = function
-        return function
-    return register
-
-
-def load(stems=STEMS):
-    """Imports bench.cases_<stem> of every stem that has one."""
-    for stem in stems:
-        try:
-            importlib.import_module(f"bench.cases_{stem}")
-        except ModuleNotFoundError as error:
-            if error.name != f"bench.cases_{stem}":
-                raise
+def families():
+    """{stem: generator of its cases} of every file beside this one."""
+    return {module.name: importlib.import_module(f"{__name__}.{module.name}").cases for module in pkgutil.iter_modules(__path__)}
 
 
 def cases(stems=None, *, smoke=False, device="cpu"):
     """All cases of the stems (None: all), for the smoke run or the full one, in the order of the table."""
-    load()
-    chosen = [case for stem in (stems or FAMILIES) for case in FAMILIES[stem]() if case.smoke == smoke]
+    found = families()
+    for stem in stems or ():
+        if stem not in found:
+            raise ValueError(f"stem: expected one of {', '.join(found)}, got {stem!r}")
+    chosen = [case for stem in (stems or found) for case in found[stem]() if case.smoke == smoke]
     return [case for case in chosen if (case.gpu if torch.device(device).type == "cuda" else case.cpu)]
 
 
 def find(name):
     """The case of that name."""
-    load()
-    for function in FAMILIES.values():
+    for function in families().values():
         for case in function():
             if case.name == name:
                 return case
     raise ValueError(f"case: expected a name of the registry, got {name!r}")
 
 
+# what the families build their cases from ---------------------------------------------------------------------------------
+
 def random(shape, device, seed, dtype=torch.float32, low=0.0):
     """Uniform numbers in [low, 1), the same for every run on a device."""
     generator = torch.Generator(device=device).manual_seed(seed)
     return torch.empty(shape, device=device).uniform_(low, 1, generator=generator).to(dtype)
+
+
+def bytes_of(*names):
+    """Bytes of the named inputs, each counted as often as it is named."""
+    return lambda inputs: sum(tensor_bytes(inputs[name]) for name in names)
+
+
+def no_grad(call):
+    """The call without recording a graph."""
+    def timed():
+        with torch.no_grad():
+            return call()
+    return timed
+
+
+def peer(function, *names):
+    """A baseline that takes the named inputs."""
+    return lambda inputs: no_grad(lambda: function(*(inputs[name] for name in names)))
+
+
+def backward_of(function, first, second, upstream):
+    """Only the backward pass of function(first, second): the graph is kept and walked again."""
+    a, b = first.detach().requires_grad_(), second.detach().requires_grad_()
+    out = function(a, b)
+    return lambda: torch.autograd.grad(out, (a, b), upstream, retain_graph=True)
+
+
+def forward_backward_of(function, first, second, upstream):
+    """Forward and backward pass of function(first, second)."""
+    a, b = first.detach().requires_grad_(), second.detach().requires_grad_()
+    return lambda: torch.autograd.grad(function(a, b), (a, b), upstream)

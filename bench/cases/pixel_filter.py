@@ -5,9 +5,9 @@ import functools
 import torch
 
 import svconv
-from bench import peers
-from bench.cases import Case, family, random
+from bench.cases import Case, backward_of, bytes_of, forward_backward_of, no_grad, peer, random
 from bench.measure import Skip, require_memory, tensor_bytes
+from bench.peers import pixel_filter as peers
 from svconv.reference import pixel_filter as reference
 
 CG_STEPS = 10
@@ -47,10 +47,6 @@ def make(size, device, dtype=torch.float32):
             "y": random((1, c, m, size.side, size.side), device, 3, dtype, low=-1.0), "filters": filters}
 
 
-def bytes_of(*names):
-    return lambda inputs: sum(tensor_bytes(inputs[name]) for name in names)
-
-
 def products(factor):
     """factor multiply-adds per filter value and channel that uses it."""
     def flops(inputs):
@@ -60,13 +56,6 @@ def products(factor):
 
 
 # what is computed: each takes (inputs, ...) and gives the callable that is timed ------------------------------------------
-
-def no_grad(call):
-    def timed():
-        with torch.no_grad():
-            return call()
-    return timed
-
 
 def svconv_forward(v, backend=None):
     return no_grad(lambda: svconv.pixel_filter(v["x"], v["filters"], backend=backend))
@@ -80,16 +69,8 @@ def svconv_gram(v, backend=None):
     return no_grad(lambda: svconv.pixel_filter_gram(v["x"], v["filters"], backend=backend))
 
 
-def backward_of(function, v):
-    """Only the backward pass: the graph is kept and walked again."""
-    x, filters = v["x"].detach().requires_grad_(), v["filters"].detach().requires_grad_()
-    y = function(x, filters)
-    return lambda: torch.autograd.grad(y, (x, filters), v["y"], retain_graph=True)
-
-
-def forward_backward_of(function, v):
-    x, filters = v["x"].detach().requires_grad_(), v["filters"].detach().requires_grad_()
-    return lambda: torch.autograd.grad(function(x, filters), (x, filters), v["y"])
+def operands(v):
+    return v["x"], v["filters"], v["y"]
 
 
 def svconv_filter(backend):
@@ -142,28 +123,27 @@ def reference_step(name):
 
 def reference_backward(v):
     """torch.compile of the shift loop with its backward (the reference indexes the filters, whose backward copies them per tap)."""
-    return forward_backward_of(peers.compiled(peers.autograd_shift_loop, v["filters"]), v)
+    return forward_backward_of(peers.compiled(peers.autograd_shift_loop, v["filters"]), *operands(v))
 
 
 def autograd_backward(v):
     """Needs the taps' gradients and their stack beside the inputs."""
     require_memory(2 * tensor_bytes(v["filters"]), v["x"].device)
-    return backward_of(peers.autograd_shift_loop, v)
+    return backward_of(peers.autograd_shift_loop, *operands(v))
 
 
 def autograd_forward_backward(v):
     require_memory(2 * tensor_bytes(v["filters"]), v["x"].device)
-    return forward_backward_of(peers.autograd_shift_loop, v)
+    return forward_backward_of(peers.autograd_shift_loop, *operands(v))
+
+
+def hand_written_forward_backward(v):
+    return forward_backward_of(peers.HandWrittenShiftLoop.apply, *operands(v))
 
 
 def pylops_forward(v):
     operators = peers.pylops_operators(v["x"], v["filters"])
     return lambda: peers.pylops_filter(operators, v["x"])
-
-
-def peer(function, *names):
-    """A baseline that takes the named inputs."""
-    return lambda v: no_grad(lambda: function(*(v[name] for name in names)))
 
 
 # the family ---------------------------------------------------------------------------------------------------------------
@@ -189,10 +169,10 @@ def _adjoint(size, first, **common):
 
 
 def _backward(size, **common):
-    return Case("pixel_filter", "backward", str(size), run=lambda v, backend=None: backward_of(svconv_filter(backend), v),
+    return Case("pixel_filter", "backward", str(size), run=lambda v, backend=None: backward_of(svconv_filter(backend), *operands(v)),
                 read=bytes_of("x", "y", "filters"), written=bytes_of("x", "filters"), flops=products(2), **common,
                 references={"forward": svconv_forward, "fill": fill}, targets=(("of 2.5 forwards + fill", "<=", 1),),
-                peers={"shift loop, hand-written": lambda v: backward_of(peers.HandWrittenShiftLoop.apply, v),
+                peers={"shift loop, hand-written": lambda v: backward_of(peers.HandWrittenShiftLoop.apply, *operands(v)),
                        "shift loop, autograd": autograd_backward})
 
 
@@ -200,9 +180,9 @@ def _forward_backward(size, first, memory=False, **common):
     targets = (("vs shift loop, autograd", ">=", 2.5),)
     extra = {"torch.compile": reference_backward} if first else {}
     return Case("pixel_filter", "forward + backward", str(size), memory=memory,
-                run=lambda v, backend=None: forward_backward_of(svconv_filter(backend), v),
+                run=lambda v, backend=None: forward_backward_of(svconv_filter(backend), *operands(v)),
                 read=bytes_of("x", "y", "filters", "x", "filters"), written=bytes_of("x", "y", "filters"), flops=products(3), **common,
-                targets=targets, peers={"shift loop, hand-written": lambda v: forward_backward_of(peers.HandWrittenShiftLoop.apply, v),
+                targets=targets, peers={"shift loop, hand-written": hand_written_forward_backward,
                                         "shift loop, autograd": autograd_forward_backward, **extra})
 
 
@@ -228,8 +208,7 @@ def _cg(size, **common):
                 peers={"CG on two shift loops": loop}, references={"gram in plain CG": written_out}, **common)
 
 
-@family("pixel_filter")
-def pixel_filter_cases():
+def cases():
     for sizes, smoke in ((FULL, False), (SMOKE, True)):
         for index, size in enumerate(sizes):
             common = {"inputs": functools.partial(make, size), "smoke": smoke}
@@ -246,7 +225,8 @@ def pixel_filter_cases():
         yield _adjoint(size, False, **common)
         yield _forward_backward(size, False, memory=index == 0, **common)
     for size in FULL[:1]:
-        common = {"inputs": functools.partial(make, size, dtype=torch.bfloat16), "dtype": "bfloat16", "tolerance": 0.1, "cpu": False}   # peers sum in bfloat16
+        common = {"inputs": functools.partial(make, size, dtype=torch.bfloat16), "dtype": "bfloat16", "cpu": False,
+                  "tolerance": 0.1}     # the peers sum in bfloat16
         yield _forward(size, False, **common)
         yield _adjoint(size, False, **common)
         yield _gram(size, False, **common)

@@ -1,7 +1,6 @@
-"""What people write today instead of svconv: the baselines of the benchmark.
+"""What people write today instead of pixel_filter, for padding "zeros": shift loops, unfold and einsum, PyLops.
 
-Each function computes exactly what the svconv op computes (the benchmark compares the results before it times them), for
-padding "zeros". Shapes as in svconv.ops: x [B, C, H, W], filters [B|1, C|1, M, kh, kw, H, W].
+Shapes as in svconv.ops: x [B, C, H, W], filters [B|1, C|1, M, kh, kw, H, W].
 """
 import functools
 
@@ -26,7 +25,7 @@ def _taps(filters):
     return [(i, j, slice(i, i + h), slice(j, j + w)) for i in range(kh) for j in range(kw)]
 
 
-# pixel_filter: the in-place shift loop, the honest baseline -------------------------------------------------------------
+# the in-place shift loop, the honest baseline -------------------------------------------------------------
 
 def shift_loop(x, filters):
     """One `addcmul_` per tap: no temporaries, reads every filter value once and y once per tap."""
@@ -86,12 +85,12 @@ def autograd_shift_loop(x, filters):
     m, kh, kw, h, w = filters.shape[2:]
     wide = pad(x, kh, kw).unsqueeze(2)
     y = x.new_zeros((*x.shape[:2], m, h, w))
-    for tap, (_, _, rows, columns) in zip(filters.flatten(3, 4).unbind(3), _taps(filters)):
+    for tap, (_, _, rows, columns) in zip(filters.flatten(3, 4).unbind(3), _taps(filters), strict=True):
         y.addcmul_(tap, wide[..., rows, columns])
     return y
 
 
-# pixel_filter: unfold and einsum ------------------------------------------------------------------------------------------
+# unfold and einsum ------------------------------------------------------------------------------------------
 
 def _unfolded(x, filters):
     kh, kw, h, w = filters.shape[3:]
@@ -138,7 +137,7 @@ def _product_bytes(x, filters):
     return x.shape[0] * x.shape[1] * filters[0, 0].numel() * x.element_size()
 
 
-# pixel_filter: other libraries and the compiler ---------------------------------------------------------------------------
+# other libraries and the compiler ---------------------------------------------------------------------------
 
 @functools.cache
 def _compiled(function):

@@ -1,0 +1,4 @@
+"""What people write today instead of svconv: the baselines of the benchmark, one file per op family.
+
+Each function computes exactly what the svconv op computes; the benchmark compares the results before it times them.
+"""
