@@ -3,8 +3,8 @@ import torch as _torch  # noqa: F401  before the compiled module, so that both s
 
 from svconv import nn, ops, solvers
 from svconv.backends import use_backend
-from svconv.operators import Conv, PixelFilter
+from svconv.operators import Conv, Identity, PixelFilter, stack
 from svconv.ops import *  # noqa: F403
 
 __version__ = "0.1.0"
-__all__ = ["Conv", "PixelFilter", "use_backend", "nn", "ops", "solvers", *ops.__all__]
+__all__ = ["Conv", "Identity", "PixelFilter", "stack", "use_backend", "nn", "ops", "solvers", *ops.__all__]
