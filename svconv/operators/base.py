@@ -147,10 +147,14 @@ class Operator:
         return self
 
     def on(self, plane):
-        """The operator on a `Plane`, circular there, with what it can prepare kept; None where its tensors fix another size."""
+        """The operator on a `Plane`, circular there, with what it can prepare kept; None where its tensors fix another size or boundary rule."""
         if self.frame[2:] not in ((None, None), tuple(plane.size)):
             return None
-        return self.with_padding("circular").kept(plane.size)
+        try:
+            circular = self.with_padding("circular")
+        except ValueError:
+            return None
+        return circular.kept(plane.size)
 
     def lengths(self, size):
         """The sides, at least `size`, that a plane should have for this operator to be fast."""
