@@ -125,7 +125,7 @@ def number(name, value, *, above=None, least=None, below=None, most=None, intege
         above, least, below, most: bounds, > >= < <=. integer: only whole numbers.
 
     Raises:
-        TypeError: not a number. ValueError: out of bounds, infinite or NaN.
+        TypeError: not a number. ValueError: out of bounds, infinite, NaN, or not whole where an integer is expected.
 
     >>> number("beta", 2, above=0)
     2.0
@@ -136,12 +136,12 @@ def number(name, value, *, above=None, least=None, below=None, most=None, intege
     if isinstance(value, np.generic) or isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     expected = ("an integer" if integer else "a number") + _interval(above, least, below, most)
-    kinds = (numbers.Integral, torch.SymInt) if integer else (numbers.Real, torch.SymInt, torch.SymFloat)
-    if isinstance(value, bool) or not isinstance(value, kinds):
+    if isinstance(value, bool) or not isinstance(value, (numbers.Real, torch.SymInt, torch.SymFloat)):
         raise TypeError(f"{name}: expected {expected}, got {value!r}")
+    whole = not integer or isinstance(value, (numbers.Integral, torch.SymInt))
     inside = ((above is None or value > above) and (least is None or value >= least) and (below is None or value < below)
               and (most is None or value <= most) and -math.inf < value < math.inf)
-    if not inside:
+    if not (whole and inside):
         raise ValueError(f"{name}: expected {expected}, got {value!r}")
     return int(value) if integer else float(value)
 
@@ -167,6 +167,8 @@ def pair(name, value, *, least=None, integer=False):
     except TypeError:
         raise TypeError(f"{name}: expected {'integers' if integer else 'numbers'}, got {value!r}") from None
     except ValueError:
+        if integer:
+            raise TypeError(f"{name}: expected integers, got {value!r}") from None
         raise ValueError(f"{name}: expected finite numbers, got {value!r}") from None
     if least is not None and min(found) < least:
         raise ValueError(f"{name}: expected sides >= {least}, got {found}")

@@ -44,10 +44,6 @@ class PixelFilter(Operator):
     def _adjoint(self, y):
         return pixel_filter_adjoint(y, self.filters, padding=self.padding)
 
-    def gram(self, x, weights=None):
-        """`sum_m F_m' W_m F_m x` in one pass over the filters; weights as in `svconv.pixel_filter_gram`, None for all ones."""
-        return self._gram(x, weights)
-
     def _gram(self, x, weights=None):
         return pixel_filter_gram(x, self.filters, weights=weights, padding=self.padding)
 

@@ -1,25 +1,25 @@
 """Deconvolution with a hyper-Laplacian gradient prior by half-quadratic splitting."""
 import dataclasses
 import math
-import numbers
 
 import torch
 
-from svconv._boundary import canonical_padding
-from svconv._shapes import Dims
+from svconv._shapes import Dims, number
 from svconv.operators import Conv
+from svconv.operators.division import power, prior_power, transform, untransform
 from svconv.ops.conv import KERNEL
 from svconv.solvers.border import check_border
 from svconv.solvers.conjugate_gradients import looks, solve
-from svconv.solvers.data_term import CircularConv, DataTerm, check_problem, data_term, replicated_plane, transform, untransform
-from svconv.solvers.shrinkage import _check_exponent, hyper_laplacian_shrink
+from svconv.solvers.data_term import check_problem, continued_term, data_term, observed
+from svconv.solvers.hyper_laplacian_shrink import hyper_laplacian_shrink
+from svconv.solvers.result import Result
 
 FIRST_BETA, LAST_BETA, GROWTH = 1.0, 256.0, 2 * math.sqrt(2)
 INNER_TOLERANCE, INNER_STEPS = 1e-4, 60  # of the masked x step
 
 
-@dataclasses.dataclass
-class HyperLaplacianResult:
+@dataclasses.dataclass(repr=False)
+class HyperLaplacianResult(Result):
     """What `svconv.solvers.hyper_laplacian` found.
 
     Attributes:
@@ -28,33 +28,34 @@ class HyperLaplacianResult:
         changes: [steps, B], relative change of x in each step.
     """
 
-    x: torch.Tensor
     betas: tuple
     changes: torch.Tensor
 
 
-def hyper_laplacian(y, kernel, *, lam=2000, exponent=2 / 3, padding="replicate", border=None, callback=None):
-    """Deblurs by `min_x sum_p (lam/2) (k * x - y)^2 + |x * dx|^a + |x * dy|^a` with half-quadratic splitting.
+def hyper_laplacian(y, kernel, *, lam=3000, exponent=2 / 3, padding=None, mask=None, border=None, callback=None):
+    """Deblurs by `min_x sum_p m (lam/2) (k * x - y)^2 + |x * dx|^a + |x * dy|^a` with half-quadratic splitting.
 
     Six steps, beta = 1, 2.8, 8, .., 181: `w_d = hyper_laplacian_shrink(x * d, beta, a)`, then x from
-    `(conj(K) Y + (beta/lam) sum_d conj(D) W_d) / (|K|^2 + (beta/lam) sum_d |D|^2)`.
+    `(conj(K) Y + (beta/lam) sum_d conj(D) W_d) / (|K|^2 + (beta/lam) sum_d |D|^2)`, or by preconditioned CG where pixels are left out.
 
     Args:
         y: blurred image [B, C, H, W], float32 or float64, scaled to about 0..1.
         kernel: [B|1, C|1, kh, kw] or [B|1, kh, kw], dtype of y, at most the size of the image.
-        lam: weight of the data; 2000 suits 1 % noise, more noise needs less.
+        lam: weight of the data; 3000 is a compromise: 2000 suits 1 % noise, 8000 a good camera (docs/quality.md).
         exponent: a, 0 < a <= 1; 2/3 and 1/2 in closed form, others by table.
-        padding: how the image goes on outside. "circular": at exactly H x W. Others: by one kernel on every side, and from there smoothly
-            to the opposite side, at a fast transform length; cropped back.
-        border: None: as `padding` says. "replicate": padding "replicate". "taper": edges blended with their circular blur. "mask": light
-            from outside is unknown and only valid pixels count; the step in x is solved by preconditioned CG (about four times the time).
+        padding: how the image goes on outside, instead of a border. "circular": at exactly H x W. Others: by one kernel on every side, and from there
+            smoothly to the opposite side, at a fast transform length; cropped back.
+        mask: [B|1, 1|C, H, W], m: 1 = use the pixel, 0 = leave it out (it may be NaN).
+        border: None: as `padding` says, and "mask" without one. "mask": light from outside is unknown and only valid pixels count (about four
+            times the time of a division). "replicate": padding "replicate". "taper": edges blended with their circular blur.
         callback: called as callback(step, steps, x) with x [B, C, H, W] after each of the six steps.
 
     Returns:
         HyperLaplacianResult: .x like y, .betas, .changes. No gradients flow through it.
 
     Raises:
-        ValueError, TypeError: naming the argument; NaN or infinite pixels are a ValueError.
+        ValueError, TypeError: naming the argument; padding beside a border, and NaN or infinite pixels that the mask does not leave out, are a
+            ValueError.
 
     Bit-identical from run to run with a fixed number of threads. Memory: about eight images of the extended size. Krishnan and Fergus, Fast image
     deconvolution using hyper-Laplacian priors, 2009.
@@ -67,19 +68,18 @@ def hyper_laplacian(y, kernel, *, lam=2000, exponent=2 / 3, padding="replicate",
     >>> bool((restored - x).square().mean() < 0.1 * (y - x).square().mean())
     True
     """
-    if not isinstance(lam, numbers.Real) or not lam > 0:
-        raise ValueError(f"lam: expected a number > 0, got {lam!r}")
-    exponent = _check_exponent(exponent)
+    lam, exponent = number("lam", lam, above=0), number("exponent", exponent, above=0, most=1)
     check_border(border)
     dims = Dims()
     dims.check("y", y, "B C H W")
     dims.check("kernel", kernel, *KERNEL)
-    op = Conv(kernel, canonical_padding(padding))
-    check_problem(op, y, None)
+    if padding is not None and border is not None:
+        raise ValueError(f"padding: expected None beside border={border!r}, got {padding!r}")
+    op = Conv(kernel, "circular" if padding is None else padding)
     _check_fits(y, kernel)
     with torch.no_grad():
-        term = _term(op, y, border)
-        return _split(term, 1 / float(lam), exponent, term.cropped(callback))
+        term = data_term(op, y, mask, border or "mask") if padding is None else _continued(op, y, mask)
+        return _split(term, 1 / lam, exponent, term.cropped(callback))
 
 
 def _check_fits(y, kernel):
@@ -91,20 +91,18 @@ def _check_fits(y, kernel):
         raise ValueError(f"kernel: expected at most the image's {y.shape[-2]} x {y.shape[-1]}, got {kernel.shape[-2]} x {kernel.shape[-1]}")
 
 
-def _term(op, y, border):
-    if border is not None:
-        return data_term(op, y, None, border)
-    height, width = y.shape[-2:]
+def _continued(op, y, mask):
+    """The data term of an image that goes on as the padding of op says."""
     if op.padding == "circular":
-        return DataTerm(CircularConv(op.kernel, (height, width)), y, None, y, (0, 0, height, width))
-    return replicated_plane(op, y, None, op.padding)
+        return data_term(op, y, mask, None)
+    y, start, mask = observed(y, check_problem(op, y, mask))
+    return continued_term(op, start, mask, op.padding)
 
 
 def _split(term, weight, exponent, callback):
     """The steps over beta; weight = 1 / lam."""
     size, spectrum = term.y.shape[-2:], term.op.spectrum
-    power = spectrum.abs().square()
-    laplace = _laplacian(size, term.y)
+    blur, laplace = power(spectrum), prior_power("gradient", size, term.y)
     data = term.right_hand_side()
     if term.mask is None:
         data = transform(data)
@@ -114,9 +112,9 @@ def _split(term, weight, exponent, callback):
         pull = _divergence(x, beta, exponent)
         ratio = beta * weight
         if term.mask is None:
-            new = untransform(data.add(transform(pull), alpha=ratio) / (power + ratio * laplace), size)
+            new = untransform(data.add(transform(pull), alpha=ratio) / (blur + ratio * laplace), size)
         else:
-            new = _masked_step(term, data.add(pull, alpha=ratio), x, ratio, power + ratio * laplace)
+            new = _masked_step(term, data.add(pull, alpha=ratio), x, ratio, blur + ratio * laplace)
         changes.append((new - x).flatten(1).norm(dim=1) / new.flatten(1).norm(dim=1).clamp_min(torch.finfo(x.dtype).tiny))
         x = new
         if callback is not None:
@@ -134,15 +132,6 @@ def _divergence(x, beta, exponent):
     return total
 
 
-def _laplacian(size, like):
-    """sum_d |D_d|^2 of circular differences on the half spectrum."""
-    height, width = size
-    rows = torch.fft.fftfreq(height, dtype=torch.float64)
-    columns = torch.fft.rfftfreq(width, dtype=torch.float64)
-    sines = 4 * torch.sin(math.pi * rows).square()[:, None] + 4 * torch.sin(math.pi * columns).square()
-    return sines.to(like.device, like.dtype)
-
-
 def _masked_step(term, b, x, ratio, denominator):
     """The step in x with a mask in the data term; the unmasked solution operator is the preconditioner."""
     def normal(v):
@@ -151,7 +140,7 @@ def _masked_step(term, b, x, ratio, denominator):
     def precondition(r):
         return untransform(transform(r) / denominator, r.shape[-2:])
 
-    return solve(normal, b, x, precondition, tol=INNER_TOLERANCE, max_iter=INNER_STEPS, check_every=looks(b), verify=False).x
+    return solve(normal, b, x, precondition, tol=INNER_TOLERANCE, max_iter=INNER_STEPS, check_every=looks(b), verify=False, apart=term.apart).x
 
 
 def _laplace(v):

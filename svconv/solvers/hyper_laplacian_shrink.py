@@ -1,11 +1,10 @@
 """Shrinkage of the hyper-Laplacian penalty |w|^a."""
 import functools
 import math
-import numbers
 
 import torch
 
-from svconv._shapes import check_tensor
+from svconv._shapes import check_tensor, number
 
 # Knots of the table over u = 1 .. LARGEST thresholds, in log u: at most 4e-6 off before the polish.
 KNOTS, LARGEST = 4096, 1e4
@@ -40,13 +39,13 @@ def hyper_laplacian_shrink(v, beta, exponent):
     check_tensor("v", v)
     if v.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"v: expected dtype float32 or float64, got {v.dtype}")
-    a = _check_exponent(exponent)
+    a = number("exponent", exponent, above=0, most=1)
     if isinstance(beta, torch.Tensor):
         if not bool((beta > 0).all()):
             raise ValueError("beta: expected positive numbers, got one that is not")
         beta = beta.to(v.dtype)
-    elif not isinstance(beta, numbers.Real) or not beta > 0:
-        raise ValueError(f"beta: expected a number > 0, got {beta!r}")
+    else:
+        beta = number("beta", beta, above=0)
     size = v.abs()
     if a == 1:
         return torch.copysign((size - 1 / beta).clamp_min(0), v)
@@ -68,12 +67,6 @@ def _largest_root(v, beta, a):
         if v.dtype == torch.float64:
             w = _newton(w, v, beta, a)
     return _newton(w, v, beta, a)
-
-
-def _check_exponent(exponent):
-    if not isinstance(exponent, numbers.Real) or not 0 < exponent <= 1:
-        raise ValueError(f"exponent: expected a number in (0, 1], got {exponent!r}")
-    return float(exponent)
 
 
 def _threshold(a):

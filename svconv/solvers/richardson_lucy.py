@@ -1,17 +1,18 @@
 """Richardson-Lucy deconvolution for any operator with non-negative weights."""
 import dataclasses
-import numbers
 
 import torch
 
+from svconv._shapes import number
 from svconv.solvers.data_term import data_term
+from svconv.solvers.result import Result
 
 SEEN = 1e-3  # pixels that less than this share of the largest weight reaches keep their start value
 DAMPING_POWER = 10  # N of White 1994
 
 
-@dataclasses.dataclass
-class RichardsonLucyResult:
+@dataclasses.dataclass(repr=False)
+class RichardsonLucyResult(Result):
     """What `svconv.solvers.richardson_lucy` found.
 
     Attributes:
@@ -20,7 +21,6 @@ class RichardsonLucyResult:
         changes: [iterations, B], relative change of x in each step.
     """
 
-    x: torch.Tensor
     iterations: int
     changes: torch.Tensor
 
@@ -56,14 +56,11 @@ def richardson_lucy(op, y, *, max_iter, damping=0.0, mask=None, border=None, cal
     >>> bool(result.x[..., 8, 8] > 90), round(float(result.x.sum()))
     (True, 100)
     """
-    if not isinstance(max_iter, numbers.Integral) or max_iter < 1:
-        raise ValueError(f"max_iter: expected an integer >= 1, got {max_iter!r}")
-    if not isinstance(damping, numbers.Real) or not damping >= 0:
-        raise ValueError(f"damping: expected a number >= 0, got {damping!r}")
+    max_iter, damping = number("max_iter", max_iter, least=1, integer=True), number("damping", damping, least=0)
     with torch.no_grad():
         term = data_term(op, y, mask, border)
         _check_not_negative(y, mask)
-        return _iterate(term, int(max_iter), float(damping), term.cropped(callback), op if mask is None and border is None and not damping else None)
+        return _iterate(term, max_iter, damping, term.cropped(callback), op if mask is None and border is None and not damping else None)
 
 
 def _check_not_negative(y, mask):

@@ -46,7 +46,7 @@ def test_every_border_restores_a_photograph(options):
 def test_the_mask_is_better_than_a_guess_at_the_border():
     truth, k = picture(64, 60), blur_kernel(9)
     y = photograph(Conv(k), truth, noise=0.003)
-    masked, guessed = (hyper_laplacian(y, k, lam=8000, border=border).x for border in ("mask", None))
+    masked, guessed = (hyper_laplacian(y, k, lam=8000, **options).x for options in ({"border": "mask"}, {"padding": "replicate"}))
     assert psnr(masked, truth) > psnr(guessed, truth) + 0.5
 
 
@@ -55,12 +55,35 @@ def test_batches_and_colour_are_restored_one_by_one_and_the_input_is_kept():
     k = torch.cat([blur_kernel(dtype=F64), blur_kernel(dtype=F64).flip(2)])
     y = Conv(k)(truth) + 0.005 * torch.randn_like(truth)
     kept = y.clone()
-    for border in (None, "mask"):
-        together = hyper_laplacian(y, k, border=border).x
+    for options in ({"padding": "replicate"}, {"border": "mask"}):
+        together = hyper_laplacian(y, k, **options).x
         assert torch.equal(y, kept) and together.shape == y.shape
-        alone = hyper_laplacian(y[1:], k[1:], border=border).x
+        alone = hyper_laplacian(y[1:], k[1:], **options).x
         torch.testing.assert_close(together[1:], alone, rtol=0, atol=1e-9)
-        torch.testing.assert_close(hyper_laplacian(y, k.squeeze(1), border=border).x, together)
+        torch.testing.assert_close(hyper_laplacian(y, k.squeeze(1), **options).x, together)
+        one_channel = hyper_laplacian(y[:, 1:2], k, **options).x
+        torch.testing.assert_close(together[:, 1:2], one_channel, rtol=0, atol=1e-9)
+
+
+def test_without_a_word_about_the_border_it_is_masked():
+    truth, k = picture(), blur_kernel()
+    y = photograph(Conv(k), truth)
+    assert torch.equal(hyper_laplacian(y, k).x, hyper_laplacian(y, k, border="mask").x)
+    assert torch.equal(hyper_laplacian(y, k, padding="edge").x, hyper_laplacian(y, k, border="replicate").x)
+
+
+@pytest.mark.parametrize("options", [{}, {"padding": "circular"}, {"padding": "reflect"}, {"border": "taper"}])
+def test_a_mask_leaves_bad_pixels_out(options):
+    truth, k = picture(), blur_kernel()
+    y = Conv(k)(truth) + 0.005 * torch.randn_like(truth)
+    mask = torch.ones(1, 1, 40, 44)
+    mask[..., 12:15, 20:23] = 0
+    broken = torch.where(mask > 0, y, float("nan"))
+    restored = hyper_laplacian(broken, k, mask=mask, **options).x
+    assert restored.isfinite().all() and psnr(restored, truth, 4) > psnr(y, truth, 4) + 2
+    torch.testing.assert_close(hyper_laplacian(torch.where(mask > 0, y, 7.0), k, mask=mask.bool(), **options).x, restored)
+    with pytest.raises(ValueError, match="y: expected finite pixels, got 9 .*mask="):
+        hyper_laplacian(broken, k, **options)
 
 
 def test_callback_and_determinism():
@@ -79,6 +102,9 @@ def test_a_constant_image_stays_constant():
     ({"lam": 0}, ValueError, "lam: expected a number > 0, got 0"),
     ({"exponent": 2}, ValueError, r"exponent: expected a number in \(0, 1\], got 2"),
     ({"padding": "mirrored"}, ValueError, "padding: expected one of"),
+    ({"padding": "reflect", "border": "mask"}, ValueError, "padding: expected None beside border='mask', got 'reflect'"),
+    ({"mask": torch.ones(8, 8)}, ValueError, r"mask: expected \[B\|1, C\|1, H, W\]"),
+    ({"lam": "8"}, TypeError, "lam: expected a number > 0, got '8'"),
     ({"border": "wrap"}, ValueError, "border: expected one of"),
     ({"y": torch.full((1, 1, 8, 8), float("nan"))}, ValueError, "y: expected finite pixels, got 64"),
     ({"y": torch.zeros(8, 8)}, ValueError, "y: expected"),
