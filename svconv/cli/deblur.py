@@ -42,7 +42,7 @@ def add_parser(subparsers):
 
 
 def run(arguments):
-    from svconv.cli import images, kernels
+    from svconv.files import images, kernels
 
     check_options(arguments)
     picture = images.read_image(arguments.image)

@@ -1,9 +1,9 @@
 """Reading and writing of the weight files that ship with the package: constructor arguments and tensors in one file."""
-import os
 import pathlib
-import tempfile
 
 import torch
+
+from svconv.files.archives import read_archive, write_archive
 
 FOLDER = pathlib.Path(__file__).parent / "weights"
 
@@ -23,36 +23,9 @@ def weights_file(name, prefix, default):
 
 
 def save_weights(path, model_name, arguments, state, dtype=torch.float32):
-    """Write {model, arguments, state} atomically, floating tensors as `dtype`."""
+    """Write {model, arguments, state}, floating tensors as `dtype`."""
     state = {k: v.detach().cpu().to(dtype) if v.is_floating_point() else v.detach().cpu() for k, v in state.items()}
-    write_atomically(path, {"model": model_name, "arguments": dict(arguments), "state": state})
-
-
-def write_atomically(path, obj):
-    """torch.save beside the target, then rename: the file is either the old or the new one, never a part."""
-    path = pathlib.Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=path.name + ".", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(obj, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
-
-
-def read_archive(path, what):
-    """torch.load of data only; ValueError naming the file if it is missing or damaged, `what` says what it should be."""
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such {what}")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler and the archive reader raise many types
-        raise ValueError(f"{path}: not a readable {what} ({type(error).__name__})") from error
+    write_archive(path, {"model": model_name, "arguments": dict(arguments), "state": state})
 
 
 def load_weights(path, model_name):

@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 import svconv
-from svconv.cli import demo, images, kernels
+from svconv.cli import demo
+from svconv.files import images, kernels
 
 models = pytest.importorskip("svconv.models", reason="svconv.models is not there")
 
