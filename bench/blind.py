@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 from svconv import kernel_quotient, project_kernel, solvers  # noqa: E402
 from svconv.data import degrade, motion_kernel, read_grey  # noqa: E402
 from svconv.data.pairs import valid_convolution  # noqa: E402
+from svconv.files.outputs import write_text  # noqa: E402
 from svconv.models import LearningToDeblur  # noqa: E402
 
 SIZE, KERNEL, NOISE, MARGIN, REACH = 320, 17, 0.01, 20, 4
@@ -154,9 +155,7 @@ def write(path, text):
     if BEGIN not in page:
         page += "\n" + BEGIN + "\n" + END + "\n"
     before, rest = page.split(BEGIN, 1)
-    temporary = path.with_suffix(".md.new")
-    temporary.write_text(before + BEGIN + "\n" + text + "\n" + END + rest.split(END, 1)[1])
-    os.replace(temporary, path)
+    write_text(path, before + BEGIN + "\n" + text + "\n" + END + rest.split(END, 1)[1])
 
 
 def main():

@@ -10,7 +10,6 @@ irfft2) with the same weights, one after the other in every round. Weights are r
 """
 import argparse
 import json
-import os
 import pathlib
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ import torch  # noqa: E402
 
 from bench import measure  # noqa: E402
 from bench.plain_learning_to_deblur import estimate as plain_estimate  # noqa: E402
+from svconv.files.outputs import write_text  # noqa: E402
 
 PAPER = {17: {255: 1.1, 800: 5.2, 1024: 9.5, 2048: 53.1},         # seconds, Matlab on an Intel i5, 32 filters
          25: {255: 1.2, 800: 14.3, 1024: 18.5, 2048: 89.1},
@@ -185,9 +185,7 @@ def write_document(data):
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
     DOCUMENT.parent.mkdir(parents=True, exist_ok=True)
-    temporary = DOCUMENT.with_name(DOCUMENT.name + ".partial")
-    temporary.write_text("".join([before, BEGIN, "\n", "\n".join(section(data)), "\n", END, after]))
-    os.replace(temporary, DOCUMENT)
+    write_text(DOCUMENT, "".join([before, BEGIN, "\n", "\n".join(section(data)), "\n", END, after]))
 
 
 @torch.no_grad()
