@@ -8,7 +8,6 @@
 """
 import argparse
 import json
-import os
 import pathlib
 import re
 import sys
@@ -174,9 +173,10 @@ def main():
         if old != new:
             sys.exit(f"{options.readme.name} is out of date: run python bench/report.py")
         return
-    temporary = options.readme.with_name(options.readme.name + ".partial")
-    temporary.write_text(new)
-    os.replace(temporary, options.readme)
+    sys.path.append(str(ROOT))
+    from svconv.files.outputs import write_text
+
+    write_text(options.readme, new)
 
 
 if __name__ == "__main__":
