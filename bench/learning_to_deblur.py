@@ -61,7 +61,7 @@ class Shares:
     """Seconds spent in the parts of one estimate: inside the `with` block the functions that the model calls are timed."""
 
     def __enter__(self):
-        from svconv.models import learning_to_deblur as module
+        from svconv.models.learning_to_deblur import model as module
         self.seconds, self.saved = dict.fromkeys(PARTS, 0.0), []
         for part, path in PARTS.items():
             *owner, name = path.split(".")
