@@ -283,10 +283,11 @@ def cpu_slug():
 
 def write_json(path, data):
     """Writes beside the target, then renames: a reader never sees half a file."""
-    from svconv.files import outputs
-
-    outputs.make_folder(pathlib.Path(path).parent)
-    outputs.write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
+    os.replace(temporary, path)
 
 
 def environment_for_children():

@@ -16,7 +16,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from svconv import Conv, solvers  # noqa: E402
-from svconv.files.outputs import write_text  # noqa: E402
 
 MARGIN, REACH = 15, 5  # pixels left out at each border, and the largest shift tried
 BEGIN, END = "<!-- non-blind: begin -->", "<!-- non-blind: end -->"
@@ -100,7 +99,9 @@ def write(path, text):
         page += "\n" + BEGIN + "\n" + END + "\n"
     before, rest = page.split(BEGIN, 1)
     after = rest.split(END, 1)[1]
-    write_text(path, before + BEGIN + "\n" + text + "\n" + END + after)
+    temporary = path.with_suffix(".md.new")
+    temporary.write_text(before + BEGIN + "\n" + text + "\n" + END + after)
+    os.replace(temporary, path)
 
 
 def section(methods, pairs, scores):

@@ -8,6 +8,7 @@
 """
 import argparse
 import json
+import os
 import pathlib
 import re
 import sys
@@ -173,10 +174,9 @@ def main():
         if old != new:
             sys.exit(f"{options.readme.name} is out of date: run python bench/report.py")
         return
-    sys.path.append(str(ROOT))
-    from svconv.files.outputs import write_text
-
-    write_text(options.readme, new)
+    temporary = options.readme.with_name(options.readme.name + ".partial")
+    temporary.write_text(new)
+    os.replace(temporary, options.readme)
 
 
 if __name__ == "__main__":
