@@ -8,7 +8,8 @@ import os
 import sys
 import traceback
 
-from svconv.cli.errors import InputError, reason
+from svconv.cli.errors import InputError
+from svconv.files.errors import FileError, reason
 
 COMMANDS = ("info", "certify", "demo", "deblur", "train")
 
@@ -60,7 +61,7 @@ def main(argv=None):
         return arguments.run(arguments) or 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except InputError as error:
+    except (InputError, FileError) as error:
         print(f"svconv: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from svconv.cli import kernels
-from svconv.cli.errors import InputError
+from svconv.files import kernels
+from svconv.files.errors import FileError
 
 
 @pytest.mark.parametrize("shape, expected", [((5, 4), (1, 5, 4)), ((5, 4, 3), (3, 5, 4)), ((3, 5, 4), (3, 5, 4)), ((5, 4, 1), (1, 5, 4)), ((3, 3), (1, 3, 3))])
@@ -46,7 +46,7 @@ def test_an_array_under_another_name_is_recognised(tmp_path):
     (np.ones((0, 3)), "sides >= 1"), (np.stack([np.ones((3, 4)), np.zeros((3, 4)), np.ones((3, 4))]), "sum > 0")])
 def test_what_is_no_kernel_is_refused(tmp_path, array, text):
     np.save(tmp_path / "k.npy", array)
-    with pytest.raises(InputError, match=f"k.npy.*{text}"):
+    with pytest.raises(FileError, match=f"k.npy.*{text}"):
         kernels.read_kernel(tmp_path / "k.npy")
 
 
@@ -58,7 +58,7 @@ def test_pickles_are_never_loaded(tmp_path):
     np.save(tmp_path / "k.npy", np.array([Trap()], dtype=object), allow_pickle=True)
     (tmp_path / "k.pkl").write_bytes(pickle.dumps(Trap()))
     for name, text in (("k.npy", "pickle"), ("k.pkl", "k.pkl")):
-        with pytest.raises(InputError, match=text):
+        with pytest.raises(FileError, match=text):
             kernels.read_kernel(tmp_path / name)
     assert not (tmp_path / "sprung").exists()
 
@@ -68,7 +68,7 @@ def test_damaged_arrays_are_refused(tmp_path):
     data = (tmp_path / "k.npy").read_bytes()
     for keep in (7, 60, len(data) - 8):
         (tmp_path / "cut.npy").write_bytes(data[:keep])
-        with pytest.raises(InputError, match="cut.npy"):
+        with pytest.raises(FileError, match="cut.npy"):
             kernels.read_kernel(tmp_path / "cut.npy")
 
 

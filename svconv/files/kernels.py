@@ -4,9 +4,9 @@ import os
 
 import numpy as np
 
-from svconv.cli.errors import InputError, reason
-from svconv.cli.images import Picture, check_output, read_image, write_image
-from svconv.cli.outputs import check_folder, replacing
+from svconv.files.errors import FileError, reason
+from svconv.files.images import Picture, check_output, read_image, write_image
+from svconv.files.outputs import check_folder, replacing
 
 _NPY = b"\x93NUMPY"
 
@@ -17,16 +17,18 @@ def read_kernel(path):
         with open(path, "rb") as file:
             is_array = file.read(len(_NPY)) == _NPY
         k = _read_array(path) if is_array else read_image(path).pixels
+    except FileError:
+        raise
     except OSError as error:
-        raise InputError(f"cannot read {path}: {reason(error)}") from error
+        raise FileError(f"cannot read {path}: {reason(error)}") from error
     if k.dtype.kind not in "buif":
-        raise InputError(f"kernel {path}: expected real numbers, got {k.dtype}")
+        raise FileError(f"kernel {path}: expected real numbers, got {k.dtype}")
     k = _channels_first(path, k.astype(np.float64))
     if not np.isfinite(k).all():
-        raise InputError(f"kernel {path}: it has NaN or infinite values")
+        raise FileError(f"kernel {path}: it has NaN or infinite values")
     sums = k.sum((1, 2), keepdims=True)
     if not (sums > 0).all():
-        raise InputError(f"kernel {path}: expected a sum > 0, got {sums.min():g}")
+        raise FileError(f"kernel {path}: expected a sum > 0, got {sums.min():g}")
     return k / sums
 
 
@@ -35,7 +37,7 @@ def _read_array(path):
         return np.load(path, allow_pickle=False)
     except ValueError as error:
         text = "it holds pickled Python objects, which are never loaded" if "pickle" in str(error).lower() else f"the file is damaged ({reason(error)})"
-        raise InputError(f"kernel {path}: {text}") from error
+        raise FileError(f"kernel {path}: {text}") from error
 
 
 def _channels_first(path, k):
@@ -44,19 +46,19 @@ def _channels_first(path, k):
     elif k.ndim == 3 and k.shape[2] == 3 and k.shape[0] != 3 or k.ndim == 3 and k.shape[2] == 1:
         k = np.moveaxis(k, 2, 0)
     elif k.ndim != 3 or k.shape[0] != 3:
-        raise InputError(f"kernel {path}: expected [kh, kw], [kh, kw, 3] or [3, kh, kw], got {list(k.shape)}")
+        raise FileError(f"kernel {path}: expected [kh, kw], [kh, kw, 3] or [3, kh, kw], got {list(k.shape)}")
     if 0 in k.shape:
-        raise InputError(f"kernel {path}: expected sides >= 1, got {list(k.shape)}")
+        raise FileError(f"kernel {path}: expected sides >= 1, got {list(k.shape)}")
     return k[:1] if len(k) == 3 and (k == k[:1]).all() else k
 
 
 def check_fits(path, kernel, picture):
-    """InputError unless the kernel is no larger than the image and has one channel or as many as it."""
+    """FileError unless the kernel is no larger than the image and has one channel or as many as it."""
     size, image = kernel.shape[1:], picture.size
     if size[0] > image[0] or size[1] > image[1]:
-        raise InputError(f"kernel {path}: {size[0]} x {size[1]} pixels (rows x columns) are larger than the image of {image[0]} x {image[1]}")
+        raise FileError(f"kernel {path}: {size[0]} x {size[1]} pixels (rows x columns) are larger than the image of {image[0]} x {image[1]}")
     if len(kernel) > picture.channels:
-        raise InputError(f"kernel {path}: it has 3 channels but the image is grey")
+        raise FileError(f"kernel {path}: it has 3 channels but the image is grey")
 
 
 def check_kernel_output(path):

@@ -9,8 +9,8 @@ import zlib
 
 import numpy as np
 
-from svconv.cli.errors import InputError, reason
-from svconv.cli.outputs import check_folder, replacing
+from svconv.files.errors import FileError, reason
+from svconv.files.outputs import check_folder, replacing
 
 READABLE = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP")
 _READS = "PNG, JPEG, TIFF, BMP, GIF or WebP"
@@ -76,19 +76,21 @@ class Picture:
 
 
 def read_image(path):
-    """The Picture in a file, upright; palettes become RGB. InputError for anything that is not one still image in grey or RGB."""
+    """The Picture in a file, upright; palettes become RGB. FileError for anything that is not one still image in grey or RGB."""
     try:
         with open(path, "rb") as file:
             head = file.read(26)
         if head[:4] in _TIFF and (picture := _read_deep_tiff(path)):
             return picture
         return _read_with_pillow(path, deep=head[:8] == _PNG and head[24:25] == b"\x10")
+    except FileError:
+        raise
     except OSError as error:
         text = "not an image" if type(error).__name__ == "UnidentifiedImageError" else reason(error)
         hint = f" (svconv reads {_READS})" if text == "not an image" else ""
-        raise InputError(f"cannot read {path}: {text}{hint}") from error
+        raise FileError(f"cannot read {path}: {text}{hint}") from error
     except (SyntaxError, ValueError, EOFError, zlib.error, struct.error) as error:  # what Pillow's plugins raise for damaged files
-        raise InputError(f"cannot read {path}: the file is damaged ({reason(error)})") from error
+        raise FileError(f"cannot read {path}: the file is damaged ({reason(error)})") from error
 
 
 def _read_with_pillow(path, deep):
@@ -101,12 +103,12 @@ def _read_with_pillow(path, deep):
         with open(path, "rb") as file, Image.open(file, formats=[f for f in READABLE if f in Image.OPEN]) as image:
             frames = getattr(image, "n_frames", 1)
             if frames > 1 and image.format != "MPO":  # MPO: a camera's JPEG with previews behind the photograph
-                raise InputError(f"cannot read {path}: it holds {frames} pictures (an animation or several pages), expected one")
+                raise FileError(f"cannot read {path}: it holds {frames} pictures (an animation or several pages), expected one")
             icc, mode = image.info.get("icc_profile"), image.mode
             if deep:
                 return _picture(path, _oriented(_decode_png(path), image.getexif().get(0x0112, 1)), icc)
             if mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
-                raise InputError(f"cannot read {path}: colour mode {mode} is not supported, expected grey or RGB")
+                raise FileError(f"cannot read {path}: colour mode {mode} is not supported, expected grey or RGB")
             alpha = mode.endswith("A") or "transparency" in image.info
             upright = ImageOps.exif_transpose(image)
             grey = mode in ("1", "L", "LA")
@@ -122,7 +124,7 @@ def _decode_png(path):
     try:
         return codecs.png_decode(data)
     except codecs.PngError as error:
-        raise InputError(f"cannot read {path}: the file is damaged ({reason(error)})") from error
+        raise FileError(f"cannot read {path}: the file is damaged ({reason(error)})") from error
 
 
 def _read_deep_tiff(path):
@@ -134,24 +136,24 @@ def _read_deep_tiff(path):
             if page.dtype is None or page.dtype.itemsize == 1:
                 return None
             if len(tiff.pages) > 1:
-                raise InputError(f"cannot read {path}: it holds {len(tiff.pages)} pictures (several pages), expected one")
+                raise FileError(f"cannot read {path}: it holds {len(tiff.pages)} pictures (several pages), expected one")
             if page.dtype.kind == "f":
                 kind = np.float32
             elif page.dtype == np.uint16:
                 kind = np.uint16
             else:
-                raise InputError(f"cannot read {path}: pixels of type {page.dtype} are not supported, expected 8 or 16 bits or float")
+                raise FileError(f"cannot read {path}: pixels of type {page.dtype} are not supported, expected 8 or 16 bits or float")
             if page.photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
-                raise InputError(f"cannot read {path}: colour mode {page.photometric.name} is not supported, expected grey or RGB")
+                raise FileError(f"cannot read {path}: colour mode {page.photometric.name} is not supported, expected grey or RGB")
             a = page.asarray().astype(kind, copy=False)
             if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and a.ndim == 3:
                 a = np.moveaxis(a, 0, -1)
             orientation = page.tags["Orientation"].value if "Orientation" in page.tags else 1
             return _picture(path, _oriented(a, orientation), page.iccprofile)
-    except (InputError, OSError):
+    except OSError:
         raise
     except Exception as error:  # tifffile and the codecs behind it raise errors of many types for damaged files
-        raise InputError(f"cannot read {path}: the file is damaged ({reason(error)})") from error
+        raise FileError(f"cannot read {path}: the file is damaged ({reason(error)})") from error
 
 
 def _library(name, path):
@@ -160,15 +162,15 @@ def _library(name, path):
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise InputError(f"{path}: this kind of file needs the package {name} (pip install {name})") from error
+        raise FileError(f"{path}: this kind of file needs the package {name} (pip install {name})") from error
 
 
 def _picture(path, a, icc):
     a = a[..., None] if a.ndim == 2 else a
     if a.ndim != 3 or a.shape[2] not in (1, 2, 3, 4) or 0 in a.shape:
-        raise InputError(f"cannot read {path}: expected grey or RGB with or without alpha, got an array of shape {a.shape}")
+        raise FileError(f"cannot read {path}: expected grey or RGB with or without alpha, got an array of shape {a.shape}")
     if a.dtype.kind == "f" and not np.isfinite(a).all():
-        raise InputError(f"cannot read {path}: it has NaN or infinite pixels")
+        raise FileError(f"cannot read {path}: it has NaN or infinite pixels")
     colours = 1 if a.shape[2] < 3 else 3
     return Picture(np.ascontiguousarray(a[..., :colours]), a[..., colours].copy() if a.shape[2] > colours else None, icc)
 
@@ -184,16 +186,16 @@ def _oriented(a, orientation):
 
 
 def check_output(path, bits=8, alpha=False):
-    """InputError unless `path` can be written and its format holds such a picture."""
+    """FileError unless `path` can be written and its format holds such a picture."""
     extension = os.path.splitext(path)[1].lower()
     if extension not in _WRITABLE:
-        raise InputError(f"cannot write {path}: unknown extension {extension!r}, expected one of {', '.join(_WRITABLE)}")
+        raise FileError(f"cannot write {path}: unknown extension {extension!r}, expected one of {', '.join(_WRITABLE)}")
     name, depths, holds_alpha, _ = _WRITABLE[extension]
     fitting = [e for e, (_, d, a, _) in _WRITABLE.items() if bits in d and (a or not alpha)]
     if bits not in depths:
-        raise InputError(f"cannot write {path}: {name} does not hold {bits} bits per channel as the input has, use {' or '.join(fitting)}")
+        raise FileError(f"cannot write {path}: {name} does not hold {bits} bits per channel as the input has, use {' or '.join(fitting)}")
     if alpha and not holds_alpha:
-        raise InputError(f"cannot write {path}: {name} does not hold the alpha channel of the input, use {' or '.join(fitting)}")
+        raise FileError(f"cannot write {path}: {name} does not hold the alpha channel of the input, use {' or '.join(fitting)}")
     check_folder(path)
 
 

@@ -5,10 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from svconv.models._ltd_maps import maps
-from svconv.ops.tanh_features import fused, tanh_features
-
-_STRIP = 1 << 17  # pixels of a strip of `_by_convolution` in inference, so that the maps are never stored for the whole image
+from svconv.ops.tanh_features import tanh_features
 
 
 class FeatureModule(nn.Module):
@@ -30,14 +27,11 @@ class FeatureModule(nn.Module):
         self.blurry = None if fixed_gradients else nn.Parameter(torch.randn(pairs, filters) / math.sqrt(filters))
 
     def forward(self, blurry, latent=None):
-        """(xt, yt) of the blurry image [B, 1, H, W] and, for a module of two channels, the latent image.
-
-        On a CPU in float32 without gradient all layers run in one compiled pass; otherwise the maps are made in strips there. Elsewhere: convolutions.
-        """
-        if fused(blurry, *self.parameters(), *(() if latent is None else (latent,))):
-            out = self._at_once(blurry, latent)
-        else:
-            out = self._by_layers(blurry, latent)
+        """(xt, yt) of the blurry image [B, 1, H, W] and, for a module of two channels, the latent image."""
+        hidden = torch.stack(list(self.hidden)) if len(self.hidden) else self.filters.new_empty(0, *[self.filters.shape[0]] * 2)
+        biases = None if self.bias is None else torch.stack(list(self.bias))
+        last = self.sharp if self.fixed_gradients else torch.cat([self.sharp, self.blurry])
+        out = tanh_features(blurry, latent, self.filters, hidden, biases, last)
         if self.output_tanh:
             out = torch.tanh(out)
         if self.fixed_gradients:
@@ -52,37 +46,6 @@ class FeatureModule(nn.Module):
             known = tuple(slice(0, min(a, b)) for a, b in zip(value.shape, old.shape))
             value.mul_(weak)
             value[known] = old[known]
-
-    def _at_once(self, blurry, latent):
-        hidden = torch.stack(list(self.hidden)) if len(self.hidden) else self.filters.new_empty(0, *[self.filters.shape[0]] * 2)
-        return tanh_features(blurry, latent, self.filters, hidden, None if self.bias is None else torch.stack(list(self.bias)), self._last())
-
-    def _by_layers(self, blurry, latent):
-        half = self.filters.shape[-1] // 2
-        padded = F.pad(blurry if latent is None else torch.cat([blurry, latent], 1), (half,) * 4, mode="replicate")
-        if blurry.device.type == "cpu" and blurry.dtype == self.filters.dtype:
-            return self._by_products(padded, skip=0 if latent is None or blurry.requires_grad else 1)
-        return self._by_convolution(padded)
-
-    def _last(self):
-        return self.sharp if self.fixed_gradients else torch.cat([self.sharp, self.blurry])
-
-    def _by_products(self, padded, skip=0):
-        return maps(padded, self.filters, list(self.hidden), [] if self.bias is None else list(self.bias), self._last(), skip)
-
-    def _by_convolution(self, padded):
-        """The same in plain torch, any device; differentiable any number of times."""
-        size = self.filters.shape[-1]
-        height, width = padded.shape[2] - size + 1, padded.shape[3] - size + 1
-        rows = height if torch.is_grad_enabled() else max(8, _STRIP // max(1, width * padded.shape[0]))
-        return torch.cat([self._convolved(padded[:, :, top : top + rows + size - 1]) for top in range(0, height, rows)], 2)
-
-    def _convolved(self, padded):
-        bias = [None] * (len(self.hidden) + 1) if self.bias is None else list(self.bias)
-        h = torch.tanh(F.conv2d(padded, self.filters, bias[0]))
-        for mix, b in zip(self.hidden, bias[1:]):
-            h = torch.tanh(F.conv2d(h, mix[:, :, None, None], b))
-        return F.conv2d(h, self._last()[:, :, None, None])
 
 
 def differences(image):

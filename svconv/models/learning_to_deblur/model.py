@@ -1,4 +1,4 @@
-"""Learning to Deblur (Schuler, Hirsch, Harmeling, Schoelkopf, TPAMI 2016): blind estimation of a uniform blur kernel by a small trained stack."""
+"""Blind estimation of a uniform blur kernel by a small trained stack of features and closed forms."""
 import math
 from typing import NamedTuple
 
@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from svconv.models import _weights
-from svconv.models._ltd_features import FeatureModule
+from svconv.models.learning_to_deblur.features import FeatureModule
+from svconv.models.pretrained import Pretrained
 from svconv.ops import image_quotient, kernel_quotient, project_kernel
 
 KERNEL_BETA = 1e-4  # fixed regularisation of the kernel quotient
@@ -23,7 +23,7 @@ class DeblurResult(NamedTuple):
     kernels: tuple  # the kernel of every stage, coarse to fine, as it left its stage
 
 
-class LearningToDeblur(nn.Module):
+class LearningToDeblur(Pretrained, nn.Module):
     """Blind kernel estimation: learned features, closed-form kernel, closed-form image, repeated over stages and scales.
 
     One stage computes feature images xt_i ("sharp") and yt_i ("blurry") of the blurry image and the current latent image, then
@@ -46,7 +46,7 @@ class LearningToDeblur(nn.Module):
         sharpen: deconvolve the final kernel with a Gaussian of sigma 0.5 in eval mode; None: only for a final size of 33, as in the paper.
 
     Shapes:
-        forward(y [B, 1, H, W], 0..1) -> `DeblurResult`. Memory in eval mode under `no_grad`: features are made in strips, about 12 images beside them.
+        forward(y [B, 1, H, W], 0..1) -> `DeblurResult`. Memory in eval mode under `no_grad`: features are made in one pass, about 12 images beside them.
 
     Example:
         >>> import torch
@@ -54,6 +54,8 @@ class LearningToDeblur(nn.Module):
         >>> result.kernel.shape, result.latent.shape
         (torch.Size([1, 17, 17]), torch.Size([1, 1, 64, 64]))
     """
+
+    weights_prefix, default_weights = "ltd-", "ltd-17"
 
     def __init__(self, kernel_sizes=(17,), stages=3, filter_size=9, bias=False, *, filters=32, hidden=1, features=None, fixed_gradients=False,
                  output_tanh=False, sharpen=None):
@@ -133,24 +135,6 @@ class LearningToDeblur(nn.Module):
         scale["stages"].append(block)
         scale["log_beta"].append(nn.Parameter(like.new_tensor(math.log(IMAGE_BETA))))
         a["stages"] = stages
-
-    def save(self, path, dtype=torch.float32):
-        """Write the constructor arguments and the weights (as `dtype`) to a file that `load` reads."""
-        _weights.save_weights(path, "LearningToDeblur", self.arguments, self.state_dict(), dtype)
-
-    @classmethod
-    def load(cls, path):
-        """A model from a file of `save`. ValueError naming the file: missing, damaged, or not of this model."""
-        return _weights.build(cls, path)
-
-    @classmethod
-    def from_pretrained(cls, name=None):
-        """The shipped weights `name` (None: "ltd-17", kernels up to 17 pixels). ValueError naming the known ones if there is no such file."""
-        return _weights.build(cls, _weights.weights_file(name, "ltd-", "ltd-17"))
-
-    def extra_repr(self):
-        """The constructor's arguments."""
-        return ", ".join(f"{k}={v!r}" for k, v in self.arguments.items())
 
 
 def _feature_pairs(features, stages):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from svconv.cli import images
-from svconv.cli.errors import InputError
+from svconv.files import images
+from svconv.files.errors import FileError
 
 
 def random_picture(dtype, channels, alpha=False, size=(7, 9)):
@@ -139,11 +139,11 @@ def damaged_files(folder, photo):
 def test_files_that_are_no_pictures_are_refused_by_name(tmp_path, photo):
     for name, data in damaged_files(tmp_path, photo):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(InputError, match=name):
+        with pytest.raises(FileError, match=name):
             images.read_image(tmp_path / name)
-    with pytest.raises(InputError, match="missing.png.*No such file"):
+    with pytest.raises(FileError, match="missing.png.*No such file"):
         images.read_image(tmp_path / "missing.png")
-    with pytest.raises(InputError, match="directory"):
+    with pytest.raises(FileError, match="directory"):
         images.read_image(tmp_path)
 
 
@@ -154,7 +154,7 @@ def test_cut_16_bit_files_are_refused(tmp_path, suffix):
     data = (tmp_path / f"a{suffix}").read_bytes()
     for keep in (30, len(data) // 2, len(data) - 40):
         (tmp_path / f"cut{suffix}").write_bytes(data[:keep])
-        with pytest.raises(InputError, match=f"cut{suffix}"):
+        with pytest.raises(FileError, match=f"cut{suffix}"):
             images.read_image(tmp_path / f"cut{suffix}")
 
 
@@ -166,7 +166,7 @@ def test_other_colours_and_animations_are_refused(tmp_path, photo):
     colour.save(tmp_path / "moving.png", save_all=True, append_images=[Image.fromarray(255 - photo)])
     colour.save(tmp_path / "pages.tif", save_all=True, append_images=[Image.fromarray(255 - photo)])
     for name, text in (("cmyk.jpg", "CMYK"), ("lab.tif", "LAB"), ("moving.gif", "animation"), ("moving.png", "animation"), ("pages.tif", "2 pictures")):
-        with pytest.raises(InputError, match=text):
+        with pytest.raises(FileError, match=text):
             images.read_image(tmp_path / name)
 
 
@@ -181,10 +181,10 @@ def test_float_images(tmp_path):
     np.testing.assert_allclose(copy.pixels, picture.pixels, rtol=1e-6)
     a[3, 4] = np.nan
     tifffile.imwrite(tmp_path / "nan.tif", a)
-    with pytest.raises(InputError, match="nan.tif.*NaN"):
+    with pytest.raises(FileError, match="nan.tif.*NaN"):
         images.read_image(tmp_path / "nan.tif")
     tifffile.imwrite(tmp_path / "wide.tif", np.zeros((7, 9), np.uint32))
-    with pytest.raises(InputError, match="uint32"):
+    with pytest.raises(FileError, match="uint32"):
         images.read_image(tmp_path / "wide.tif")
 
 
@@ -202,7 +202,7 @@ def test_pixels_are_rounded_and_clipped():
     ("a.xyz", 8, False, "unknown extension"), ("a", 8, False, "unknown extension"), ("a.jpg", 16, False, "16 bits"),
     ("a.jpg", 8, True, "alpha"), ("a.png", 32, False, ".tif"), ("no/such/a.png", 8, False, "does not exist")])
 def test_outputs_that_cannot_be_written_are_refused(tmp_path, name, bits, alpha, text):
-    with pytest.raises(InputError, match=text):
+    with pytest.raises(FileError, match=text):
         images.check_output(str(tmp_path / name), bits, alpha)
     assert list(tmp_path.iterdir()) == []
 
@@ -216,7 +216,7 @@ def test_a_missing_library_is_named(tmp_path, monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(InputError, match="pip install imagecodecs"):
+    with pytest.raises(FileError, match="pip install imagecodecs"):
         images.read_image(tmp_path / "a.png")
 
 
