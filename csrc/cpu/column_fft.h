@@ -2,7 +2,7 @@
 // Stockham passes of radix 4, 2, 3, 5, 7 and other small primes; lengths with a prime factor above 31 go through a chirp product.
 #pragma once
 
-#include "simd.h"
+#include "cpu/simd.h"
 
 namespace svconv {
 namespace SVCONV_ISA {

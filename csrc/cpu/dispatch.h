@@ -2,9 +2,9 @@
 // functions in the namespace of its level.
 #pragma once
 
-#include "pixel_filter.h"
-#include "quotient.h"
-#include "tanh_features.h"
+#include "cpu/pixel_filter/pixel_filter.h"
+#include "cpu/quotient/quotient.h"
+#include "cpu/tanh_features/tanh_features.h"
 
 namespace svconv {
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "types.h"
+#include "cpu/types.h"
 
 #ifdef _OPENMP
 #include <omp.h>

@@ -1,7 +1,7 @@
 // Learned features: filters with tanh, per-pixel recombinations with tanh, a linear recombination; borders replicated.
 #pragma once
 
-#include "types.h"
+#include "cpu/types.h"
 
 namespace svconv {
 

@@ -1,7 +1,7 @@
 // Per-pixel filtering: every pixel has its own small filter. Shapes are those of docs/ops/pixel_filter.md.
 #pragma once
 
-#include "types.h"
+#include "cpu/types.h"
 
 namespace svconv {
 

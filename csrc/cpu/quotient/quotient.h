@@ -7,7 +7,7 @@
 // the spectrum of the column (the fractional part of the centre).
 #pragma once
 
-#include "types.h"
+#include "cpu/types.h"
 
 namespace svconv {
 

@@ -1,7 +1,7 @@
 // The column passes of the quotient family; see quotient.h for what the arrays mean.
-#include "quotient.h"
+#include "cpu/quotient/quotient.h"
 
-#include "column_fft.h"
+#include "cpu/column_fft.h"
 
 namespace svconv {
 namespace SVCONV_ISA {
