@@ -88,9 +88,8 @@ class BuildExt(build_ext):
         common = [*FLAGS, *openmp, "-fPIC", "-Icsrc", *self.extra_flags()]
         levels = wanted_levels()
         shared = [f"-I{headers}", *(f"-I{folder}" for folder in self.python_folders()),
-                  f'-DSVCONV_FLAGS="{" ".join([*FLAGS, *openmp])}"']
-        if is_x86():
-            shared.append("-DSVCONV_X86_LEVELS")
+                  f'-DSVCONV_FLAGS="{" ".join([*FLAGS, *openmp])}"',
+                  f"-DSVCONV_LEVELS(LEVEL)={' '.join(f'LEVEL({level})' for level in levels)}"]
         temporary = Path(self.build_temp) / "svconv"
         jobs = []
         for source in map(Path, ext.sources):

@@ -8,6 +8,9 @@
 
 #include "core/boundary.h"
 #include "cpu/dispatch.h"
+#include "cpu/pixel_filter/pixel_filter.h"
+#include "cpu/quotient/quotient.h"
+#include "cpu/tanh_features/tanh_features.h"
 
 namespace py = pybind11;
 

@@ -3,32 +3,39 @@
 #include <cstdlib>
 #include <cstring>
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 namespace svconv {
 namespace {
 
-#ifdef SVCONV_X86_LEVELS
-bool has_avx2() {
+[[maybe_unused]] bool has_generic() { return true; }
+#if defined(__x86_64__)
+[[maybe_unused]] bool has_baseline() { return true; }
+
+[[maybe_unused]] bool has_avx2() {
   __builtin_cpu_init();
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
-bool has_avx512() {
+[[maybe_unused]] bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
-
-const Level kLevels[] = {
-    {"baseline", true, &baseline::pixel_filter, &baseline::quotient, &baseline::tanh_features},
-    {"avx2", has_avx2(), &avx2::pixel_filter, &avx2::quotient, &avx2::tanh_features},
-    {"avx512", has_avx512(), &avx512::pixel_filter, &avx512::quotient, &avx512::tanh_features},
-};
-#else
-const Level kLevels[] = {{"generic", true, &generic::pixel_filter, &generic::quotient, &generic::tanh_features}};
 #endif
+
+// The tables of a level are found in its namespace.
+#define SVCONV_FAMILY(stem, Table) &stem,
+#define SVCONV_LEVEL(level)                                                                      \
+  namespace level {                                                                              \
+  static Level described() { return {#level, has_##level(), SVCONV_FAMILIES(SVCONV_FAMILY)}; }          \
+  }
+}  // namespace
+SVCONV_LEVELS(SVCONV_LEVEL)
+#undef SVCONV_LEVEL
+#undef SVCONV_FAMILY
+namespace {
+
+#define SVCONV_LEVEL(level) level::described(),
+const Level kLevels[] = {SVCONV_LEVELS(SVCONV_LEVEL)};
+#undef SVCONV_LEVEL
 constexpr int kCount = sizeof(kLevels) / sizeof(kLevels[0]);
 
 const Level* choose() {
@@ -61,19 +68,6 @@ bool has_openmp() {
   return true;
 #else
   return false;
-#endif
-}
-
-void advise_huge_pages(void* data, std::size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  constexpr std::uintptr_t kHuge = std::uintptr_t{2} << 20;
-  if (bytes < 2 * kHuge) return;
-  const auto begin = (reinterpret_cast<std::uintptr_t>(data) + kHuge - 1) & ~(kHuge - 1);
-  const auto end = (reinterpret_cast<std::uintptr_t>(data) + bytes) & ~(kHuge - 1);
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#else
-  (void)data;
-  (void)bytes;
 #endif
 }
 

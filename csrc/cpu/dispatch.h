@@ -1,19 +1,17 @@
-// Choice of the instruction set at run time. Every kernel file is compiled once per level and exports one table of
+// Choice of the instruction set at run time. Every file of a family is compiled once per level and exports one table of
 // functions in the namespace of its level.
 #pragma once
 
-#include "cpu/pixel_filter/pixel_filter.h"
-#include "cpu/quotient/quotient.h"
-#include "cpu/tanh_features/tanh_features.h"
+#include "cpu/families.h"
 
 namespace svconv {
 
 struct Level {
   const char* name;
   bool supported;  // by this processor and operating system
-  const PixelFilterTable* pixel_filter;
-  const QuotientTable* quotient;
-  const TanhFeaturesTable* tanh_features;
+#define SVCONV_FAMILY(stem, Table) const Table* stem;
+  SVCONV_FAMILIES(SVCONV_FAMILY)
+#undef SVCONV_FAMILY
 };
 
 // Built levels, lowest first.
@@ -23,8 +21,5 @@ const Level* levels(int* count);
 const Level* chosen_level();
 
 bool has_openmp();
-
-// Asks for huge pages in a large output before its first write; no effect where the system has none.
-void advise_huge_pages(void* data, std::size_t bytes);
 
 }  // namespace svconv

@@ -4,8 +4,6 @@
 #include "cpu/pixel_filter/geometry.h"
 
 namespace svconv {
-void advise_huge_pages(void* data, std::size_t bytes);
-
 namespace {
 
 struct Tiling {

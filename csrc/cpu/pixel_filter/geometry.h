@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/boundary.h"
+#include "cpu/parallel.h"
 #include "cpu/pixel_filter/pixel_filter.h"
 #include "cpu/pixel_filter/rows.h"
 

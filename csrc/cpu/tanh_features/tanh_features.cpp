@@ -5,11 +5,10 @@
 #include "cpu/tanh_features/tanh_features.h"
 
 #include "core/boundary.h"
+#include "cpu/parallel.h"
 #include "cpu/tanh_features/filters.h"
 
 namespace svconv {
-void advise_huge_pages(void* data, std::size_t bytes);
-
 namespace SVCONV_ISA {
 namespace {
 
