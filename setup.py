@@ -47,6 +47,11 @@ def wanted_levels():
     return {name: flags for name, flags in levels.items() if name in names}
 
 
+def features(flags):
+    """The processor features that the compiler may use, as a C string."""
+    return '"' + " ".join(flag.removeprefix("-m") for flag in flags if "=" not in flag) + '"'
+
+
 def pybind11_headers():
     """Folder with pybind11/pybind11.h: the package's, else the copy inside torch (which is not imported)."""
     for name, inside in (("pybind11", "include"), ("torch", "include")):
@@ -89,7 +94,7 @@ class BuildExt(build_ext):
         levels = wanted_levels()
         shared = [f"-I{headers}", *(f"-I{folder}" for folder in self.python_folders()),
                   f'-DSVCONV_FLAGS="{" ".join([*FLAGS, *openmp])}"',
-                  f"-DSVCONV_LEVELS(LEVEL)={' '.join(f'LEVEL({level})' for level in levels)}"]
+                  f"-DSVCONV_LEVELS(LEVEL)={' '.join(f'LEVEL({level}, {features(flags)})' for level, flags in levels.items())}"]
         temporary = Path(self.build_temp) / "svconv"
         jobs = []
         for source in map(Path, ext.sources):

@@ -54,7 +54,10 @@ bool is_plural(std::string_view word) { return word.size() > 2 && word.back() ==
 
 std::string bracketed(const char* words) {
   std::string result = "[";
-  for (std::string_view rest = words; !rest.empty();) result += std::string(take(rest, ' ')) + (rest.empty() ? "]" : ", ");
+  for (std::string_view rest = words; !rest.empty();) {
+    result += take(rest, ' ');
+    result += rest.empty() ? "]" : ", ";
+  }
   return result;
 }
 

@@ -16,6 +16,12 @@ SVCONV_FAMILIES(SVCONV_FAMILY)
 
 namespace {
 
+py::list list_of(const std::vector<std::string>& names) {
+  py::list result;
+  for (const std::string& name : names) result.append(name);
+  return result;
+}
+
 py::dict build_info() {
   py::dict info;
 #if defined(__clang__)
@@ -27,17 +33,29 @@ py::dict build_info() {
 #endif
   info["flags"] = SVCONV_FLAGS;
   info["openmp"] = has_openmp();
-  int count = 0;
-  const Level* all = levels(&count);
   py::list built, supported;
-  for (int i = 0; i < count; ++i) {
-    built.append(all[i].name);
-    if (all[i].supported) supported.append(all[i].name);
+  py::dict needs, lacks;
+  for (const Level& each : levels()) {
+    built.append(each.name);
+    if (each.supported()) supported.append(each.name);
+    needs[each.name] = list_of(each.needs);
+    lacks[each.name] = list_of(each.lacks);
   }
   info["isa_built"] = built;
   info["isa_supported"] = supported;
+  info["isa_needs"] = needs;
+  info["isa_lacks"] = lacks;
   info["isa"] = level().name;
   return info;
+}
+
+// A mistake in SVCONV_ISA is the ValueError that causes the ImportError: whoever imports the module can tell it from a broken build.
+void require_level() {
+  std::string mistake;
+  if (chosen_level(&mistake)) return;
+  if (mistake.empty()) throw py::import_error("this processor runs none of the built instruction sets");
+  PyErr_SetString(PyExc_ValueError, mistake.c_str());
+  throw py::error_already_set();
 }
 
 py::tuple paddings() {
@@ -51,10 +69,10 @@ py::tuple paddings() {
 
 PYBIND11_MODULE(_C, m) {
   using namespace svconv;
-  if (!chosen_level()) throw py::import_error("SVCONV_ISA: expected one of the levels in this build (baseline, avx2, avx512; generic)");
+  require_level();
   m.doc() = "CPU kernels of svconv on NumPy views; see svconv.ops for the public functions";
   m.attr("PADDINGS") = paddings();
-  m.def("build_info", &build_info, "Compiler, flags, instruction sets built, supported and chosen, OpenMP");
+  m.def("build_info", &build_info, "Compiler, flags, instruction sets (built, supported, chosen; what they need and this processor lacks), OpenMP");
 #define SVCONV_FAMILY(stem, Table) register_##stem(m);
   SVCONV_FAMILIES(SVCONV_FAMILY)
 #undef SVCONV_FAMILY

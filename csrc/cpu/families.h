@@ -8,12 +8,13 @@
   FAMILY(tanh_features, TanhFeaturesTable) \
   /* end of the list */
 
-// The instruction sets that are seen from here: all of the build where it says so, otherwise the one a file is compiled for.
+// The instruction sets that are seen from here, lowest first, and the processor features that their objects use: all of the build where
+// it says so (setup.py makes both out of the compiler's flags), otherwise the one a file is compiled for.
 #ifndef SVCONV_ISA
 #define SVCONV_ISA generic
 #endif
 #ifndef SVCONV_LEVELS
-#define SVCONV_LEVELS(LEVEL) LEVEL(SVCONV_ISA)
+#define SVCONV_LEVELS(LEVEL) LEVEL(SVCONV_ISA, "")
 #endif
 
 namespace svconv {
@@ -23,7 +24,7 @@ SVCONV_FAMILIES(SVCONV_FAMILY)
 #undef SVCONV_FAMILY
 
 #define SVCONV_FAMILY(stem, Table) extern const Table stem;
-#define SVCONV_LEVEL(level) namespace level { SVCONV_FAMILIES(SVCONV_FAMILY) }
+#define SVCONV_LEVEL(level, needs) namespace level { SVCONV_FAMILIES(SVCONV_FAMILY) }
 SVCONV_LEVELS(SVCONV_LEVEL)
 #undef SVCONV_LEVEL
 #undef SVCONV_FAMILY

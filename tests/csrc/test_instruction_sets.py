@@ -1,4 +1,10 @@
 """The instruction sets of the compiled module: results that agree, and SVCONV_ISA."""
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch  # noqa: F401  before svconv._C, so that one libgomp serves both
@@ -41,6 +47,94 @@ def test_lower_instruction_sets_agree(tmp_path, child):
         assert np.mean(np.abs(values - first)) < 1e-4
 
 
+# ---- SVCONV_ISA asks for what cannot be
+
 def test_unknown_instruction_set_is_named(child):
     done = child("import torch, svconv._C", SVCONV_ISA="sse9")
     assert done.returncode != 0 and "SVCONV_ISA" in done.stderr
+
+
+def test_unknown_instruction_set_is_a_value_error_with_the_allowed_ones(child):
+    done = child("import torch, svconv\nsvconv.pixel_filter(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 1, 2, 2))", SVCONV_ISA="sse9")
+    built = ", ".join(_C.build_info()["isa_built"])
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1] == f"ValueError: SVCONV_ISA: expected one of {built}, got 'sse9'"
+
+
+def test_the_reason_of_a_missing_module_stays_a_reason(child):
+    done = child("import sys, torch, svconv.backends.cpu as cpu\nsys.modules['svconv._C'] = None\nprint(cpu.extension())", SVCONV_ISA="sse9")
+    assert done.returncode == 0 and "svconv._C" in done.stdout
+
+
+PROGRAM = """
+#include "cpu/dispatch.cpp"
+#include <cstdio>
+INCLUDES
+namespace svconv {
+#define SVCONV_FAMILY(stem, Table) const Table stem = {};
+#define SVCONV_LEVEL(level, needs) namespace level { SVCONV_FAMILIES(SVCONV_FAMILY) }
+SVCONV_LEVELS(SVCONV_LEVEL)
+}
+int main() {
+  std::string mistake;
+  const svconv::Level* chosen = svconv::chosen_level(&mistake);
+  std::printf("%s|%s\\n", chosen ? chosen->name : "", mistake.c_str());
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def dispatch(tmp_path_factory):
+    """The dispatch with two levels that any processor has and two whose features none has: what it answers to a value of SVCONV_ISA."""
+    csrc = Path(__file__).resolve().parents[2] / "csrc"
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if not compiler or not csrc.is_dir():
+        pytest.skip("needs the checkout and a C++ compiler")
+    folder = tmp_path_factory.mktemp("dispatch")
+    headers = sorted(csrc.glob("cpu/*/*.h"))
+    includes = "\n".join(f'#include "{h.relative_to(csrc)}"' for h in headers if h.stem == h.parent.name)
+    (folder / "main.cpp").write_text(PROGRAM.replace("INCLUDES", includes))
+    levels = '-DSVCONV_LEVELS(LEVEL)=LEVEL(low, "") LEVEL(middle, "") LEVEL(high, "quantum") LEVEL(top, "quantum warp")'
+    subprocess.run([compiler, "-std=c++20", f"-I{csrc}", levels, folder / "main.cpp", "-o", folder / "main"], check=True)
+
+    def ask(value):
+        done = subprocess.run([folder / "main"], env={**os.environ, "SVCONV_ISA": value}, capture_output=True, text=True, check=True)
+        return done.stdout.strip().split("|")
+
+    return ask
+
+
+@pytest.mark.parametrize("value,name,mistake", [
+    ("", "middle", ""),
+    ("low", "low", ""),
+    ("middle", "middle", ""),
+    ("high", "", "SVCONV_ISA: this processor cannot run high (it lacks quantum); expected one of low, middle"),
+    ("top", "", "SVCONV_ISA: this processor cannot run top (it lacks quantum, warp); expected one of low, middle"),
+    ("MIDDLE", "", "SVCONV_ISA: expected one of low, middle, high, top, got 'MIDDLE'"),
+])
+def test_a_level_is_never_lowered_silently(dispatch, value, name, mistake):
+    assert dispatch(value) == [name, mistake]
+
+
+def test_every_feature_that_the_objects_use_is_asked_for():
+    info = _C.build_info()
+    setup = Path(__file__).resolve().parents[2] / "setup.py"
+    if "avx2" not in info["isa_built"] or not setup.is_file():
+        pytest.skip("needs the checkout and a processor of the x86 family")
+    assert {"avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt"} <= set(info["isa_needs"]["avx2"]) < set(info["isa_needs"]["avx512"])
+    text = setup.read_text()
+    for name in info["isa_built"]:
+        flags = re.search(rf'"{name}": \[(.*?)\]', text, re.DOTALL)[1]
+        assert info["isa_needs"][name] == [flag for flag in re.findall(r'"-m([^"]*)"', flags) if "=" not in flag]
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="reads /proc/cpuinfo")
+def test_the_processor_is_read_correctly():
+    info = _C.build_info()
+    if "avx2" not in info["isa_built"]:
+        pytest.skip("needs a processor of the x86 family")
+    flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split()
+    other = {"sse4.2": "sse4_2", "bmi": "bmi1", "lzcnt": "abm"}
+    for level, needs in info["isa_needs"].items():
+        assert info["isa_lacks"][level] == [name for name in needs if other.get(name, name) not in flags]
+        assert (level in info["isa_supported"]) == (not info["isa_lacks"][level])
