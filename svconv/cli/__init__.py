@@ -50,6 +50,10 @@ def check_environment():
         backends.requested(None)
     except ValueError as error:
         raise InputError(f"SVCONV_BACKEND: {error}") from error
+    try:
+        backends.cpu.extension()
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def main(argv=None):

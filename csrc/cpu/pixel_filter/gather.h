@@ -1,11 +1,9 @@
 // The gather forms of per-pixel filtering, y = F x and the gradient in the filters: tiles with their window of the image.
 #pragma once
 
-#include "pixel_filter_geometry.h"
+#include "cpu/pixel_filter/geometry.h"
 
 namespace svconv {
-void advise_huge_pages(void* data, std::size_t bytes);
-
 namespace {
 
 struct Tiling {

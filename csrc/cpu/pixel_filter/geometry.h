@@ -1,9 +1,10 @@
 // What the forms of per-pixel filtering share: shapes, the continued image, filters brought into order.
 #pragma once
 
-#include "../core/boundary.h"
-#include "pixel_filter.h"
-#include "pixel_filter_rows.h"
+#include "core/boundary.h"
+#include "cpu/parallel.h"
+#include "cpu/pixel_filter/pixel_filter.h"
+#include "cpu/pixel_filter/rows.h"
 
 namespace svconv {
 namespace {

@@ -3,7 +3,7 @@
 // filters are done while the filter values are in registers.
 #pragma once
 
-#include "simd.h"
+#include "cpu/simd.h"
 
 namespace svconv {
 namespace {

@@ -8,7 +8,7 @@
 // four quadrants: even and odd columns of the upper row, then of the lower row.
 #pragma once
 
-#include "tanh_features_layers.h"
+#include "cpu/tanh_features/layers.h"
 
 namespace svconv {
 namespace SVCONV_ISA {

@@ -1,7 +1,8 @@
 // Learned features: filters with tanh, per-pixel recombinations with tanh, a linear recombination; borders replicated.
 #pragma once
 
-#include "types.h"
+#include "cpu/families.h"
+#include "cpu/types.h"
 
 namespace svconv {
 
@@ -19,10 +20,5 @@ struct TanhFeaturesCall {
 struct TanhFeaturesTable {
   Status (*fwd)(const TanhFeaturesCall&);
 };
-
-namespace generic { extern const TanhFeaturesTable tanh_features; }
-namespace baseline { extern const TanhFeaturesTable tanh_features; }
-namespace avx2 { extern const TanhFeaturesTable tanh_features; }
-namespace avx512 { extern const TanhFeaturesTable tanh_features; }
 
 }  // namespace svconv

@@ -7,7 +7,8 @@
 // the spectrum of the column (the fractional part of the centre).
 #pragma once
 
-#include "types.h"
+#include "cpu/families.h"
+#include "cpu/types.h"
 
 namespace svconv {
 
@@ -33,10 +34,5 @@ struct QuotientTable {
   Status (*kernel_bwd)(const QuotientCall&);   // gradients of the kernel quotient for g = kernel: out_x, out_y, slope
   Status (*image_bwd)(const QuotientCall&);    // gradients of the image quotient: out_x (= dY), out_kernel, slope
 };
-
-namespace generic { extern const QuotientTable quotient; }
-namespace baseline { extern const QuotientTable quotient; }
-namespace avx2 { extern const QuotientTable quotient; }
-namespace avx512 { extern const QuotientTable quotient; }
 
 }  // namespace svconv

@@ -3,7 +3,7 @@
 // until all bands are done and are then added to the rows they belong to, band after band.
 #pragma once
 
-#include "pixel_filter_geometry.h"
+#include "cpu/pixel_filter/geometry.h"
 
 namespace svconv {
 namespace {

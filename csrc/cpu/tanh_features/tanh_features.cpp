@@ -2,14 +2,13 @@
 // Every layer is the same loop, an outer product of pixels and weights in registers, over "taps": pixels of the window at fixed
 // offsets, or maps of the layer before. Filters whose side is a multiple of three save more than half of their products (FilterPairs).
 // A task is a tile whose place depends on the shapes alone.
-#include "tanh_features.h"
+#include "cpu/tanh_features/tanh_features.h"
 
-#include "../core/boundary.h"
-#include "tanh_features_filters.h"
+#include "core/boundary.h"
+#include "cpu/parallel.h"
+#include "cpu/tanh_features/filters.h"
 
 namespace svconv {
-void advise_huge_pages(void* data, std::size_t bytes);
-
 namespace SVCONV_ISA {
 namespace {
 

@@ -1,7 +1,8 @@
 // Per-pixel filtering: every pixel has its own small filter. Shapes are those of docs/ops/pixel_filter.md.
 #pragma once
 
-#include "types.h"
+#include "cpu/families.h"
+#include "cpu/types.h"
 
 namespace svconv {
 
@@ -24,10 +25,5 @@ struct PixelFilterTable {
   Status (*gram)(const PixelFilterCall&);         // image, filters, weights -> result
   Status (*gram_bwd_filters)(const PixelFilterCall&);  // image, second, filters, weights -> gradient
 };
-
-namespace generic { extern const PixelFilterTable pixel_filter; }
-namespace baseline { extern const PixelFilterTable pixel_filter; }
-namespace avx2 { extern const PixelFilterTable pixel_filter; }
-namespace avx512 { extern const PixelFilterTable pixel_filter; }
 
 }  // namespace svconv

@@ -1,7 +1,7 @@
 // One layer of maps for a few vectors of pixels, and tanh: the arithmetic of tanh_features.cpp.
 #pragma once
 
-#include "simd.h"
+#include "cpu/simd.h"
 
 namespace svconv {
 namespace SVCONV_ISA {

@@ -1,11 +1,11 @@
 // Per-pixel filtering on the CPU: y[b,c,m,p] = sum_d f[b,c,m,d,p] x[b,c,p+d], its transpose, its gradient, F'WF.
 // Memory traffic is the cost: every filter value is read once for all images that share it. A task is a tile or band
 // whose place depends on the shapes alone, computed whole by one thread: results do not depend on the thread count.
-#include "pixel_filter.h"
+#include "cpu/pixel_filter/pixel_filter.h"
 
-#include "pixel_filter_gather.h"
-#include "pixel_filter_gram_gradient.h"
-#include "pixel_filter_scatter.h"
+#include "cpu/pixel_filter/gather.h"
+#include "cpu/pixel_filter/gram_gradient.h"
+#include "cpu/pixel_filter/scatter.h"
 
 namespace svconv {
 namespace SVCONV_ISA {

@@ -2,7 +2,7 @@
 // filters and one write of the gradient: a tile keeps the windows of both images and the responses of one map.
 #pragma once
 
-#include "pixel_filter_gather.h"
+#include "cpu/pixel_filter/gather.h"
 
 namespace svconv {
 namespace {
