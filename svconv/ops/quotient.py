@@ -11,32 +11,10 @@ from svconv import backends
 from svconv._boundary import canonical_padding
 from svconv._plane import division_plane
 from svconv._shapes import HALF, Dims, check_device, check_like, check_tensor, number, pair, readable, shape_text, unify
+from svconv.ops._formula import save, second_order
 from svconv.ops._library import register
 from svconv.ops.conv import KERNEL, computed, with_channels
 from svconv.reference import quotient as reference
-
-
-def _second_order(formula, ctx, upstream):
-    """Gradients of `formula(*tensors, *rest)`, plain torch, for the upstream gradients of its outputs; differentiable again."""
-    tensors = ctx.saved_tensors
-    places = [i for i, needed in enumerate(ctx.needs_input_grad[:len(tensors)]) if needed]
-
-    def of_needed(*needed):
-        given = list(tensors)
-        for i, t in zip(places, needed):
-            given[i] = t
-        return formula(*given, *ctx.rest)
-
-    outputs, pull = torch.func.vjp(of_needed, *(tensors[i] for i in places))
-    found = dict(zip(places, pull(tuple(torch.zeros_like(o) if g is None else g for o, g in zip(outputs, upstream)))))
-    return *(found.get(i) for i in range(len(tensors))), *[None] * (len(ctx.rest) + 1)
-
-
-def _save(tensors):
-    def setup(ctx, inputs, output):
-        ctx.save_for_backward(*inputs[:tensors])
-        ctx.rest, ctx.backend = inputs[tensors:-1], inputs[-1]
-    return setup
 
 
 def _like_if(needed, t, shape=None):
@@ -51,7 +29,7 @@ _kernel_bwd = register(
     "bool need_beta, str backend) -> (Tensor, Tensor, Tensor)",
     lambda g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta:
         (_like_if(need_x, x), _like_if(need_y, y), _like_if(need_beta, beta)),
-    _save(4), lambda ctx, *upstream: _second_order(reference.kernel_quotient_bwd, ctx, upstream), formula=reference.kernel_quotient_bwd,
+    save(4), second_order(reference.kernel_quotient_bwd), formula=reference.kernel_quotient_bwd,
     batched={"folds": False})
 
 
@@ -66,7 +44,7 @@ def _kernel_backward(ctx, g):
 _kernel_fwd = register(
     "quotient",
     "kernel_quotient_fwd(Tensor x, Tensor y, Tensor beta, SymInt kh, SymInt kw, bool taper, float cy, float cx, str backend) -> Tensor",
-    lambda x, y, beta, kh, kw, taper, cy, cx: x.new_empty((x.shape[0], kh, kw)), _save(3), _kernel_backward,
+    lambda x, y, beta, kh, kw, taper, cy, cx: x.new_empty((x.shape[0], kh, kw)), save(3), _kernel_backward,
     formula=reference.kernel_quotient_fwd, batched={"images": 2})
 
 
@@ -79,7 +57,7 @@ _image_bwd = register(
     lambda g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power:
         (_like_if(need_y, y), _like_if(need_kernel, kernel), _like_if(need_beta, beta),
          _like_if(need_power, y, power.shape if need_power else None)),
-    _save(5), lambda ctx, *upstream: _second_order(reference.image_quotient_bwd, ctx, upstream), formula=reference.image_quotient_bwd,
+    save(5), second_order(reference.image_quotient_bwd), formula=reference.image_quotient_bwd,
     batched={"folds": False})
 
 
@@ -93,7 +71,7 @@ def _image_backward(ctx, g):
 _image_fwd = register(
     "quotient",
     "image_quotient_fwd(Tensor y, Tensor kernel, Tensor beta, Tensor? power, str padding, float cy, float cx, str backend) -> Tensor",
-    lambda y, kernel, beta, power, padding, cy, cx: y.new_empty(y.shape), _save(4), _image_backward, formula=reference.image_quotient_fwd,
+    lambda y, kernel, beta, power, padding, cy, cx: y.new_empty(y.shape), save(4), _image_backward, formula=reference.image_quotient_fwd,
     batched={"plain": (3,)})
 
 

@@ -6,8 +6,8 @@ The gradient is one fused op; the gradient of that op goes through the different
 """
 from svconv import backends
 from svconv._shapes import check_image, check_tensor, shape_text, unify
+from svconv.ops._formula import save, second_order
 from svconv.ops._library import register
-from svconv.ops.quotient import _save, _second_order
 from svconv.reference import tanh_features as reference
 
 
@@ -19,7 +19,7 @@ _bwd = register(
     "tanh_features",
     "tanh_features_bwd(Tensor g, Tensor x, Tensor? latent, Tensor filters, Tensor hidden, Tensor? biases, Tensor last, bool[6] need, str backend) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-    _fake_bwd, _save(7), lambda ctx, *upstream: tuple(_second_order(reference.tanh_features_bwd, ctx.saved_tensors, ctx.rest, upstream)))
+    _fake_bwd, save(7), second_order(reference.tanh_features_bwd), formula=reference.tanh_features_bwd)
 
 
 def _backward(ctx, g):
@@ -31,7 +31,8 @@ def _backward(ctx, g):
 _fwd = register(
     "tanh_features",
     "tanh_features_fwd(Tensor x, Tensor? latent, Tensor filters, Tensor hidden, Tensor? biases, Tensor last, str backend) -> Tensor",
-    lambda x, latent, filters, hidden, biases, last: x.new_empty((x.shape[0], last.shape[0], x.shape[2], x.shape[3])), _save(6), _backward)
+    lambda x, latent, filters, hidden, biases, last: x.new_empty((x.shape[0], last.shape[0], x.shape[2], x.shape[3])), save(6), _backward,
+    formula=reference.tanh_features_fwd)
 
 
 def tanh_features(x, latent, filters, hidden, biases, last, *, backend=None):

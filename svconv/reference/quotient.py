@@ -115,7 +115,13 @@ def image_quotient_fwd(y, kernel, beta, power, padding, cy, cx):
 def _division(kernel, beta, power, plane, cy, cx):
     transfer = kernel_spectrum(kernel, plane, (cy, cx))
     weight = beta[:, None, None, None]
-    return transfer, 1 / (_power(transfer) + (weight if power is None else weight * power))
+    return transfer, _inverse(_power(transfer) + (weight if power is None else weight * power))
+
+
+def _inverse(divisor):
+    """1 / divisor, and 0 with gradient 0 where the divisor vanishes: an all-zero kernel at frequency 0 of a prior of differences."""
+    vanishes = divisor == 0
+    return torch.where(vanishes, 0.0, 1 / torch.where(vanishes, 1.0, divisor))
 
 
 def image_quotient_bwd(g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power):

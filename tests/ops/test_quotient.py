@@ -157,6 +157,22 @@ def test_image_quotient_recovers_the_image(backend, kernel):
     close(restored, x, scale=1e4)
 
 
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_where_the_divisor_vanishes_the_quotient_is_zero(backend, padding):
+    y, k, beta = image().requires_grad_(), psf(2, 3, 3, 3), torch.tensor([0.5, 0.1], dtype=DOUBLE, requires_grad=True)
+    k[0, 1] = 0
+    k.requires_grad_()
+    x = svconv.image_quotient(y, k, beta=beta, prior="gradient", padding=padding, backend=backend)
+    assert x.isfinite().all() and not x[0, 1].any() and x[0, 0].any()
+    close(x.detach(), svconv.image_quotient(y, k, beta=beta, prior="gradient", padding=padding, backend="reference").detach(), scale=100)
+    grads = torch.autograd.grad(x.square().sum() + x.sum(), (y, k, beta))
+    assert all(g.isfinite().all() for g in grads) and not grads[0][0, 1].any()
+    spoiled = k.detach().clone()
+    spoiled[0, 1, 0, 0] = math.nan
+    x = svconv.image_quotient(y, spoiled, beta=beta, prior="gradient", padding=padding, backend=backend)
+    assert x[0, 1].isnan().all() and x[0, 0].isfinite().all() and x[1].isfinite().all()
+
+
 def test_a_delta_kernel_only_scales(backend):
     y = image()
     close(svconv.image_quotient(y, delta(4, 3)[None], beta=1.0, backend=backend), y / 2, scale=10)

@@ -261,11 +261,11 @@ def test_it_compiles_with_its_gradient():
 def test_registration(bias, latent):
     args = [None if t is None else t.requires_grad_(True) for t in case(2, 1, latent, 6, 7, 3, 3, 1, 2, bias=bias)]
     need = [t is not None for t in args]
-    torch.library.opcheck(_fwd, (*args, ""))
-    torch.library.opcheck(_bwd, (torch.randn(2, 2, 6, 7, requires_grad=True), *args, need, ""))
-    torch.library.opcheck(_bwd, (torch.randn(2, 2, 6, 7), *args, [False, latent > 0, True, False, False, False], ""))
+    torch.library.opcheck(_fwd.overload, (*args, ""))
+    torch.library.opcheck(_bwd.overload, (torch.randn(2, 2, 6, 7, requires_grad=True), *args, need, ""))
+    torch.library.opcheck(_bwd.overload, (torch.randn(2, 2, 6, 7), *args, [False, latent > 0, True, False, False, False], ""))
     last = [args[0].detach().to(memory_format=torch.channels_last).requires_grad_(True), *args[1:]]
-    torch.library.opcheck(_fwd, (*last, ""))
+    torch.library.opcheck(_fwd.overload, (*last, ""))
 
 
 @pytest.mark.parametrize("change,named", [
