@@ -102,6 +102,11 @@ class Dims:
             self._sizes[letter], self._owners[letter] = size, name
 
 
+def computed(t):
+    """The tensor in the dtype that it is computed in where half types are computed in float32."""
+    return t.float() if t.dtype in HALF else t
+
+
 def check_image(name, x):
     """A floating tensor [B, C, H, W] with H, W >= 1."""
     Dims().check(name, x, "B C H W")

@@ -6,7 +6,7 @@ gradients and every order of derivative exists.
 from svconv import backends
 from svconv._boundary import canonical_padding
 from svconv._plane import Plane
-from svconv._shapes import HALF, Dims, unify
+from svconv._shapes import Dims, computed, unify
 from svconv.ops._bilinear import bilinear
 
 _ops = bilinear("quotient", "conv", "kernel", lambda x, kernel, padding: x.shape, lambda y, kernel, padding: y.shape, "str padding")
@@ -15,11 +15,6 @@ KERNEL = "B? C? kh kw", "B? kh kw"
 
 def with_channels(kernel):
     return kernel if kernel.dim() == 4 else kernel.unsqueeze(1)
-
-
-def computed(t):
-    """The tensor in the dtype that transforms compute in: half types in float32."""
-    return t.float() if t.dtype in HALF else t
 
 
 def _run(op, name, image, kernel, padding, backend):

@@ -10,10 +10,10 @@ import torch
 from svconv import backends
 from svconv._boundary import canonical_padding
 from svconv._plane import division_plane
-from svconv._shapes import HALF, Dims, check_device, check_like, check_tensor, number, pair, readable, shape_text, unify
+from svconv._shapes import HALF, Dims, check_device, check_like, check_tensor, computed, number, pair, readable, shape_text, unify
 from svconv.ops._formula import save, second_order
 from svconv.ops._library import register
-from svconv.ops.conv import KERNEL, computed, with_channels
+from svconv.ops.conv import KERNEL, with_channels
 from svconv.reference import quotient as reference
 
 
