@@ -23,16 +23,24 @@ class Circulant(Operator):
     def _filter(self, x, factor):
         if x.dtype != self.tensors[0].dtype:
             raise TypeError(f"x: expected dtype {self.tensors[0].dtype} like the operator, got {x.dtype}")
-        return untransform(transform(x) * factor, self.size)
+        spectrum = transform(x)
+        return untransform(spectrum * factor if torch.is_grad_enabled() else spectrum.mul_(factor), self.size)
 
     def _forward(self, x):
         return self._filter(x, self.spectrum)
 
     def _adjoint(self, y):
-        return self._filter(y, self.spectrum.conj())
+        return self._filter(y, self._conjugate)
 
     def _gram(self, x, weights=None):
-        return self._filter(x, self._power) if weights is None else self._adjoint(self._forward(x) * weights)
+        if weights is None:
+            return self._filter(x, self._power)
+        y = self._forward(x)
+        return self._adjoint(weights * y if torch.is_grad_enabled() else y.mul_(weights))
+
+    @functools.cached_property
+    def _conjugate(self):
+        return self.spectrum.conj_physical()
 
     @functools.cached_property
     def _power(self):

@@ -1,11 +1,12 @@
 """Operators: dense matrices as oracle, dot tests on every padding, composition, norm, tensors, messages."""
+import numpy as np
 import pytest
 import torch
 
 import svconv
-from svconv import Conv, PixelFilter
+from svconv import Conv, Identity, PixelFilter, stack
 from svconv._boundary import PADDINGS
-from svconv.operators import Identity
+from svconv.operators import Operator
 
 HEIGHT, WIDTH = 6, 7
 SIDES = [(3, 3), (4, 4), (2, 5), (1, 6), (9, 3)]
@@ -138,6 +139,92 @@ def test_the_factor_may_be_one_number_per_sample():
     assert (a * G).input_shape() == (2, 1, HEIGHT, WIDTH)
 
 
+def test_arithmetic_of_a_linear_operator_library():
+    F, G, K = PixelFilter(bank(many=2)), PixelFilter(bank()), Conv(torch.randn(1, 1, 3, 2, dtype=F64))
+    MG, MK = dense(G), dense(K)
+    close = torch.testing.assert_close
+    close(dense(sum([G, K, G])), 2 * MG + MK)
+    close(dense(G / 4), MG / 4)
+    close(dense(K / torch.tensor(2.0, dtype=F64)), MK / 2)
+    close(dense(np.float32(0.5) * K), MK / 2)
+    close(dense(np.array(2) * K), 2 * MK)
+    assert F.H.T is F and F.shape == (2 * HEIGHT * WIDTH, HEIGHT * WIDTH) and F.T.shape == F.shape[::-1] and (F @ K).shape == F.shape
+    assert K.shape is None and Identity().dtype is None and Identity().device is None and svconv.operators.Identity is Identity
+    assert (G.to(torch.float32) + K).dtype == F64
+
+
+def test_a_stack_is_several_images_of_one_scene():
+    F, G, K = PixelFilter(bank(many=2)), PixelFilter(bank()), Conv(torch.randn(1, 1, 3, 2, dtype=F64))
+    A = stack([F, K, G])
+    assert A.maps == (None, 4) and A.frame[2:] == (HEIGHT, WIDTH) and A.certify() < 1e-12
+    n = HEIGHT * WIDTH
+    rows = dense(A)
+    torch.testing.assert_close(rows, torch.cat([dense(F), dense(K), dense(G)]))
+    torch.testing.assert_close(dense(A.T, 4), rows.T)
+    torch.testing.assert_close(dense(A.T @ A), rows.T @ rows)
+    x, w = torch.randn(2, 3, HEIGHT, WIDTH, dtype=F64), torch.rand(1, 3, 4, HEIGHT, WIDTH, dtype=F64)
+    torch.testing.assert_close(A.gram(x, w), A.adjoint(w * A(x)))
+    assert A(x).shape == (2, 3, 4, HEIGHT, WIDTH) and rows.shape == (4 * n, n) and repr(stack([K])) == f"stack([{K!r}])"
+    torch.testing.assert_close(A.with_tensors([2 * t for t in A.tensors])(x), 2 * A(x))
+
+
+@pytest.mark.parametrize("prior", ["identity", "gradient", "filters"])
+def test_what_is_a_circular_convolution_is_divided_in_closed_form(prior):
+    """Against the dense normal equations; None for everything else."""
+    k, m = torch.rand(1, 1, 3, 4, dtype=F64), torch.rand(1, 5, 5, dtype=F64)
+    K, L, a = Conv(k), Conv(m), torch.tensor([0.7], dtype=F64)
+    filters = torch.randn(2, 2, 3, dtype=F64)
+    differences = {"identity": [Identity()], "gradient": [Conv(torch.tensor([[[1.0, -1]]], dtype=F64)), Conv(torch.tensor([[[1.0], [-1]]], dtype=F64))],
+                   "filters": [Conv(f[None]) for f in filters]}[prior]
+    power = sum(dense(d).T @ dense(d) for d in differences)
+    y = torch.randn(1, 1, HEIGHT, WIDTH, dtype=F64)
+    prior = filters if prior == "filters" else prior
+    for op in (K, 1.0 * K, a * K, K @ L, K.T, (K @ L).T, K.T @ L, K.T @ K, K + 0.5 * L, K - Identity(), K @ Identity(), Identity(), -2 * Identity(),
+               Conv(torch.full((1, 1, 1), 0.8, dtype=F64), "reflect"), K.kept((HEIGHT, WIDTH))):
+        x, M = op.divide(y, 0.1, prior), dense(op)
+        expected = torch.linalg.solve(M.T @ M + 0.1 * power, M.T @ y.flatten())
+        torch.testing.assert_close(x.flatten(), expected, msg=lambda text, op=op: f"{op!r}: {text}")
+    G = PixelFilter(bank())
+    for op in (G, G @ K, K + G, Conv(k, "reflect"), 1.0 * Conv(k, "zeros"), stack([K, L]), PixelFilter(bank(many=2)).T, Shift()):
+        assert op.divide(y, 0.1, prior) is None
+
+
+def test_a_division_has_gradients_in_everything():
+    y, k = torch.randn(2, 1, 5, 4, dtype=F64, requires_grad=True), torch.rand(1, 1, 3, 2, dtype=F64, requires_grad=True)
+    beta, a = torch.tensor([0.3, 0.5], dtype=F64, requires_grad=True), torch.tensor(1.5, dtype=F64, requires_grad=True)
+    prior = torch.randn(1, 2, 2, dtype=F64, requires_grad=True)
+
+    def divide(y, k, beta, a, prior):
+        return (a * (Conv(k) @ Conv(k))).divide(y, beta, prior)
+
+    assert torch.autograd.gradcheck(divide, (y, k, beta, a, prior))
+    dead = torch.zeros(1, 1, 3, 3, dtype=F64)
+    assert (Conv(dead).T.divide(y, 0.1, "gradient") == 0).all()      # also where the divisor vanishes
+
+
+class Shift(Operator):
+    """The pixel below and to the right, 0 outside: an operator of any image size without a choice of boundary."""
+
+    reach = (0, 2, 0, 1)
+
+    def _forward(self, x):
+        return torch.nn.functional.pad(x[..., 2:, 1:], (0, 1, 0, 2))
+
+    def _adjoint(self, y):
+        return torch.nn.functional.pad(y[..., :-2, :-1], (1, 0, 2, 0))
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_an_operator_without_a_boundary_rule_gets_one_from_the_plane(padding):
+    k = torch.zeros(1, 1, 5, 3, dtype=F64)
+    k[0, 0, 0, 0] = 1
+    S, K = Shift(), Conv(k, padding)
+    torch.testing.assert_close(dense(S.with_padding(padding)), dense(K), rtol=0, atol=1e-12)
+    torch.testing.assert_close(dense(S.with_padding("zeros").with_padding(padding).T), dense(K.T), rtol=0, atol=1e-12)
+    assert S.certify((4, 5)) < 1e-12 and (2 * S.with_padding(padding)).certify((1, 1)) < 1e-12
+    assert Identity().with_padding(padding)(k) is k
+
+
 def test_repr_names_what_matters():
     F, K = PixelFilter(torch.zeros(1, 1, 2, 3, 3, 8, 9), "edge"), Conv(torch.zeros(1, 5, 5))
     assert repr(F) == "PixelFilter([1, 1, 2, 3, 3, 8, 9], padding='replicate', float32)"
@@ -160,6 +247,14 @@ def test_repr_names_what_matters():
     (lambda: PixelFilter(torch.zeros(1, 3, 3, 8, 8)) @ PixelFilter(torch.zeros(1, 1, 2, 3, 3, 8, 8)), ValueError, "takes M = None"),
     (lambda: PixelFilter(torch.zeros(1, 3, 3, 8, 8)) + PixelFilter(torch.zeros(1, 1, 2, 3, 3, 8, 8)), ValueError, "maps M ="),
     (lambda: Conv(torch.ones(1, 3, 3)) * "2", TypeError, "factor: expected a number or a tensor, got str"),
+    (lambda: Conv(torch.ones(1, 3, 3)) * torch.ones(1, 1, 8, 8), TypeError, r"factor: .*got \[1, 1, 8, 8\].*use A\(x\)"),
+    (lambda: torch.ones(1, 1, 8, 8) * Conv(torch.ones(1, 3, 3)), TypeError, r"use A\(x\)"),
+    (lambda: Conv(torch.ones(1, 3, 3)) + 1, TypeError, "unsupported operand"),
+    (lambda: 1 + Conv(torch.ones(1, 3, 3)), TypeError, "unsupported operand"),
+    (lambda: float("nan") * Identity(), ValueError, "factor: expected a number, got nan"),
+    (lambda: stack([]), ValueError, "operators: expected at least one, got none"),
+    (lambda: stack([Identity(), 2]), TypeError, "operators: expected operators, got int"),
+    (lambda: stack([Identity(), PixelFilter(torch.zeros(1, 1, 2, 3, 3, 8, 8)).T]), ValueError, "expected the same M at the input"),
     (lambda: torch.ones(2, 2) * Conv(torch.ones(1, 3, 3)), ValueError, r"factor: .*got torch.float32 \[2, 2\]"),
 ])
 def test_messages_name_the_argument(make, error, message):
