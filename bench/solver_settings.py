@@ -1,7 +1,7 @@
 """Settings of the solvers chosen on one half of the photographs and scored on the other; `python bench/quality.py --sweep` runs it.
 
-Photographs, kernels and seeds are fixed here: the captured pairs of Levin et al. 2009 in two halves that both hold both images, and central crops of
-photographs with the measured kernels of the same authors and 1 % noise.
+Photographs, kernels and seeds are fixed here: the captured pairs of Levin et al. 2009 in two halves that both hold both images, and central
+crops of photographs with the measured kernels of the same authors and 1 % noise.
 """
 import numpy as np
 import torch
@@ -19,15 +19,18 @@ PHOTOGRAPHS = {    # (first half, other half)
 }
 GRIDS = {    # solver: (the name of its setting, values, function of (operator, y, value))
     "wiener": ("beta", (0.001, 0.002, 0.003, 0.005, 0.01, 0.02), lambda op, y, v: solvers.wiener(op, y, beta=v, border="mask").x),
-    "richardson_lucy": ("max_iter", (25, 50, 100, 200), lambda op, y, v: solvers.richardson_lucy(op, y.clamp_min(0), max_iter=v, border="mask").x),
-    "hyper_laplacian": ("lam", (1000, 2000, 3000, 4000, 6000, 8000, 12000), lambda op, y, v: solvers.hyper_laplacian(y, op.kernel, lam=v).x),
+    "richardson_lucy": ("max_iter", (25, 50, 100, 200),
+                        lambda op, y, v: solvers.richardson_lucy(op, y.clamp_min(0), max_iter=v, border="mask").x),
+    "hyper_laplacian": ("lam", (1000, 2000, 3000, 4000, 6000, 8000, 12000),
+                        lambda op, y, v: solvers.hyper_laplacian(y, op.kernel, lam=v).x),
     "irls": ("reg", (5e-4, 1e-3, 2e-3, 4e-3), lambda op, y, v: solvers.irls(op, y, reg=v).x),
 }
 
 
 def noisy_photographs(data):
     """Two lists of (name, sharp, blurred, kernel): each crop blurred by one of the four measured kernels in turn."""
-    kernels = [torch.from_numpy(np.ascontiguousarray(np.load(data / "kernels" / "levin09" / f"levin09_k{i}.npy"))).float() for i in (1, 2, 3, 4)]
+    stored = [np.load(data / "kernels" / "levin09" / f"levin09_k{i}.npy") for i in (1, 2, 3, 4)]
+    kernels = [torch.from_numpy(np.ascontiguousarray(k)).float() for k in stored]
     generator, halves = torch.Generator().manual_seed(SEED), ([], [])
     for folder, names in PHOTOGRAPHS.items():
         for half, stems in zip(halves, names):
@@ -39,7 +42,8 @@ def noisy_photographs(data):
                 top, left = ((n - SIDE - m + 1) // 2 for n, m in zip(image.shape, k.shape))
                 image = image[top:top + SIDE + kh - 1, left:left + SIDE + kw - 1]
                 sharp = image[kh - 1 - kh // 2:, kw - 1 - kw // 2:][:SIDE, :SIDE]
-                half.append((stem, sharp[None, None], degrade(valid_convolution(image, k)[None, None], gaussian=NOISE, generator=generator), k[None, None]))
+                blurred = degrade(valid_convolution(image, k)[None, None], gaussian=NOISE, generator=generator)
+                half.append((stem, sharp[None, None], blurred, k[None, None]))
     return halves
 
 

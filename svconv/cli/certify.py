@@ -10,7 +10,8 @@ LIMIT = 1e-12
 def add_parser(subparsers):
     parser = subparsers.add_parser(
         "certify", help="check that every operator's adjoint is its exact transpose",
-        description=f"Prints |<Ax,y> - <x,A'y>| / (||Ax|| ||y||) in float64 for every operator and padding; exit status 1 if any reaches {LIMIT:g}.")
+        description="Prints |<Ax,y> - <x,A'y>| / (||Ax|| ||y||) in float64 for every operator and padding; "
+                    f"exit status 1 if any reaches {LIMIT:g}.")
     parser.set_defaults(run=run)
 
 

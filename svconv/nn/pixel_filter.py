@@ -59,9 +59,8 @@ class FilterPredictor(nn.Module):
 
     def __init__(self, in_channels, filters, size, *, channels=3, width=64, depth=5):
         super().__init__()
-        in_channels, filters, size, channels, width, depth = (
-            number(name, value, least=1, integer=True) for name, value in (("in_channels", in_channels), ("filters", filters), ("size", size),
-                                                                          ("channels", channels), ("width", width), ("depth", depth)))
+        given = {"in_channels": in_channels, "filters": filters, "size": size, "channels": channels, "width": width, "depth": depth}
+        in_channels, filters, size, channels, width, depth = (number(name, value, least=1, integer=True) for name, value in given.items())
         self.in_channels, self.filters, self.size, self.channels = in_channels, filters, size, channels
         layers = []
         for i in range(depth):

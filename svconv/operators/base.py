@@ -15,9 +15,9 @@ class Operator:
     `A.T @ A` runs as `A.gram`. The height and width of image stay the same; a batch or channel number of 1 in an operator's tensors
     serves any number.
 
-    A new operator sets the attributes below and defines `_forward(x)`, `_adjoint(y)` and, if it has tensors, `with_tensors(tensors)`. Where it
-    can do better than the base: `_gram(x, weights)` in one pass, `with_padding(padding)`, and for solvers `_transfer(size)` (it is a circular
-    convolution), `kept(size)`, `on(plane)`, `lengths(size)`, `divide(y, beta, prior)`.
+    A new operator sets the attributes below and defines `_forward(x)`, `_adjoint(y)` and, if it has tensors, `with_tensors(tensors)`. Where
+    it can do better than the base: `_gram(x, weights)` in one pass, `with_padding(padding)`, and for solvers `_transfer(size)` (it is
+    a circular convolution), `kept(size)`, `on(plane)`, `lengths(size)`, `divide(y, beta, prior)`.
 
     Attributes:
         tensors: every tensor it is made of (the `params` of `svconv.solvers.cg`).
@@ -147,7 +147,7 @@ class Operator:
         return self
 
     def on(self, plane):
-        """The operator on a `Plane`, circular there, with what it can prepare kept; None where its tensors fix another size or boundary rule."""
+        """The operator on a `Plane`, circular there, with what it can prepare kept; None where its tensors fix another size or rule."""
         if self.frame[2:] not in ((None, None), tuple(plane.size)):
             return None
         try:
@@ -161,7 +161,7 @@ class Operator:
         return tuple(size)
 
     def divide(self, y, beta, prior="identity"):
-        """`argmin_x |A x - y|^2 + beta sum_j |d_j * x|^2` in closed form where A is a circular convolution; None where there is no such form.
+        """`argmin_x |A x - y|^2 + beta sum_j |d_j * x|^2` in closed form where A is a circular convolution; None where it is not.
 
         Args:
             y: [B, C, H, W]. beta: > 0; a number, a 0-d tensor or [B].
@@ -174,8 +174,8 @@ class Operator:
         return None if transfer is None else divided(y, transfer, beta, prior)
 
     def _transfer(self, size):
-        """The half spectrum [B|1, C|1, H, W//2+1] where it is a circular convolution on images of `size`, a number where it is that multiple
-        of the identity, None otherwise."""
+        """The half spectrum [B|1, C|1, H, W//2+1] where it is a circular convolution on images of `size`, a number where it is that
+        multiple of the identity, None otherwise."""
         return None
 
     # arithmetic -------------------------------------------------------------------------------------------------------
@@ -218,7 +218,8 @@ class Operator:
         if isinstance(factor, Operator):
             return NotImplemented
         if isinstance(factor, torch.Tensor) and factor.dim() > 2:
-            raise TypeError(f"factor: expected a number or a tensor [] or [B], got {shape_text(factor)}; to apply an operator A to an image x use A(x)")
+            raise TypeError(f"factor: expected a number or a tensor [] or [B], got {shape_text(factor)}; "
+                            "to apply an operator A to an image x use A(x)")
         from svconv.operators.composites import Scaled
         return Scaled(factor, self)
 

@@ -292,7 +292,8 @@ class Stack(Composite):
     def __init__(self, *parts):
         super().__init__(*parts)
         if any(part.maps[0] != parts[0].maps[0] for part in parts):
-            raise ValueError("operators do not fit: expected the same M at the input of all, got " + ", ".join(str(part.maps[0]) for part in parts))
+            given = ", ".join(str(part.maps[0]) for part in parts)
+            raise ValueError(f"operators do not fit: expected the same M at the input of all, got {given}")
         self.sizes = [part.maps[1] or 1 for part in parts]
         self.maps = parts[0].maps[0], sum(self.sizes)
         self.reach = tuple(max(reaches) for reaches in zip(*(part.reach for part in parts)))

@@ -1,5 +1,6 @@
 """One list of operators to try: certify, tests and benchmarks read it; a new family adds an entry."""
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
@@ -32,6 +33,7 @@ EXAMPLES = [
     Example("Conv 7x6", lambda p: Conv(_random(1, 1, 7, 6), padding=p), (2, 3, 33, 28)),
     Example("Conv 9x8 on 5x4, per channel", lambda p: Conv(_random(1, 3, 9, 8), padding=p), (1, 3, 5, 4)),
     Example("Conv @ PixelFilter", lambda p: Conv(_random(1, 1, 4, 3), padding=p) @ PixelFilter(_random(1, 3, 3, 16, 17), padding=p), None),
-    Example("Conv' Conv + 0.5", lambda p: (lambda k: k.T @ k + 0.5 * Identity())(Conv(_random(1, 1, 4, 5), padding=p)), (1, 2, 12, 11)),
-    Example("stack of Conv and PixelFilter", lambda p: stack([Conv(_random(1, 1, 2, 5), padding=p), PixelFilter(_random(1, 1, 2, 3, 3, 14, 9), padding=p)]), None),
+    Example("Conv + 0.5", lambda p: Conv(_random(1, 1, 4, 5), padding=p) + 0.5 * Identity(), (1, 2, 12, 11)),
+    Example("stack of Conv and PixelFilter",
+            lambda p: stack([Conv(_random(1, 1, 2, 5), padding=p), PixelFilter(_random(1, 1, 2, 3, 3, 14, 9), padding=p)]), None),
 ]

@@ -29,7 +29,8 @@ class PixelFilter(Operator):
     def __init__(self, filters, padding="zeros"):
         check_tensor("filters", filters)
         if filters.dim() not in (5, 7) or 0 in filters.shape[-4:]:
-            raise ValueError("filters: expected [B|1, kh, kw, H, W] or [B|1, C|1, M, kh, kw, H, W] with sides >= 1, got " + shape_text(filters))
+            raise ValueError("filters: expected [B|1, kh, kw, H, W] or [B|1, C|1, M, kh, kw, H, W] with sides >= 1, got "
+                             + shape_text(filters))
         self.filters, self.padding, self.tensors = filters, canonical_padding(padding), (filters,)
         many = filters.dim() == 7
         kh, kw, height, width = filters.shape[-4:]

@@ -51,8 +51,8 @@ def blind_kernel(y, kernel_size, *, reg=1e-2, kernel_reg=2.0, steps=5, scales=No
     Raises:
         ValueError, TypeError: naming the argument.
 
-    Bit-identical from run to run with a fixed number of threads. Memory: about twenty planes. Xu, Zheng and Jia, Unnatural L0 sparse representation
-    for natural image deblurring, 2013.
+    Bit-identical from run to run with a fixed number of threads. Memory: about twenty planes. Xu, Zheng and Jia, Unnatural L0 sparse
+    representation for natural image deblurring, 2013.
 
     >>> import torch, svconv
     >>> x = torch.zeros(1, 1, 64, 64); x[..., 20:44, 16:50] = 1; x[..., 5:12, 30:60] = 0.5
@@ -64,7 +64,8 @@ def blind_kernel(y, kernel_size, *, reg=1e-2, kernel_reg=2.0, steps=5, scales=No
     (torch.Size([1, 7, 7]), True)
     """
     reg, kernel_reg = number("reg", reg, above=0), number("kernel_reg", kernel_reg, above=0)
-    steps, scales = number("steps", steps, least=1, integer=True), scales if scales is None else number("scales", scales, least=1, integer=True)
+    steps = number("steps", steps, least=1, integer=True)
+    scales = scales if scales is None else number("scales", scales, least=1, integer=True)
     kernel_size = _check(y, kernel_size, start)
     sizes = _sizes(kernel_size)[-(scales or 0):]
     with torch.no_grad():
@@ -162,7 +163,7 @@ def _shifted(k, down, right):
 
 
 def _few_edges(y, k, reg):
-    """argmin |k * x - y|^2 + reg |grad x|_0 by splitting: gradients of x kept where their square is above reg / beta, beta doubled in each step."""
+    """argmin |k * x - y|^2 + reg |grad x|_0 by splitting: gradients kept where their square is above reg / beta, which doubles each step."""
     size = [fast_length(n + 2 * k.shape[-1]) for n in y.shape[-2:]]
     top, left = ((length - n) // 2 for length, n in zip(size, y.shape[-2:]))
     plane = wide_plane(y.shape[-2:], top, left, size)

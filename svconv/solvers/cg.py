@@ -39,8 +39,8 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, max_iter=50, 
         and was not passed (its gradient would be lost).
 
     First and second order gradients. Bit-identical from run to run with a fixed number of threads. Memory: five vectors like b (six with a
-    preconditioner, two more while a residual is checked), whatever the number of steps. Hestenes and Stiefel 1952; implicit gradient as in Learning Spatially-Variant MAP
-    Models for Non-blind Image Deblurring (2021).
+    preconditioner, two more while a residual is checked), whatever the number of steps. Hestenes and Stiefel 1952; implicit gradient as in
+    Learning Spatially-Variant MAP Models for Non-blind Image Deblurring (2021).
 
     >>> import torch, svconv
     >>> from svconv.operators import Identity
@@ -51,8 +51,8 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, max_iter=50, 
     (True, True)
     """
     _check(b, x0, params)
-    options = {"preconditioner": preconditioner, "tol": number("tol", tol, least=0), "max_iter": number("max_iter", max_iter, least=0, integer=True),
-               "check_every": _check_every(check_every)}
+    options = {"preconditioner": preconditioner, "tol": number("tol", tol, least=0),
+               "max_iter": number("max_iter", max_iter, least=0, integer=True), "check_every": _check_every(check_every)}
     bind, params = _bind(A, b, params)
     differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in (b, *params))
     if not implicit:

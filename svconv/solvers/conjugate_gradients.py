@@ -28,8 +28,8 @@ class CGResult(Result):
 
 
 def dots(u, v, scratch=None, apart=1):
-    """Inner products over all but the first `apart` axes. torch sums in a tree; one long float32 accumulation (bmm, vector_norm) is 1e-3 off for
-    large images."""
+    """Inner products over all but the first `apart` axes. torch sums in a tree; one long float32 accumulation (bmm, vector_norm) is 1e-3
+    off for large images."""
     product = u * v if scratch is None else torch.mul(u, v, out=scratch)
     return product.reshape(*u.shape[:apart], u.shape[apart:].numel()).sum(-1)
 
@@ -66,10 +66,11 @@ def relative(norm, scale):
 class Iteration:
     """One solve in place under no_grad; `solve()` runs it.
 
-    The first `apart` axes count independent problems: samples, or samples and channels. In every pass of the loop each problem either takes a
-    step, has its true residual computed (where it seems converged, took its last step or cannot go on; then it goes on from that residual or
-    is done), or is done. A is applied once per pass, to the direction of those that step and the solution of those that are checked. Nothing
-    that a problem does depends on the others, on the device or on `check_every`, which only says when the host looks whether all are done.
+    The first `apart` axes count independent problems: samples, or samples and channels. In every pass of the loop each problem either takes
+    a step, has its true residual computed (where it seems converged, took its last step or cannot go on; then it goes on from that residual
+    or is done), or is done. A is applied once per pass, to the direction of those that step and the solution of those that are checked.
+    Nothing that a problem does depends on the others, on the device or on `check_every`, which only says when the host looks whether all
+    are done.
     """
 
     def __init__(self, apply, b, x0, preconditioner, tol, max_iter, check_every, callback, verify=True, apart=1):
@@ -77,8 +78,9 @@ class Iteration:
         self.tol, self.max_iter, self.callback, self.verify = tol, max_iter, callback, verify
         self.on_host = on_host(b)
         self.check_every = check_every or (1 if self.on_host else 0)
-        self.x = torch.zeros_like(b, memory_format=torch.contiguous_format) if x0 is None else x0.clone(memory_format=torch.contiguous_format)
-        self.r = b.clone(memory_format=torch.contiguous_format) if x0 is None else b - apply_checked(apply, x0)
+        plain = {"memory_format": torch.contiguous_format}
+        self.x = torch.zeros_like(b, **plain) if x0 is None else x0.clone(**plain)
+        self.r = b.clone(**plain) if x0 is None else b - apply_checked(apply, x0)
         self.scale = dots(b, b, apart=apart).sqrt()
         self.residual = dots(self.r, self.r, apart=apart).sqrt()
         self.iterations = torch.zeros(self.scale.shape, dtype=torch.int64, device=b.device)

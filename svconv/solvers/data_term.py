@@ -129,7 +129,8 @@ def _masked_image(op, y, mask, start):
     height, width = y.shape[-2:]
     top, bottom, left, right = op.reach
     if top + bottom >= height or left + right >= width:
-        raise ValueError(f"border: no pixel of {height} x {width} has its kernel inside the image; expected a smaller kernel or border=None")
+        raise ValueError(f"border: no pixel of {height} x {width} has its kernel inside the image; "
+                         "expected a smaller kernel or border=None")
     inside = y.new_zeros((1, 1, height, width))
     inside[..., top:height - bottom, left:width - right] = 1
     inside = _over_maps(inside, y)

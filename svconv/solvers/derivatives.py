@@ -1,7 +1,7 @@
 """The five derivative filters of the image prior and the normal operator `sum_d D_d' W_d D_d` as one per-pixel 5 x 5 stencil.
 
-Derivatives are taken where all their pixels lie inside the image. The operator is symmetric and couples pixels at most two apart, so that one
-pass of `pixel_filter` over a map of 25 planes applies all five filters and their transposes.
+Derivatives are taken where all their pixels lie inside the image. The operator is symmetric and couples pixels at most two apart, so that
+one pass of `pixel_filter` over a map of 25 planes applies all five filters and their transposes.
 """
 import torch
 

@@ -43,22 +43,22 @@ def hyper_laplacian(y, kernel, *, lam=3000, exponent=2 / 3, padding=None, mask=N
         kernel: [B|1, C|1, kh, kw] or [B|1, kh, kw], dtype of y, at most the size of the image.
         lam: weight of the data; 3000 is a compromise: 2000 suits 1 % noise, 8000 a good camera (docs/quality.md).
         exponent: a, 0 < a <= 1; 2/3 and 1/2 in closed form, others by table.
-        padding: how the image goes on outside, instead of a border. "circular": at exactly H x W. Others: by one kernel on every side, and from there
-            smoothly to the opposite side, at a fast transform length; cropped back.
+        padding: how the image goes on outside, instead of a border. "circular": at exactly H x W. Others: by one kernel on every side, and
+            from there smoothly to the opposite side, at a fast transform length; cropped back.
         mask: [B|1, 1|C, H, W], m: 1 = use the pixel, 0 = leave it out (it may be NaN).
-        border: None: as `padding` says, and "mask" without one. "mask": light from outside is unknown and only valid pixels count (about four
-            times the time of a division). "replicate": padding "replicate". "taper": edges blended with their circular blur.
+        border: None: as `padding` says, and "mask" without one. "mask": light from outside is unknown and only valid pixels count (about
+            four times the time of a division). "replicate": padding "replicate". "taper": edges blended with their circular blur.
         callback: called as callback(step, steps, x) with x [B, C, H, W] after each of the six steps.
 
     Returns:
         HyperLaplacianResult: .x like y, .betas, .changes. No gradients flow through it.
 
     Raises:
-        ValueError, TypeError: naming the argument; padding beside a border, and NaN or infinite pixels that the mask does not leave out, are a
-            ValueError.
+        ValueError, TypeError: naming the argument; padding beside a border, and NaN or infinite pixels that the mask does not leave out,
+            are a ValueError.
 
-    Bit-identical from run to run with a fixed number of threads. Memory: about eight images of the extended size. Krishnan and Fergus, Fast image
-    deconvolution using hyper-Laplacian priors, 2009.
+    Bit-identical from run to run with a fixed number of threads. Memory: about eight images of the extended size. Krishnan and Fergus, Fast
+    image deconvolution using hyper-Laplacian priors, 2009.
 
     >>> import torch, svconv
     >>> x = torch.zeros(1, 1, 24, 24); x[..., 8:16, 8:16] = 1
@@ -140,7 +140,8 @@ def _masked_step(term, b, x, ratio, denominator):
     def precondition(r):
         return untransform(transform(r) / denominator, r.shape[-2:])
 
-    return solve(normal, b, x, precondition, tol=INNER_TOLERANCE, max_iter=INNER_STEPS, check_every=looks(b), verify=False, apart=term.apart).x
+    return solve(normal, b, x, precondition, tol=INNER_TOLERANCE, max_iter=INNER_STEPS, check_every=looks(b), verify=False,
+                 apart=term.apart).x
 
 
 def _laplace(v):

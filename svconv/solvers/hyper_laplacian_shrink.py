@@ -28,8 +28,8 @@ def hyper_laplacian_shrink(v, beta, exponent):
     Raises:
         ValueError, TypeError: naming the argument.
 
-    Elementwise and deterministic. Krishnan and Fergus, Fast image deconvolution using hyper-Laplacian priors, 2009; closed forms after Xu et
-    al. 2012 (1/2) and Cao et al. 2013 (2/3).
+    Elementwise and deterministic. Krishnan and Fergus, Fast image deconvolution using hyper-Laplacian priors, 2009; closed forms after Xu
+    et al. 2012 (1/2) and Cao et al. 2013 (2/3).
 
     >>> import torch, svconv
     >>> v = torch.tensor([-3.0, 0.5, 2.0], dtype=torch.float64)

@@ -44,8 +44,9 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
     """Deblurs by `min_x sum m (A x - y)^2 + reg sum_d sum_p w_d (d * x)^2`, weights updated from the last x.
 
     Five derivative filters d: x, y, xx, yy, xy. The first solve has all weights 1; each re-weighting sets
-    `w_d = 0.1 c_d max(|d * x|, 0.01)^(0.8 - 2)`, c_d = 1 (first derivatives) or 0.25 (second), which approaches the penalty |d * x|^0.8, and solves
-    again by conjugate gradients from where the last one ended. Samples are restored one by one, and so are channels, unless op mixes them.
+    `w_d = 0.1 c_d max(|d * x|, 0.01)^(0.8 - 2)`, c_d = 1 (first derivatives) or 0.25 (second), which approaches the penalty |d * x|^0.8,
+    and solves again by conjugate gradients from where the last one ended. Samples are restored one by one, and so are channels, unless op
+    mixes them.
 
     Args:
         op: operator from the sharp to the blurred image, for example Conv(kernel) or PixelFilter(filters).
@@ -55,9 +56,9 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
         reweightings: solves after the first one.
         cg_iter: most CG steps per solve; a channel stops earlier at a relative residual of 1e-4.
         mask: [B|1, 1|C, H, W], 1 = use the pixel, 0 = leave it out (it may be NaN).
-        border: "mask": light from outside is unknown: where op has no fixed size the image is enlarged by the reach of the kernel and cropped
-            back, otherwise output pixels whose kernel reaches over the edge are left out. "taper": edges blended with their circular blur.
-            "replicate": the image goes on with its edge pixels. None: op's own padding holds.
+        border: "mask": light from outside is unknown: where op has no fixed size the image is enlarged by the reach of the kernel and
+            cropped back, otherwise output pixels whose kernel reaches over the edge are left out. "taper": edges blended with their
+            circular blur. "replicate": the image goes on with its edge pixels. None: op's own padding holds.
         callback: called as callback(step, steps, x) with x [B, C, H, W] after every CG step, and once at the end with step = steps =
             (reweightings + 1) * cg_iter; steps that a solve did not need are skipped.
 
@@ -67,8 +68,8 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
     Raises:
         ValueError, TypeError: naming the argument; NaN or infinite pixels of y that the mask does not leave out are a ValueError.
 
-    Bit-identical from run to run with a fixed number of threads. Memory: 25 planes per channel for the weights and five images beside op. Levin et
-    al., Image and depth from a conventional camera with a coded aperture, 2007.
+    Bit-identical from run to run with a fixed number of threads. Memory: 25 planes per channel for the weights and five images beside op.
+    Levin et al., Image and depth from a conventional camera with a coded aperture, 2007.
 
     >>> import torch, svconv
     >>> x = torch.zeros(1, 1, 24, 24); x[..., 8:16, 8:16] = 1
@@ -90,8 +91,9 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
             weights = PENALTIES[penalty](x) if k else dict.fromkeys(FILTERS, 1.0)
             prior = stencil(weights, x, scale=reg)
             del weights
-            found.append(worst_channel(solve(lambda v: apply(v, prior).add_(term.normal(v)), b, x, tol=TOLERANCE, max_iter=cg_iter, verify=False,
-                                             check_every=looks(x), callback=_shifted(callback, k * cg_iter, steps), apart=term.apart)))
+            found.append(worst_channel(solve(
+                lambda v, prior=prior: apply(v, prior).add_(term.normal(v)), b, x, tol=TOLERANCE, max_iter=cg_iter, verify=False,
+                check_every=looks(x), callback=_shifted(callback, k * cg_iter, steps), apart=term.apart)))
             x = found[-1].x
         if callback is not None:
             callback(steps, steps, x)

@@ -28,15 +28,15 @@ class RichardsonLucyResult(Result):
 def richardson_lucy(op, y, *, max_iter, damping=0.0, mask=None, border=None, callback=None):
     """Maximum likelihood for Poisson noise: `x <- x A'(m y / (A x)) / (A' m)`, from a constant image.
 
-    Keeps `x >= 0` and, when nothing masks, borders or damps, `sum(op(x)) = sum(y)` in every channel: it holds after every step because A' is the exact
-    transpose for every padding, and the last x is scaled once to remove the rounding errors.
+    Keeps `x >= 0` and, when nothing masks, borders or damps, `sum(op(x)) = sum(y)` in every channel: it holds after every step because A'
+    is the exact transpose for every padding, and the last x is scaled once to remove the rounding errors.
 
     Args:
         op: operator with weights >= 0, for example Conv(psf) or PixelFilter(filters).
         y: blurred image [B, C, H, W] (with an axis M where op has one), >= 0, float32 or float64, any scale.
         max_iter: steps; more sharpen further and amplify noise.
-        damping: threshold T in standard deviations of Poisson noise (y in counts): where `A x` is closer to y than about T deviations the step is
-            flattened, so that noise is not fitted (White 1994). 0 switches it off.
+        damping: threshold T in standard deviations of Poisson noise (y in counts): where `A x` is closer to y than about T deviations the
+            step is flattened, so that noise is not fitted (White 1994). 0 switches it off.
         mask: [B|1, 1|C, H, W], 1 = use the pixel, 0 = leave it out (it may be NaN).
         border: "mask", "taper", "replicate" or None (op's own padding holds), as in `svconv.solvers.irls`.
         callback: called as callback(step, max_iter, x) with x [B, C, H, W] after every step.

@@ -39,7 +39,8 @@ class Smoothness(Operator):
 
     def __init__(self, prior, size, like):
         self.prior = prior
-        self.stencil = stencil({"x": 1.0, "y": 1.0}, like.new_empty((1, 1, *size))) if isinstance(prior, str) and prior == "gradient" else None
+        inside = isinstance(prior, str) and prior == "gradient"
+        self.stencil = stencil({"x": 1.0, "y": 1.0}, like.new_empty((1, 1, *size))) if inside else None
         self.tensors = () if isinstance(prior, str) else (prior,)
 
     def with_tensors(self, tensors):
@@ -64,10 +65,10 @@ class Smoothness(Operator):
 def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
     """Deblurs by `min_x |A x - y|^2 + beta sum_j |d_j * x|^2`.
 
-    Where A is a circular convolution (a `Conv` with padding "circular", products, sums and multiples of such, and with border "replicate" or "taper" any
-    operator that is a convolution) by division in Fourier space, as `svconv.image_quotient` does; the differences of the prior "gradient" then wrap as A
-    does. Everything else, and border "mask", by conjugate gradients on the normal equations `(A' m A + beta sum_j D_j' D_j) x = A' m y` to a
-    relative residual of 1e-5, with differences inside the image.
+    Where A is a circular convolution (a `Conv` with padding "circular", products, sums and multiples of such, and with border "replicate"
+    or "taper" any operator that is a convolution) by division in Fourier space, as `svconv.image_quotient` does; the differences of the
+    prior "gradient" then wrap as A does. Everything else, and border "mask", by conjugate gradients on the normal equations `(A' m A + beta
+    sum_j D_j' D_j) x = A' m y` to a relative residual of 1e-5, with differences inside the image.
 
     Args:
         op: operator from the sharp to the blurred image.
@@ -78,8 +79,8 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
         callback: called as callback(step, steps, x) after every CG step (once for the closed form).
 
     Returns:
-        WienerResult: .x [B, C, H, W], .iterations, .residuals, .converged. With border=None gradients flow to y, beta, filters of the prior and the
-        operator's tensors.
+        WienerResult: .x [B, C, H, W], .iterations, .residuals, .converged. With border=None gradients flow to y, beta, filters of the prior
+        and the operator's tensors.
 
     Raises:
         ValueError, TypeError: naming the argument; NaN or infinite pixels are a ValueError.
@@ -100,7 +101,8 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
         if x is not None:
             return _closed(x, callback)
         start = y if y.dim() == 4 else y.mean(2)
-        return _iterated(op.T @ op, op.adjoint(y), start, beta, prior, _division(op.on(image_plane(y.shape[-2:])), start, beta, prior), callback)
+        circular = op.on(image_plane(y.shape[-2:]))
+        return _iterated(op.T @ op, op.adjoint(y), start, beta, prior, _division(circular, start, beta, prior), callback)
     term = data_term(op, y, None, border)
     x = None if term.mask is not None else term.op.divide(term.y, beta, prior)
     if x is not None:
@@ -137,8 +139,8 @@ def _check_prior(prior, y):
 def _closed(x, callback):
     if callback is not None:
         callback(1, 1, x.detach())
-    n = x.shape[0]
-    return WienerResult(x, torch.zeros(n, dtype=torch.int64, device=x.device), x.new_zeros(n), torch.ones(n, dtype=torch.bool, device=x.device))
+    residuals = x.new_zeros(x.shape[0])
+    return WienerResult(x, residuals.long(), residuals, residuals == 0)
 
 
 class _Normal(Operator):
@@ -166,5 +168,6 @@ def _division(circular, like, beta, prior):
 
 def _iterated(normal, b, start, beta, prior, precondition, callback):
     smoothness = Smoothness(prior, start.shape[-2:], start)
-    result = cg(normal + beta * smoothness, b, x0=start, preconditioner=precondition, tol=TOLERANCE, max_iter=STEPS, check_every=looks(b), callback=callback)
+    result = cg(normal + beta * smoothness, b, x0=start, preconditioner=precondition, tol=TOLERANCE, max_iter=STEPS, check_every=looks(b),
+                callback=callback)
     return WienerResult(result.x, result.iterations, result.residuals, result.converged)

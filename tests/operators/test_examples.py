@@ -1,4 +1,4 @@
-"""The contract of an operator, for every entry of EXAMPLES: dot test, gram with weights, tensors, the form that is kept, another padding."""
+"""The contract of an operator, for every entry of EXAMPLES: dot test, gram with weights, tensors, what is kept, another padding."""
 import pytest
 import torch
 

@@ -174,13 +174,13 @@ def test_what_is_a_circular_convolution_is_divided_in_closed_form(prior):
     k, m = torch.rand(1, 1, 3, 4, dtype=F64), torch.rand(1, 5, 5, dtype=F64)
     K, L, a = Conv(k), Conv(m), torch.tensor([0.7], dtype=F64)
     filters = torch.randn(2, 2, 3, dtype=F64)
-    differences = {"identity": [Identity()], "gradient": [Conv(torch.tensor([[[1.0, -1]]], dtype=F64)), Conv(torch.tensor([[[1.0], [-1]]], dtype=F64))],
-                   "filters": [Conv(f[None]) for f in filters]}[prior]
+    across, down = torch.tensor([[[1.0, -1]]], dtype=F64), torch.tensor([[[1.0], [-1]]], dtype=F64)
+    differences = {"identity": [Identity()], "gradient": [Conv(across), Conv(down)], "filters": [Conv(f[None]) for f in filters]}[prior]
     power = sum(dense(d).T @ dense(d) for d in differences)
     y = torch.randn(1, 1, HEIGHT, WIDTH, dtype=F64)
     prior = filters if prior == "filters" else prior
-    for op in (K, 1.0 * K, a * K, K @ L, K.T, (K @ L).T, K.T @ L, K.T @ K, K + 0.5 * L, K - Identity(), K @ Identity(), Identity(), -2 * Identity(),
-               Conv(torch.full((1, 1, 1), 0.8, dtype=F64), "reflect"), K.kept((HEIGHT, WIDTH))):
+    for op in (K, 1.0 * K, a * K, K @ L, K.T, (K @ L).T, K.T @ L, K.T @ K, K + 0.5 * L, K - Identity(), K @ Identity(), Identity(),
+               -2 * Identity(), Conv(torch.full((1, 1, 1), 0.8, dtype=F64), "reflect"), K.kept((HEIGHT, WIDTH))):
         x, M = op.divide(y, 0.1, prior), dense(op)
         expected = torch.linalg.solve(M.T @ M + 0.1 * power, M.T @ y.flatten())
         torch.testing.assert_close(x.flatten(), expected, msg=lambda text, op=op: f"{op!r}: {text}")

@@ -99,7 +99,7 @@ def box_conv(padding):
 @every_solver
 @every_border
 def test_an_operator_of_any_size_of_ones_own(name, border):
-    """It has no spectrum to divide by, so that wiener iterates, with differences inside the plane; else it equals the convolution that it is."""
+    """It has no spectrum to divide by, so that wiener iterates, with differences inside the plane; else it equals the convolution it is."""
     truth, _, _ = photo()
     y = Box()(truth) if border is None else photograph(Box(), truth, noise=0.005)
     found, expected = SOLVERS[name](Box(), y, border), SOLVERS[name](box_conv("zeros"), y, border)

@@ -34,7 +34,8 @@ def likeness(a, b):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_known_kernel_is_found_the_right_way_round(dtype):
     x, k = cartoon().to(dtype), bent().to(dtype)
-    y = svconv.conv(x, k[None, None], padding="replicate") + 0.002 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    y = svconv.conv(x, k[None, None], padding="replicate") + 0.002 * noise
     result = blind_kernel(y, 13)
     found = result.x[0]
     assert found.dtype == dtype and found.shape == (13, 13) and result.edges.shape == y.shape
@@ -86,7 +87,8 @@ def test_an_empty_batch():
 
 @pytest.mark.parametrize("change, name", [
     (dict(y=torch.rand(1, 3, 40, 40)), "y"), (dict(y=torch.full((1, 1, 40, 40), float("nan"))), "y"), (dict(kernel_size=8), "kernel_size"),
-    (dict(kernel_size=21), "kernel_size"), (dict(kernel_size=1), "kernel_size"), (dict(reg=0), "reg"), (dict(kernel_reg=float("nan")), "kernel_reg"),
+    (dict(kernel_size=21), "kernel_size"), (dict(kernel_size=1), "kernel_size"), (dict(reg=0), "reg"),
+    (dict(kernel_reg=float("nan")), "kernel_reg"),
     (dict(steps=0), "steps"), (dict(scales=0), "scales"), (dict(start=torch.zeros(1, 5, 5)), "start")])
 def test_mistakes_are_named(change, name):
     arguments = {"y": torch.rand(1, 1, 40, 40), "kernel_size": 9, **change}

@@ -45,7 +45,8 @@ def test_it_solves_and_reports_per_sample():
 @pytest.mark.parametrize("check_every", [None, 1, 7])
 def test_each_sample_is_what_it_would_be_alone(dtype, check_every):
     torch.manual_seed(3)
-    F = PixelFilter(torch.randn(4, 1, 2, 3, 3, 10, 11, dtype=dtype) * torch.tensor([0.1, 0.3, 1.0, 3.0], dtype=dtype).reshape(4, 1, 1, 1, 1, 1, 1))
+    scale = torch.tensor([0.1, 0.3, 1.0, 3.0], dtype=dtype).reshape(4, 1, 1, 1, 1, 1, 1)
+    F = PixelFilter(torch.randn(4, 1, 2, 3, 3, 10, 11, dtype=dtype) * scale)
     b = torch.randn(4, 2, 10, 11, dtype=dtype)
     options = {"tol": 1e-3, "max_iter": 60, "check_every": check_every}
     together = cg(F.T @ F + 0.1 * Identity(), b, **options)
@@ -192,7 +193,8 @@ def test_gradients_reach_the_tensors_of_a_composite_operator():
     assert torch.autograd.gradcheck(f, inputs, fast_mode=True)
     assert torch.autograd.gradgradcheck(f, inputs, atol=1e-4, fast_mode=True)
     upstream = torch.randn(2, 1, 3, 4, dtype=F64)
-    for one, other in zip(torch.autograd.grad(f(*inputs), inputs, upstream), torch.autograd.grad(f(*inputs, implicit=False), inputs, upstream)):
+    unrolled = torch.autograd.grad(f(*inputs, implicit=False), inputs, upstream)
+    for one, other in zip(torch.autograd.grad(f(*inputs), inputs, upstream), unrolled):
         torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9)
 
 

@@ -3,7 +3,6 @@ import pytest
 import torch
 from scenes import blur_kernel, photograph, picture, psnr
 
-import svconv
 from svconv import Conv, PixelFilter
 from svconv.solvers import irls
 from svconv.solvers.derivatives import FILTERS, apply, derivative, stencil
@@ -12,7 +11,8 @@ F64 = torch.float64
 
 
 def brute_weights(x, c):
-    return {name: 0.1 * (1 if len(name) == 1 else 0.25) * derivative(x, name).abs().clamp_min(0.01) ** -1.2 for name in FILTERS} if c else None
+    weight = {name: 0.1 * (1 if len(name) == 1 else 0.25) for name in FILTERS}
+    return {name: weight[name] * derivative(x, name).abs().clamp_min(0.01) ** -1.2 for name in FILTERS} if c else None
 
 
 @pytest.mark.parametrize("name", list(FILTERS))

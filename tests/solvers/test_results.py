@@ -29,7 +29,8 @@ def test_results_share_a_base_and_print_shapes():
         assert isinstance(result, Result) and type(result).__name__ in solvers.__all__
         text = repr(result)
         assert text.startswith(f"{type(result).__name__}(x=float32 [1, ") and "tensor(" not in text and len(text) < 250
-    assert repr(solvers.CGResult(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64), torch.zeros(2), torch.ones(2, dtype=torch.bool))) == (
+    result = solvers.CGResult(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64), torch.zeros(2), torch.ones(2, dtype=torch.bool))
+    assert repr(result) == (
         "CGResult(x=float32 [2, 3], iterations=int64 [2], residuals=float32 [2], converged=bool [2], adjoint=None)")
 
 
@@ -52,7 +53,8 @@ def test_files_are_named_by_their_function():
     lambda n: solvers.wiener(Conv(blur_kernel(3)), torch.rand(1, 1, 8, 8), beta=n("0.1")),
     lambda n: solvers.hyper_laplacian(torch.rand(1, 1, 8, 8), blur_kernel(3), lam=n("100"), exponent=n("0.5")),
     lambda n: solvers.cg(2 * Identity(), torch.rand(1, 1, 8, 8), tol=n("1e-3"), max_iter=n("3", int), check_every=n("2", int)),
-    lambda n: solvers.blind_kernel(torch.rand(1, 1, 16, 16), n("5", int), reg=n("0.1"), kernel_reg=n("1"), steps=n("1", int), scales=n("1", int)),
+    lambda n: solvers.blind_kernel(torch.rand(1, 1, 16, 16), n("5", int), reg=n("0.1"), kernel_reg=n("1"), steps=n("1", int),
+                                   scales=n("1", int)),
     lambda n: solvers.hyper_laplacian_shrink(torch.rand(3), n("2"), n("0.5")),
 ])
 def test_numpy_scalars_are_numbers_and_text_is_not(call):

@@ -30,7 +30,7 @@ def test_it_is_the_minimiser_for_every_padding(padding, prior):
     op, y = Conv(blur_kernel(4, dtype=F64), padding), torch.rand(1, 1, 12, 11, dtype=F64)
     A = dense_matrix(op, (12, 11))
     wraps = prior == "gradient" and padding == "circular"
-    differences = [lambda x, d=d: x.roll(-1, d) - x if wraps else x.narrow(d, 1, x.shape[d] - 1) - x.narrow(d, 0, x.shape[d] - 1) for d in (-2, -1)]
+    differences = [lambda x, d=d: x.roll(-1, d) - x if wraps else x.diff(dim=d) for d in (-2, -1)]
     D = [dense_matrix(d, (12, 11)) for d in (differences if prior == "gradient" else [lambda x: x])]
     expected = torch.linalg.solve(A.T @ A + 0.01 * sum(d.T @ d for d in D), A.T @ y.flatten())
     for same in (op, 1.0 * op, op @ Identity()):
@@ -42,7 +42,8 @@ def test_it_is_the_minimiser_for_every_padding(padding, prior):
 @pytest.mark.parametrize("prior", ["identity", "filters"])
 def test_other_operators_solve_the_same_equations(prior):
     y, k = picture(20, 22, channels=2, dtype=F64), blur_kernel(dtype=F64)
-    prior = torch.tensor([[[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], [[0, 0, 0], [0, 1, -1], [0, 0, 0]]], dtype=F64) if prior == "filters" else prior
+    filters = torch.tensor([[[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], [[0, 0, 0], [0, 1, -1], [0, 0, 0]]], dtype=F64)
+    prior = filters if prior == "filters" else prior
     closed = wiener(Conv(k), y, beta=0.05, prior=prior).x
     iterated = wiener(PixelFilter(as_filters(k, 20, 22), "circular"), y, beta=0.05, prior=prior)
     torch.testing.assert_close(iterated.x, closed, rtol=0, atol=2e-4)
