@@ -5,9 +5,9 @@ at fixed x and lam. That partial derivative is a Function of its own: its backwa
 the second order needs and what detaching x alone would lose.
 """
 import dataclasses
-from collections.abc import Callable
 import warnings
 import weakref
+from collections.abc import Callable
 
 import torch
 
