@@ -1,6 +1,7 @@
 """Build of svconv: pure Python, plus the compiled module ``svconv._C`` where a C++ compiler is found.
 
 ``SVCONV_BUILD=auto`` (default) builds the module if it can, ``none`` leaves it out, ``cpu`` insists on it.
+``SVCONV_BUILD_LEVELS`` names the instruction sets to build for (default: all), e.g. ``avx2,avx512``; it shortens a build for tests.
 """
 import importlib.util
 import os
@@ -37,6 +38,20 @@ def wanted_build():
     return value
 
 
+def wanted_levels():
+    """Instruction sets to build for, lowest first, with their compiler flags."""
+    levels = X86_LEVELS if is_x86() else {"generic": []}
+    names = os.environ.get("SVCONV_BUILD_LEVELS", "").replace(",", " ").split() or list(levels)
+    if not set(names) <= set(levels):
+        raise SystemExit(f"SVCONV_BUILD_LEVELS: expected some of {', '.join(levels)}, got {' '.join(names)!r}")
+    return {name: flags for name, flags in levels.items() if name in names}
+
+
+def features(flags):
+    """The processor features that the compiler may use, as a C string."""
+    return '"' + " ".join(flag.removeprefix("-m") for flag in flags if "=" not in flag) + '"'
+
+
 def pybind11_headers():
     """Folder with pybind11/pybind11.h: the package's, else the copy inside torch (which is not imported)."""
     for name, inside in (("pybind11", "include"), ("torch", "include")):
@@ -55,7 +70,7 @@ def is_x86():
 
 
 class BuildExt(build_ext):
-    """Compiles every file in csrc/cpu once per instruction set, the dispatch and the bindings once."""
+    """Compiles every file in a folder of csrc/cpu (a family) once per instruction set, the dispatch and the bindings once."""
 
     def run(self):
         wanted = wanted_build()
@@ -75,20 +90,20 @@ class BuildExt(build_ext):
         headers = pybind11_headers()
         self.command = self.find_compiler()
         openmp = ["-fopenmp"] if self.compiles("#include <omp.h>\nint main() { return omp_get_max_threads() < 1; }", ["-fopenmp"]) else []
-        common = [*FLAGS, *openmp, "-fPIC", *self.extra_flags()]
-        levels = X86_LEVELS if is_x86() else {"generic": []}
+        common = [*FLAGS, *openmp, "-fPIC", "-Icsrc", *self.extra_flags()]
+        levels = wanted_levels()
         shared = [f"-I{headers}", *(f"-I{folder}" for folder in self.python_folders()),
-                  f'-DSVCONV_FLAGS="{" ".join([*FLAGS, *openmp])}"']
-        if is_x86():
-            shared.append("-DSVCONV_X86_LEVELS")
+                  f'-DSVCONV_FLAGS="{" ".join([*FLAGS, *openmp])}"',
+                  f"-DSVCONV_LEVELS(LEVEL)={' '.join(f'LEVEL({level}, {features(flags)})' for level, flags in levels.items())}"]
         temporary = Path(self.build_temp) / "svconv"
         jobs = []
         for source in map(Path, ext.sources):
-            if source.parent.name == "cpu" and source.stem != "dispatch":
+            place = source.relative_to("csrc").with_suffix(".o")  # files of one name in two folders stay apart
+            if place.parts[0] == "cpu" and len(place.parts) > 2:
                 for level, flags in levels.items():
-                    jobs.append((source, temporary / level / f"{source.stem}.o", [*common, *flags, f"-DSVCONV_ISA={level}"]))
+                    jobs.append((source, temporary / level / place, [*common, *flags, f"-DSVCONV_ISA={level}"]))
             else:
-                jobs.append((source, temporary / f"{source.stem}.o", [*common, *shared]))
+                jobs.append((source, temporary / place, [*common, *shared]))
         with ThreadPoolExecutor(int(os.environ.get("MAX_JOBS", 2))) as pool:
             objects = list(pool.map(lambda job: self.compile_object(*job), jobs))
         target = Path(self.get_ext_fullpath(ext.name))
@@ -163,9 +178,8 @@ def layout():
 
 
 def extension():
-    sources = [*sorted((ROOT / "csrc" / "cpu").glob("*.cpp")), ROOT / "csrc" / "bindings.cpp"]
-    headers = [*sorted((ROOT / "csrc" / "core").glob("*.h")), *sorted((ROOT / "csrc" / "cpu").glob("*.h"))]
-    relative = [[str(path.relative_to(ROOT)) for path in group] for group in (sources, headers)]
+    parts = [ROOT / "csrc" / part for part in ("core", "cpu", "bindings")]
+    relative = [[str(path.relative_to(ROOT)) for part in parts for path in sorted(part.rglob(pattern))] for pattern in ("*.cpp", "*.h")]
     return Extension("svconv._C", sources=relative[0], depends=relative[1], language="c++", optional=wanted_build() != "cpu")
 
 

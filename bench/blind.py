@@ -17,6 +17,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench import pages  # noqa: E402
 from svconv import kernel_quotient, project_kernel, solvers  # noqa: E402
 from svconv.data import degrade, motion_kernel, read_grey  # noqa: E402
 from svconv.data.pairs import valid_convolution  # noqa: E402
@@ -24,7 +25,7 @@ from svconv.models import LearningToDeblur  # noqa: E402
 
 SIZE, KERNEL, NOISE, MARGIN, REACH = 320, 17, 0.01, 20, 4
 LAM = 500  # of the deconvolution: lower than for a known kernel, because errors of the kernel act like noise
-BEGIN, END = "<!-- blind: begin -->", "<!-- blind: end -->"
+SECTION = "blind"
 FOLDERS = ("kodak24", "mcmaster", "cbsd68", "set5")
 
 
@@ -148,17 +149,6 @@ numbers 2 and 3), noise {NOISE}:
 {table(captured)}"""
 
 
-def write(path, text):
-    """Replaces the part of the page between the two markers; the rest of the page stays."""
-    page = path.read_text() if path.exists() else "# Quality\n"
-    if BEGIN not in page:
-        page += "\n" + BEGIN + "\n" + END + "\n"
-    before, rest = page.split(BEGIN, 1)
-    temporary = path.with_suffix(".md.new")
-    temporary.write_text(before + BEGIN + "\n" + text + "\n" + END + rest.split(END, 1)[1])
-    os.replace(temporary, path)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="weights instead of the shipped ones; then nothing is written")
@@ -172,7 +162,7 @@ def main():
     synthetic, captured = (measure(model, c) for c in cases)
     print(table(synthetic), table(captured), sep="\n\n")
     if not arguments.weights:
-        write(arguments.output, section(synthetic, captured, [len(c) for c in cases]))
+        pages.fill(arguments.output, SECTION, section(synthetic, captured, [len(c) for c in cases]), "Quality")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ irfft2) with the same weights, one after the other in every round. Weights are r
 """
 import argparse
 import json
-import os
 import pathlib
 import statistics
 import subprocess
@@ -21,7 +20,7 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))     # last:
 
 import torch  # noqa: E402
 
-from bench import measure  # noqa: E402
+from bench import measure, pages  # noqa: E402
 from bench.plain_learning_to_deblur import estimate as plain_estimate  # noqa: E402
 
 PAPER = {17: {255: 1.1, 800: 5.2, 1024: 9.5, 2048: 53.1},         # seconds, Matlab on an Intel i5, 32 filters
@@ -30,7 +29,7 @@ PAPER = {17: {255: 1.1, 800: 5.2, 1024: 9.5, 2048: 53.1},         # seconds, Mat
 SIZES = {17: (17,), 25: (17, 25), 33: (17, 25, 33)}
 SIDES = (255, 800, 1024, 2048)
 DOCUMENT = measure.ROOT / "docs" / "models" / "learning_to_deblur_speed.md"
-BEGIN, END = "<!-- bench:learning_to_deblur -->", "<!-- /bench:learning_to_deblur -->"
+SECTION = "bench:learning_to_deblur"
 PARTS = {"features": "FeatureModule.forward", "kernel quotient": "kernel_quotient", "image quotient": "image_quotient"}
 
 
@@ -61,7 +60,7 @@ class Shares:
     """Seconds spent in the parts of one estimate: inside the `with` block the functions that the model calls are timed."""
 
     def __enter__(self):
-        from svconv.models import learning_to_deblur as module
+        from svconv.models.learning_to_deblur import model as module
         self.seconds, self.saved = dict.fromkeys(PARTS, 0.0), []
         for part, path in PARTS.items():
             *owner, name = path.split(".")
@@ -180,14 +179,8 @@ def section(data):
 
 
 def write_document(data):
-    """Replaces what stands between the markers; a document without them gets a heading and both."""
-    text = DOCUMENT.read_text() if DOCUMENT.exists() else f"# Learning to Deblur: speed of the kernel estimate\n\n{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    DOCUMENT.parent.mkdir(parents=True, exist_ok=True)
-    temporary = DOCUMENT.with_name(DOCUMENT.name + ".partial")
-    temporary.write_text("".join([before, BEGIN, "\n", "\n".join(section(data)), "\n", END, after]))
-    os.replace(temporary, DOCUMENT)
+    """Replaces the section in the document."""
+    pages.fill(DOCUMENT, SECTION, "\n".join(section(data)), "Learning to Deblur: speed of the kernel estimate")
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """Non-blind deblurring of the captured Levin pairs with their measured kernels: PSNR of every classical solver.
 
     python bench/quality.py             prints the table and writes it into docs/quality.md
-    python bench/quality.py --sweep     prints the mean PSNR over the settings from which those of the table were chosen
+    python bench/quality.py --sweep     prints the mean PSNR of many settings on both halves of photographs that are cut in two for choosing
 
 The pairs come from the development data (SVCONV_DATA, by default ../shared/data beside the checkout).
 """
@@ -15,7 +15,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench import pages  # noqa: E402
+from bench import pages, solver_settings  # noqa: E402
 from svconv import Conv, solvers  # noqa: E402
 
 MARGIN, REACH = 15, 5  # pixels left out at each border, and the largest shift tried
@@ -33,21 +33,6 @@ METHODS = {
        for n in (0, 1, 2, 3, 50)},
     "irls, defaults": ("", lambda op, y: solvers.irls(op, y).x),
 }
-
-
-def sweep_methods():
-    """The settings that were compared, one of each method for all pairs."""
-    methods = {}
-    for beta in (0.001, 0.003, 0.01, 0.03):
-        methods[f"wiener beta={beta}"] = ("", lambda op, y, v=beta: solvers.wiener(op, y, beta=v, border="mask").x)
-    for n in (50, 100, 200, 300):
-        methods[f"richardson_lucy max_iter={n}"] = (
-            "", lambda op, y, v=n: solvers.richardson_lucy(op, y.clamp_min(0), max_iter=v, border="mask").x)
-    for lam in (2000, 4000, 8000, 12000):
-        methods[f"hyper_laplacian lam={lam}"] = ("", lambda op, y, v=lam: solvers.hyper_laplacian(y, op.kernel, lam=v, border="mask").x)
-    for reg in (5e-4, 1e-3, 2e-3, 4e-3):
-        methods[f"irls reg={reg}"] = ("", lambda op, y, v=reg: solvers.irls(op, y, reg=v).x)
-    return methods
 
 
 def load_pairs(folder):
@@ -107,16 +92,15 @@ photographs really captured with camera shake, restored with the kernel measured
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sweep", action="store_true", help="compare settings instead; writes nothing")
+    parser.add_argument("--sweep", nargs="?", const="", choices=["", *solver_settings.GRIDS], help="compare settings instead, of all solvers or of one; writes nothing")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "quality.md")
     arguments = parser.parse_args()
     data = Path(os.environ.get("SVCONV_DATA", ROOT.parent / "shared" / "data"))
     pairs = load_pairs(data / "pairs" / "levin09")
     if not pairs:
         sys.exit(f"no pairs in {data / 'pairs' / 'levin09'}: set SVCONV_DATA")
-    if arguments.sweep:
-        measure(sweep_methods(), pairs)
-        return
+    if arguments.sweep is not None:
+        return solver_settings.sweep(pairs, data, best_psnr, arguments.sweep or None)
     scores = measure(METHODS, pairs)
     pages.fill(arguments.output, SECTION, section(METHODS, pairs, scores), "Quality")
 

@@ -11,9 +11,12 @@ import torch
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 
-@functools.lru_cache(maxsize=1024)
 def fast_length(n):
     """The smallest length >= n without a prime factor above 7."""
+    return _next_smooth(n) if torch.compiler.is_compiling() else _cached_next_smooth(n)
+
+
+def _next_smooth(n):
     while True:
         rest = n
         for factor in (2, 3, 5, 7):
@@ -24,19 +27,17 @@ def fast_length(n):
         n += 1
 
 
+_cached_next_smooth = functools.lru_cache(maxsize=1024)(_next_smooth)
+
+
 def psf_center(size):
     """The pixel kh//2, kw//2 that stands at shift zero."""
     return tuple(float(n // 2) for n in size)
 
 
-def psf_margins(kh, kw):
-    """(top, bottom, left, right): how far a convolution with centre (kh//2, kw//2) reads beyond the image."""
-    return kh - 1 - kh // 2, kh // 2, kw - 1 - kw // 2, kw // 2
-
-
 def _table(kind, n, size, center, dtype, device):
     """Constants, cached unless something traces (then sizes may be symbols and tensors may be fake)."""
-    if _get_current_dispatch_mode() is not None:
+    if torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
         return _BUILD[kind](n, size, center, dtype, device)
     return _cached(kind, n, size, center, dtype, device)
 
@@ -132,13 +133,47 @@ def shift_ramp(n, shift, dtype, device):
     return None if shift == 0 else torch.view_as_real(_table("rows", n, 1, shift, dtype, torch.device(device))[0])
 
 
+class _Product(torch.autograd.Function):
+    """a @ b of complex matrices in full precision, also in every derivative: a user's `set_float32_matmul_precision("high")` would send it through TF32."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a, b):
+        former = torch.get_float32_matmul_precision()
+        if former == "highest":
+            return a @ b
+        try:
+            torch.set_float32_matmul_precision("highest")
+            return a @ b
+        finally:
+            torch.set_float32_matmul_precision(former)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx, g):
+        a, b = ctx.saved_tensors
+        needed = ctx.needs_input_grad
+        return _Product.apply(g, b.mH) if needed[0] else None, _Product.apply(a.mH, g) if needed[1] else None
+
+    @staticmethod
+    def jvp(ctx, da, db):
+        a, b = ctx.saved_tensors
+        terms = [_Product.apply(*pair) for pair, tangent in (((da, b), da), ((a, db), db)) if tangent is not None]
+        return sum(terms[1:], terms[0])
+
+
 def kernel_spectrum(kernel, plane, center):
     """kernel [..., kh, kw] -> its half spectrum [..., H, W//2+1] in a plane of H x W."""
     rows, columns = tables("", plane, kernel.shape[-2:], center, kernel.dtype, kernel.device)
-    return rows.mT @ (kernel.to(columns.dtype) @ columns)
+    return _Product.apply(rows.mT, _Product.apply(kernel.to(columns.dtype), columns))
 
 
 def kernel_values(spectrum, plane, size, center):
     """The inverse transform of a half spectrum [..., H, W//2+1] at the kernel's positions only, [..., kh, kw]."""
     rows, columns = tables("inverse_", plane, size, center, spectrum.dtype.to_real(), spectrum.device)
-    return ((rows @ spectrum) @ columns.mT).real
+    return _Product.apply(_Product.apply(rows, spectrum), columns.mT).real

@@ -38,6 +38,50 @@ def pixel_filter(x, f, padding):
     return y
 
 
+def fold(plane, margins, padding):
+    """The transpose of `pad`: every place of the plane is added to the pixel that stands there."""
+    top, bottom, left, right = margins
+    h, w = plane.shape[-2] - top - bottom, plane.shape[-1] - left - right
+    place = pad(np.arange(1, h * w + 1).reshape(1, h, w), margins, padding).ravel()      # 0: a zero of the border
+    image = np.zeros((*plane.shape[:-2], h * w + 1))
+    np.add.at(image, (..., place), plane.reshape(*plane.shape[:-2], -1))
+    return image[..., 1:].reshape(*plane.shape[:-2], h, w)
+
+
+def pixel_filter_adjoint(y, f, padding):
+    """x[q] = sum of f[d, p] y[p] over all p, d with p + d standing at q, float64."""
+    y, f = np.asarray(y, np.float64), np.asarray(f, np.float64)
+    kh, kw, h, w = f.shape[3:]
+    top, left = (kh - 1) // 2, (kw - 1) // 2
+    plane = np.zeros((*y.shape[:2], h + kh - 1, w + kw - 1))
+    for i in range(kh):
+        for j in range(kw):
+            plane[..., i:i + h, j:j + w] += (f[:, :, :, i, j] * y).sum(2)
+    return fold(plane, (top, kh - 1 - top, left, kw - 1 - left), padding)
+
+
+def conv(x, k, padding):
+    """y[p] = sum_d k[d] x[p - d + c], c = (kh//2, kw//2), by explicit loops over taps, float64."""
+    x, k = np.asarray(x, np.float64), np.asarray(k, np.float64)
+    k = k if k.ndim == 4 else k[:, None]
+    (kh, kw), (h, w) = k.shape[-2:], x.shape[-2:]
+    extended = pad(x, (kh - 1 - kh // 2, kh // 2, kw - 1 - kw // 2, kw // 2), padding)
+    return sum((k[..., i, j, None, None] * extended[..., kh - 1 - i:kh - 1 - i + h, kw - 1 - j:kw - 1 - j + w]
+                for i in range(kh) for j in range(kw)), np.zeros(x.shape))
+
+
+def conv_adjoint(y, k, padding):
+    """The transpose of `conv`."""
+    y, k = np.asarray(y, np.float64), np.asarray(k, np.float64)
+    k = k if k.ndim == 4 else k[:, None]
+    (kh, kw), (h, w) = k.shape[-2:], y.shape[-2:]
+    plane = np.zeros((*y.shape[:2], h + kh - 1, w + kw - 1))
+    for i in range(kh):
+        for j in range(kw):
+            plane[..., kh - 1 - i:kh - 1 - i + h, kw - 1 - j:kw - 1 - j + w] += k[..., i, j, None, None] * y
+    return fold(plane, (kh - 1 - kh // 2, kh // 2, kw - 1 - kw // 2, kw // 2), padding)
+
+
 def dense_matrix(function, shape):
     """The matrix of a linear function of a [1, 1, H, W] image, column by column, float64."""
     columns = []

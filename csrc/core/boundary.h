@@ -1,19 +1,18 @@
 // How an image continues beyond its edges: the index maps of all families, for host and device code alike.
 #pragma once
 
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-#define SVCONV_HD __host__ __device__ __forceinline__
-#elif defined(SVCONV_EMULATE_CUDA)
-#define SVCONV_HD inline
-#else
-// Internal linkage: the file is compiled once per instruction set, and no copy may replace another.
-#define SVCONV_HD inline
-#endif
+#include "host_device.h"
 
 namespace svconv {
 namespace {
 
 enum Padding { kZeros = 0, kReplicate = 1, kReflect = 2, kSymmetric = 3, kCircular = 4 };
+
+constexpr int kPaddings = 5;
+#ifndef __CUDACC_RTC__
+// THE table of their names, in the order of the enum.
+constexpr const char* kPaddingNames[kPaddings] = {"zeros", "replicate", "reflect", "symmetric", "circular"};
+#endif
 
 // Index inside [0, n) of the pixel that stands at index i, as in numpy.pad for any reach; -1 where the image is zero.
 SVCONV_HD long long boundary_index(long long i, long long n, int padding) {

@@ -1,30 +1,31 @@
-// Choice of the instruction set at run time. Every kernel file is compiled once per level and exports one table of
+// Choice of the instruction set at run time. Every file of a family is compiled once per level and exports one table of
 // functions in the namespace of its level.
 #pragma once
 
-#include "pixel_filter.h"
-#include "quotient.h"
-#include "tanh_features.h"
+#include <string>
+#include <vector>
+
+#include "cpu/families.h"
 
 namespace svconv {
 
 struct Level {
   const char* name;
-  bool supported;  // by this processor and operating system
-  const PixelFilterTable* pixel_filter;
-  const QuotientTable* quotient;
-  const TanhFeaturesTable* tanh_features;
+  std::vector<std::string> needs;  // processor features that its objects use
+  std::vector<std::string> lacks;  // those that this processor, or the operating system, does not have
+  bool supported() const { return lacks.empty(); }
+#define SVCONV_FAMILY(stem, Table) const Table* stem;
+  SVCONV_FAMILIES(SVCONV_FAMILY)
+#undef SVCONV_FAMILY
 };
 
 // Built levels, lowest first.
-const Level* levels(int* count);
+const std::vector<Level>& levels();
 
-// The best supported level, or the one SVCONV_ISA asks for if it is lower; nullptr if SVCONV_ISA is not a known name.
-const Level* chosen_level();
+// The level that SVCONV_ISA asks for, or the best supported one. nullptr if there is none: `mistake` then says what is wrong with
+// SVCONV_ISA, or is empty where the processor supports no level.
+const Level* chosen_level(std::string* mistake = nullptr);
 
 bool has_openmp();
-
-// Asks for huge pages in a large output before its first write; no effect where the system has none.
-void advise_huge_pages(void* data, std::size_t bytes);
 
 }  // namespace svconv

@@ -1,27 +1,17 @@
-// Vectors of the instruction set a file is compiled for, storage types and their conversions, scratch memory.
+// Vectors of the instruction set a file is compiled for: loads from and stores to every storage type, neighbouring vectors.
 // Everything has internal linkage and nothing comes from std:: templates: a weak symbol that was compiled for AVX-512
 // could otherwise be chosen by the linker for every level.
 #pragma once
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "types.h"
+#include "cpu/storage.h"
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 #if defined(__F16C__)
 #include <immintrin.h>
 #elif defined(__SSE2__)
 #include <emmintrin.h>
 #endif
-
-#ifndef SVCONV_ISA
-#define SVCONV_ISA generic
-#endif
-
-#define SVCONV_INLINE inline __attribute__((always_inline))
 
 namespace svconv {
 namespace {
@@ -34,9 +24,6 @@ constexpr int kVectorBytes = 32;
 constexpr int kVectorBytes = 16;
 #endif
 
-struct BF16 { std::uint16_t bits; };
-struct F16 { std::uint16_t bits; };
-
 template <typename T> struct Vector;
 template <> struct Vector<float> {
   static constexpr int lanes = kVectorBytes / 4;
@@ -48,80 +35,6 @@ template <> struct Vector<double> {
   typedef double type __attribute__((vector_size(kVectorBytes)));
 };
 typedef std::uint16_t HalfBits __attribute__((vector_size(kVectorBytes / 2)));
-
-// What a storage type is computed in.
-template <typename S> struct Compute { using type = float; };
-template <> struct Compute<double> { using type = double; };
-
-// ---- scalars
-
-SVCONV_INLINE float to_compute(float v) { return v; }
-SVCONV_INLINE double to_compute(double v) { return v; }
-
-SVCONV_INLINE float to_compute(BF16 v) {
-  const std::uint32_t bits = std::uint32_t{v.bits} << 16;
-  float result;
-  memcpy(&result, &bits, 4);
-  return result;
-}
-
-SVCONV_INLINE float to_compute(F16 v) {
-#if defined(__F16C__)
-  return _cvtsh_ss(v.bits);
-#else
-  const std::uint32_t sign = std::uint32_t{v.bits & 0x8000u} << 16;
-  const std::uint32_t magnitude = v.bits & 0x7fffu;
-  std::uint32_t bits;
-  float result;
-  if (magnitude >= 0x7c00u) {  // infinity, NaN
-    bits = sign | 0x7f800000u | ((magnitude & 0x3ffu) << 13);
-  } else if (magnitude >= 0x400u) {
-    bits = sign | ((magnitude << 13) + 0x38000000u);
-  } else {
-    result = static_cast<float>(magnitude) * 5.9604644775390625e-8f;  // 2^-24
-    memcpy(&bits, &result, 4);
-    bits |= sign;
-  }
-  memcpy(&result, &bits, 4);
-  return result;
-#endif
-}
-
-SVCONV_INLINE void from_compute(float v, float* out) { *out = v; }
-SVCONV_INLINE void from_compute(double v, double* out) { *out = v; }
-
-SVCONV_INLINE void from_compute(float v, BF16* out) {
-  std::uint32_t bits;
-  memcpy(&bits, &v, 4);
-  const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  out->bits = static_cast<std::uint16_t>(v != v ? ((bits >> 16) | 0x40u) : rounded);
-}
-
-SVCONV_INLINE void from_compute(float v, F16* out) {
-#if defined(__F16C__)
-  out->bits = static_cast<std::uint16_t>(_cvtss_sh(v, 0));
-#else
-  std::uint32_t bits;
-  memcpy(&bits, &v, 4);
-  const std::uint32_t sign = (bits >> 16) & 0x8000u;
-  bits &= 0x7fffffffu;
-  std::uint32_t half;
-  if (bits > 0x7f800000u) {
-    half = 0x7e00u;
-  } else if (bits >= 0x47800000u) {  // 2^16 and above
-    half = 0x7c00u;
-  } else if (bits >= 0x38800000u) {  // normal halves; a carry may run up into the exponent, to infinity
-    half = (bits - 0x38000000u + 0xfffu + ((bits >> 13) & 1u)) >> 13;
-  } else {  // adding 0.5 aligns the last place of a subnormal half with that of the sum
-    float magnitude;
-    memcpy(&magnitude, &bits, 4);
-    magnitude += 0.5f;
-    memcpy(&half, &magnitude, 4);
-    half -= 0x3f000000u;
-  }
-  out->bits = static_cast<std::uint16_t>(sign | half);
-#endif
-}
 
 // ---- vectors: unaligned loads from every storage type, stores of one vector
 
@@ -269,45 +182,6 @@ template <int t> SVCONV_INLINE Vector<double>::type shifted(Vector<double>::type
 constexpr bool kShifts = false;
 template <int t, typename V> SVCONV_INLINE V shifted(V low, V) { return low; }
 #endif
-
-// ---- scratch memory, threads
-
-// Uninitialised memory aligned to cache lines, with a little more behind it: row kernels read whole vectors.
-class Scratch {
- public:
-  explicit Scratch(std::size_t bytes) {
-    if (posix_memalign(&data_, 64, (bytes + 63) / 64 * 64 + 128) != 0) data_ = nullptr;
-  }
-  ~Scratch() { free(data_); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  template <typename T> T* as() { return static_cast<T*>(data_); }
-  bool ok() const { return data_ != nullptr; }
-
- private:
-  void* data_ = nullptr;
-};
-
-SVCONV_INLINE int thread_index() {
-#ifdef _OPENMP
-  return omp_get_thread_num();
-#else
-  return 0;
-#endif
-}
-
-// A team costs some microseconds: fewer threads for little work, measured in bytes moved through memory.
-SVCONV_INLINE int team_size(int threads, Index tasks, double bytes) {
-  constexpr double kBytesPerThread = 256 << 10;
-  Index team = threads < tasks ? threads : tasks;
-  if (bytes / kBytesPerThread < static_cast<double>(team)) team = static_cast<Index>(bytes / kBytesPerThread);
-  return team < 1 ? 1 : static_cast<int>(team);
-}
-
-SVCONV_INLINE Index min_index(Index a, Index b) { return a < b ? a : b; }
-SVCONV_INLINE Index max_index(Index a, Index b) { return a > b ? a : b; }
-SVCONV_INLINE Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
-SVCONV_INLINE Index round_up(Index a, Index b) { return divide_up(a, b) * b; }
 
 }  // namespace
 }  // namespace svconv

@@ -1,8 +1,10 @@
-// Plain descriptions of arrays that the bindings hand to the kernels.
+// Plain descriptions of arrays that the bindings hand to the kernels, and arithmetic with their sizes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#define SVCONV_INLINE inline __attribute__((always_inline))
 
 namespace svconv {
 
@@ -20,4 +22,12 @@ struct View {
 
 enum class Status : int { ok, out_of_memory };
 
+namespace {
+
+SVCONV_INLINE Index min_index(Index a, Index b) { return a < b ? a : b; }
+SVCONV_INLINE Index max_index(Index a, Index b) { return a > b ? a : b; }
+SVCONV_INLINE Index divide_up(Index a, Index b) { return (a + b - 1) / b; }
+SVCONV_INLINE Index round_up(Index a, Index b) { return divide_up(a, b) * b; }
+
+}  // namespace
 }  // namespace svconv

@@ -8,7 +8,8 @@ import os
 import sys
 import traceback
 
-from svconv.cli.errors import InputError, reason
+from svconv.cli.errors import InputError
+from svconv.files.errors import FileError, reason
 
 COMMANDS = ("info", "certify", "demo", "deblur", "train")
 
@@ -49,6 +50,10 @@ def check_environment():
         backends.requested(None)
     except ValueError as error:
         raise InputError(f"SVCONV_BACKEND: {error}") from error
+    try:
+        backends.cpu.extension()
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def main(argv=None):
@@ -60,7 +65,7 @@ def main(argv=None):
         return arguments.run(arguments) or 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except InputError as error:
+    except (InputError, FileError) as error:
         print(f"svconv: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

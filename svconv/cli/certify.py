@@ -2,8 +2,9 @@
 import contextlib
 import io
 
+from svconv._boundary import PADDINGS
+
 LIMIT = 1e-12
-PADDINGS = ("zeros", "replicate", "reflect", "symmetric", "circular")
 
 
 def add_parser(subparsers):
@@ -13,28 +14,13 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def cases():
-    """(name, make(padding) -> operator, input shape or None): every operator on awkward shapes, kernels larger than the image included."""
-    import torch
-
-    import svconv
-
-    def random(*shape):
-        return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-    yield "PixelFilter 5x4, shared by the channels", lambda p: svconv.PixelFilter(random(1, 5, 4, 31, 26), padding=p), (2, 3, 31, 26)
-    yield "PixelFilter 3x5, M = 4, per channel", lambda p: svconv.PixelFilter(random(2, 3, 4, 3, 5, 23, 30), padding=p), None
-    yield "PixelFilter 9x11 on 5x4", lambda p: svconv.PixelFilter(random(1, 9, 11, 5, 4), padding=p), None
-    yield "Conv 7x6", lambda p: svconv.Conv(random(1, 1, 7, 6), padding=p), (2, 3, 33, 28)
-    yield "Conv 9x8 on 5x4, per channel", lambda p: svconv.Conv(random(1, 3, 9, 8), padding=p), (1, 3, 5, 4)
-    yield "Conv @ PixelFilter", lambda p: svconv.Conv(random(1, 1, 4, 3), padding=p) @ svconv.PixelFilter(random(1, 3, 3, 16, 17), padding=p), None
-
-
 def run(_):
-    first = max(len(name) for name, _, _ in cases()) + 2
+    from svconv.operators import EXAMPLES
+
+    first = max(len(example.name) for example in EXAMPLES) + 2
     print(" " * first + "".join(p.ljust(11) for p in PADDINGS))
     worst = 0.0
-    for name, make, shape in cases():
+    for name, make, shape in EXAMPLES:
         errors = [dot_error(make(padding), shape) for padding in PADDINGS]
         print(name.ljust(first) + "".join(f"{e:.1e}".ljust(11) for e in errors), flush=True)
         worst = max([worst, *(e if e == e else float("inf") for e in errors)])

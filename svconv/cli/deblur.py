@@ -42,7 +42,7 @@ def add_parser(subparsers):
 
 
 def run(arguments):
-    from svconv.cli import images, kernels
+    from svconv.files import images, kernels
 
     check_options(arguments)
     picture = images.read_image(arguments.image)
@@ -167,7 +167,6 @@ def steps(length, side):
 def load_model(arguments):
     from svconv.cli.errors import InputError
     from svconv.models import LearningToDeblur
-    from svconv.models._weights import known_weights
 
     if arguments.weights:
         try:
@@ -177,7 +176,7 @@ def load_model(arguments):
         if arguments.kernel_size not in (None, model.kernel_sizes[-1]):
             raise InputError(f"--kernel-size: {arguments.weights} is for {model.kernel_sizes[-1]} pixels, got {arguments.kernel_size}")
         return model
-    sizes = sorted(int(name.removeprefix("ltd-")) for name in known_weights("ltd-") if name.removeprefix("ltd-").isdigit())
+    sizes = sorted(int(name.removeprefix("ltd-")) for name in LearningToDeblur.known_weights() if name.removeprefix("ltd-").isdigit())
     size = arguments.kernel_size or 17
     if size not in sizes:
         raise InputError(f"--kernel-size: expected one of the shipped {', '.join(map(str, sizes)) or '(none)'}, got {size} (others with --weights FILE)")

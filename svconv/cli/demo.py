@@ -21,8 +21,8 @@ def add_parser(subparsers):
 def run(arguments):
     import os
 
-    from svconv.cli import outputs
     from svconv.cli.errors import InputError
+    from svconv.files import outputs
 
     if arguments.size is not None and not 4 * SIZE <= arguments.size <= 400:
         raise InputError(f"--size: expected {4 * SIZE}..400, got {arguments.size}")
@@ -38,7 +38,8 @@ def demonstrate(files, size=None):
 
     import svconv
     from svconv import solvers
-    from svconv.cli import images, pictures, progress
+    from svconv.cli import pictures, progress
+    from svconv.files import images
 
     picture = photograph(size)
     truth = torch.cat([picture.plane(c) for c in range(3)], 1)
@@ -71,7 +72,7 @@ def photograph(size=None):
     """The CC0 photograph of the package as a Picture, or a central square of it."""
     from importlib import resources
 
-    from svconv.cli.images import read_image
+    from svconv.files import read_image
 
     with resources.as_file(resources.files("svconv.cli") / "data" / "coffee.png") as path:
         picture = read_image(path)

@@ -11,7 +11,7 @@ def write_comparison(path, panels, filters):
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    from svconv.cli.outputs import replacing
+    from svconv.files.outputs import replacing
 
     height, width = panels[0][1].shape[-2:]
     side = min(DETAIL, width // 2, height // 2)

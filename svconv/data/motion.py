@@ -16,7 +16,12 @@ def _path_factor(points):
     d = math.sqrt(5) * (t[:, None] - t[None, :]).abs() / _LENGTH
     covariance = _SCALE**2 * (1 + d + d * d / 3) * torch.exp(-d)
     covariance.diagonal().add_(1e-9)  # smooth paths make the matrix nearly singular; this moves a path by 3e-5 of a kernel
-    return torch.linalg.cholesky(covariance).float()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # LAPACK rounds differently with several, a nearly singular matrix shows it, and the factor stays for the whole process
+    try:
+        return torch.linalg.cholesky(covariance).float()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def motion_path(n=1, *, points=_POINTS, generator=None):

@@ -45,7 +45,7 @@ class BlurPairs(torch.utils.data.Dataset):
         centre kernel_size // 2, plus noise.
 
     Raises:
-        ValueError: bad sizes, an empty folder, or no photograph as large as a crop; OSError: a photograph that cannot be read.
+        ValueError: bad sizes, an empty folder, or no photograph as large as a crop; FileError: a photograph that cannot be read.
     """
 
     def __init__(self, photographs, size=128, kernel_size=17, *, length=1_000_000, seed=0, noise=0.01, smallest=None, cache_bytes=512 << 20):

@@ -4,6 +4,8 @@ import pathlib
 
 import numpy as np
 
+from svconv.files import read_image
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -45,7 +47,7 @@ class PhotographCache:
         return len(self._images)
 
     def get(self, path):
-        """The decoded photograph; raises OSError naming the file when it cannot be read."""
+        """The decoded photograph; raises FileError naming the file when it cannot be read."""
         key = str(path)
         if key in self._images:
             self._images.move_to_end(key)
@@ -59,14 +61,12 @@ class PhotographCache:
 
 
 def read_grey(path, halve_above=None):
-    """A photograph as uint8 [H, W] (ITU-R 601 luma), turned by its EXIF tag, halved while its longer side exceeds `halve_above`."""
-    from PIL import Image, ImageOps
+    """A photograph as uint8 [H, W] (ITU-R 601 luma), turned by its EXIF tag, halved while its longer side exceeds `halve_above`; FileError."""
+    from PIL import Image
 
-    try:
-        with Image.open(path) as picture:
-            grey = ImageOps.exif_transpose(picture).convert("L")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise OSError(f"{path}: cannot be read as a photograph ({error})") from error
+    picture = read_image(path)
+    pixels = picture.pixels if picture.bits == 8 else np.rint((picture.pixels * (255 / picture.scale)).clip(0, 255)).astype(np.uint8)
+    grey = Image.fromarray(pixels[..., 0] if picture.channels == 1 else pixels).convert("L")
     while halve_above and max(grey.size) > halve_above:
         grey = grey.reduce(2)
-    return np.asarray(grey, np.uint8)
+    return np.asarray(grey)

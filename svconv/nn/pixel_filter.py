@@ -2,7 +2,7 @@
 from torch import nn
 
 from svconv._boundary import canonical_padding
-from svconv._checks import check_image
+from svconv._shapes import check_image, number
 from svconv.ops import pixel_filter, pixel_filter_adjoint
 
 
@@ -59,9 +59,9 @@ class FilterPredictor(nn.Module):
 
     def __init__(self, in_channels, filters, size, *, channels=3, width=64, depth=5):
         super().__init__()
-        for name, value in (("in_channels", in_channels), ("filters", filters), ("size", size), ("channels", channels), ("width", width), ("depth", depth)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}: expected an integer >= 1, got {value!r}")
+        in_channels, filters, size, channels, width, depth = (
+            number(name, value, least=1, integer=True) for name, value in (("in_channels", in_channels), ("filters", filters), ("size", size),
+                                                                          ("channels", channels), ("width", width), ("depth", depth)))
         self.in_channels, self.filters, self.size, self.channels = in_channels, filters, size, channels
         layers = []
         for i in range(depth):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from svconv._boundary import canonical_padding
-from svconv._checks import check_image
+from svconv._shapes import check_image
 from svconv._fourier import barthann_taper
 from svconv.ops import image_quotient, kernel_quotient, project_kernel
 
@@ -42,7 +42,7 @@ class Barthann(nn.Module):
     def forward(self, x):
         check_image("x", x)
         compute = torch.float64 if x.dtype == torch.float64 else torch.float32
-        rows, columns = (barthann_taper(int(n), k, compute, x.device) for n, k in zip(x.shape[-2:], self.size))
+        rows, columns = (barthann_taper(n, k, compute, x.device) for n, k in zip(x.shape[-2:], self.size))
         return (x.to(compute) * rows[:, None] * columns).to(x.dtype)
 
     def extra_repr(self):

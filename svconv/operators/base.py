@@ -1,31 +1,41 @@
-"""The linear operators' common part: composition, transpose, sums, norm and the dot test."""
+"""The base of the linear operators: what they have in common, what solvers ask of them, and arithmetic with them."""
 import numbers
 
 import torch
 
-from svconv._checks import shape_text
+from svconv._boundary import canonical_padding
+from svconv._shapes import Dims, shape_text, unify
+from svconv.operators.division import divided
 
 
 class Operator:
     """A linear map of images, [B, C, H, W] or [B, C, M, H, W] on either side, known by its forward, its exact adjoint and its tensors.
 
-    `A @ B`, `A.T`, `a * A`, `A + B`, `A - B` are operators again; `A.T @ A` runs as `A.gram`. The height and width of image stay the
-    same; a batch or channel number of 1 in an operator's tensors serves any number.
+    `A @ B`, `A.T`, `a * A`, `A / a`, `A + B`, `A - B`, `sum([A, B])` and `svconv.stack([A, B])` are operators again; `A @ x` is `A(x)`;
+    `A.T @ A` runs as `A.gram`. The height and width of image stay the same; a batch or channel number of 1 in an operator's tensors
+    serves any number.
 
-    A new operator sets the attributes below and defines `_forward(x)`, `_adjoint(y)`, `with_tensors(tensors)`, and `_gram(x)` where one
-    pass is cheaper than two.
+    A new operator sets the attributes below and defines `_forward(x)`, `_adjoint(y)` and, if it has tensors, `with_tensors(tensors)`. Where it
+    can do better than the base: `_gram(x, weights)` in one pass, `with_padding(padding)`, and for solvers `_transfer(size)` (it is a circular
+    convolution), `kept(size)`, `on(plane)`, `lengths(size)`, `divide(y, beta, prior)`.
 
     Attributes:
         tensors: every tensor it is made of (the `params` of `svconv.solvers.cg`).
         frame: (B, C, H, W) as its tensors fix them; 1 serves any B or C, None is any H or W.
         maps: (in, out), the length of the axis M on either side, None where there is none.
         reach: (top, bottom, left, right), how far the inputs of one output pixel lie from it.
+        per_channel: whether each output channel depends on its own input channel only.
+        spectrum: of a circular convolution made by `on` or `kept`, [B|1, C|1, H, W//2+1]; None otherwise.
     """
 
     tensors = ()
     frame = (1, 1, None, None)
     maps = (None, None)
     reach = (0, 0, 0, 0)
+    per_channel = True
+    spectrum = None
+
+    # the map ----------------------------------------------------------------------------------------------------------
 
     def __call__(self, x):
         """`A x`: [B, C, H, W] -> [B, C, H, W] (or with an axis M)."""
@@ -35,59 +45,190 @@ class Operator:
         """`A' y`, the exact transpose of the call."""
         return self._adjoint(y)
 
-    def gram(self, x):
-        """`A' A x`, in one pass where the operator has one."""
-        return self._gram(x)
+    def gram(self, x, weights=None):
+        """`A' W A x`, in one pass where the operator has one.
 
-    def _gram(self, x):
-        return self._adjoint(self._forward(x))
+        Args:
+            x: like the input of the call.
+            weights: None (all ones) or the diagonal of W like the output, [B|1, C|1, H, W] or [B|1, C|1, M, H, W], dtype of x.
+
+        Returns:
+            Like x.
+
+        >>> import torch, svconv
+        >>> A, x, w = svconv.Conv(torch.rand(1, 3, 3)), torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8)
+        >>> torch.allclose(A.gram(x, w), A.adjoint(w * A(x)), atol=1e-6)
+        True
+        """
+        if weights is not None:
+            x, (weights,) = unify("x", x, {"weights": self._checked_weights(x, weights)})
+        return self._gram(x, weights)
+
+    def _checked_weights(self, x, weights):
+        dims, many = Dims(), self.maps[1]
+        dims.bind("x", **dict(zip("BC", x.shape)), **dict(zip("HW", x.shape[-2:])))
+        dims.bind(repr(self), M=many)
+        dims.check("weights", weights, "B? C? H W" if many is None else "B? C? M H W")
+        return weights
+
+    def _gram(self, x, weights=None):
+        y = self._forward(x)
+        return self._adjoint(y if weights is None else weights * y)
 
     def _key(self):
         """Equal for two composites of the same operators."""
         return id(self)
 
+    # the same operator, otherwise made --------------------------------------------------------------------------------
+
     def with_tensors(self, tensors):
         """The same operator made of other tensors, in the order of `tensors`."""
+        if not self.tensors:
+            return self
         raise TypeError(f"{type(self).__name__} does not say how it is made of other tensors")
 
     def with_padding(self, padding):
-        """The same operator with another boundary rule in every part that has one."""
-        raise ValueError(f"padding: {self!r} has no other boundary rule")
+        """The same operator with another boundary rule in every part that has one.
+
+        Without a rule of its own an operator of any image size runs on the image continued by its reach.
+        """
+        padding = canonical_padding(padding)
+        if not any(self.reach):
+            return self
+        if self.frame[2:] != (None, None):
+            raise ValueError(f"padding: {self!r} has no other boundary rule")
+        from svconv.operators.composites import Continued
+        return Continued(self, padding)
 
     def to(self, *args, **kwargs):
         """The same operator on another device or in another dtype, as in `torch.Tensor.to`."""
         return self.with_tensors([t.to(*args, **kwargs) for t in self.tensors])
 
+    def double(self):
+        """The same operator in float64."""
+        return self.to(torch.float64)
+
+    def detach(self):
+        """The same operator, cut from the graph of its tensors."""
+        return self.with_tensors([t.detach() for t in self.tensors])
+
+    def requires_grad_(self, requires_grad=True):
+        """Sets it for every tensor, in place; returns the operator."""
+        for t in self.tensors:
+            t.requires_grad_(requires_grad)
+        return self
+
+    @property
+    def dtype(self):
+        """That of its tensors, the widest if they differ; None without tensors."""
+        wide = None
+        for t in self.tensors:
+            wide = t.dtype if wide is None else torch.promote_types(wide, t.dtype)
+        return wide
+
+    @property
+    def device(self):
+        """That of its tensors, None without."""
+        return self.tensors[0].device if self.tensors else None
+
+    @property
+    def shape(self):
+        """(rows, columns) of the matrix on the smallest input that its tensors allow; None where they leave the image size open."""
+        if None in self.frame:
+            return None
+        batch, channels, height, width = self.frame
+        pixels = batch * channels * height * width
+        return tuple(pixels * (many or 1) for many in self.maps[::-1])
+
+    # for solvers ------------------------------------------------------------------------------------------------------
+
+    def kept(self, size):
+        """The same operator for images of `size` with what it can prepare for them kept; itself where that is nothing."""
+        return self
+
+    def on(self, plane):
+        """The operator on a `Plane`, circular there, with what it can prepare kept; None where its tensors fix another size or boundary rule."""
+        if self.frame[2:] not in ((None, None), tuple(plane.size)):
+            return None
+        try:
+            circular = self.with_padding("circular")
+        except ValueError:
+            return None
+        return circular.kept(plane.size)
+
+    def lengths(self, size):
+        """The sides, at least `size`, that a plane should have for this operator to be fast."""
+        return tuple(size)
+
+    def divide(self, y, beta, prior="identity"):
+        """`argmin_x |A x - y|^2 + beta sum_j |d_j * x|^2` in closed form where A is a circular convolution; None where there is no such form.
+
+        Args:
+            y: [B, C, H, W]. beta: > 0; a number, a 0-d tensor or [B].
+            prior: "identity", "gradient" (circular differences of neighbours) or filters [J, fh, fw] (circular).
+
+        Returns:
+            Like y, with gradients in y, beta, prior and the operator's tensors; or None.
+        """
+        transfer = self._transfer(tuple(y.shape[-2:])) if self.maps == (None, None) else None
+        return None if transfer is None else divided(y, transfer, beta, prior)
+
+    def _transfer(self, size):
+        """The half spectrum [B|1, C|1, H, W//2+1] where it is a circular convolution on images of `size`, a number where it is that multiple
+        of the identity, None otherwise."""
+        return None
+
+    # arithmetic -------------------------------------------------------------------------------------------------------
+
     @property
     def T(self):
         """The transpose as an operator."""
+        from svconv.operators.composites import Transpose
         return Transpose(self)
 
+    @property
+    def H(self):
+        """The same as `T`: everything is real."""
+        return self.T
+
     def __matmul__(self, other):
+        if isinstance(other, torch.Tensor):
+            return self(other)
         if not isinstance(other, Operator):
             return NotImplemented
-        if isinstance(self, Transpose) and self.of._key() == other._key():
-            return Gram(other)
-        if isinstance(self, Scaled) and isinstance(self.of, Transpose) and self.of.of._key() == other._key():
-            return Scaled(self.factor, Gram(other))
-        if isinstance(self, Product) and isinstance(self.second, Transpose) and self.second.of._key() == other._key():
-            return Product(self.first, Gram(other))
-        return Product(self, other)
+        from svconv.operators.composites import product
+        return product(self, other)
 
     def __add__(self, other):
-        return Sum(self, other) if isinstance(other, Operator) else NotImplemented
+        if not isinstance(other, Operator):
+            return NotImplemented
+        from svconv.operators.composites import Sum
+        return Sum(self, other)
+
+    def __radd__(self, other):
+        return self if isinstance(other, numbers.Number) and other == 0 else NotImplemented    # sum([A, B]) starts from 0
 
     def __sub__(self, other):
-        return Sum(self, Scaled(-1.0, other)) if isinstance(other, Operator) else NotImplemented
+        return self + -other if isinstance(other, Operator) else NotImplemented
 
     def __neg__(self):
-        return Scaled(-1.0, self)
+        return self * -1.0
 
     def __mul__(self, factor):
-        return NotImplemented if isinstance(factor, Operator) else Scaled(factor, self)
+        if isinstance(factor, Operator):
+            return NotImplemented
+        if isinstance(factor, torch.Tensor) and factor.dim() > 2:
+            raise TypeError(f"factor: expected a number or a tensor [] or [B], got {shape_text(factor)}; to apply an operator A to an image x use A(x)")
+        from svconv.operators.composites import Scaled
+        return Scaled(factor, self)
 
     __rmul__ = __mul__
     __array_ufunc__ = None  # numpy scalars leave `a * op` to us
+
+    def __truediv__(self, divisor):
+        return NotImplemented if isinstance(divisor, Operator) else self * (1 / divisor)
+
+    # sizes and tests --------------------------------------------------------------------------------------------------
 
     def input_shape(self, shape=None):
         """The full input shape: from the tensors, or `shape` ((H, W) or all axes) checked against them."""
@@ -168,197 +309,13 @@ class Identity(Operator):
     def _forward(self, x):
         return x
 
-    _adjoint = _gram = _forward
+    _adjoint = _forward
 
-    def with_tensors(self, tensors):
-        return self
+    def _gram(self, x, weights=None):
+        return x if weights is None else weights * x
 
-    def with_padding(self, padding):
-        return self
+    def _transfer(self, size):
+        return 1.0
 
     def __repr__(self):
         return "Identity()"
-
-
-class Transpose(Operator):
-    """`A'`, as `A.T` gives it."""
-
-    def __init__(self, of):
-        self.of, self.tensors, self.frame, self.maps = of, of.tensors, of.frame, of.maps[::-1]
-        top, bottom, left, right = of.reach
-        self.reach = bottom, top, right, left
-
-    def _forward(self, x):
-        return self.of._adjoint(x)
-
-    def _adjoint(self, y):
-        return self.of._forward(y)
-
-    @property
-    def T(self):
-        return self.of
-
-    def _key(self):
-        return Transpose, self.of._key()
-
-    def with_tensors(self, tensors):
-        return Transpose(self.of.with_tensors(tensors))
-
-    def with_padding(self, padding):
-        return Transpose(self.of.with_padding(padding))
-
-    def __repr__(self):
-        return f"({self.of!r}).T" if isinstance(self.of, (Product, Sum, Scaled)) else f"{self.of!r}.T"
-
-
-class Gram(Operator):
-    """`A' A`, as `A.T @ A` gives it; symmetric."""
-
-    def __init__(self, of):
-        self.of, self.tensors, self.frame, self.maps = of, of.tensors, of.frame, (of.maps[0], of.maps[0])
-        top, bottom, left, right = of.reach
-        self.reach = top + bottom, top + bottom, left + right, left + right
-
-    def _forward(self, x):
-        return self.of._gram(x)
-
-    _adjoint = _forward
-
-    @property
-    def T(self):
-        return self
-
-    def _key(self):
-        return Gram, self.of._key()
-
-    def with_tensors(self, tensors):
-        return Gram(self.of.with_tensors(tensors))
-
-    def with_padding(self, padding):
-        return Gram(self.of.with_padding(padding))
-
-    def __repr__(self):
-        return f"{Transpose(self.of)!r} @ {self.of!r}"
-
-
-class _Pair(Operator):
-    """Two operators side by side or one after the other; tensors are those of the first, then those of the second."""
-
-    def __init__(self, first, second):
-        self.first, self.second = first, second
-        self.tensors = (*first.tensors, *second.tensors)
-        self.frame = tuple(self._common(axis) for axis in range(4))
-
-    def _common(self, axis):
-        a, b = self.first.frame[axis], self.second.frame[axis]
-        free = (None, 1) if axis < 2 else (None,)
-        if a != b and a not in free and b not in free:
-            raise ValueError(f"operators do not fit: expected equal {'BCHW'[axis]}, got {a} in {self.first!r} and {b} in {self.second!r}")
-        return b if a in free else a
-
-    def _key(self):
-        return type(self), self.first._key(), self.second._key()
-
-    def with_tensors(self, tensors):
-        n = len(self.first.tensors)
-        return type(self)(self.first.with_tensors(tensors[:n]), self.second.with_tensors(tensors[n:]))
-
-    def with_padding(self, padding):
-        return type(self)(self.first.with_padding(padding), self.second.with_padding(padding))
-
-
-class Product(_Pair):
-    """`A B`, as `A @ B` gives it: the second operator acts first."""
-
-    def __init__(self, first, second):
-        super().__init__(first, second)
-        if first.maps[0] != second.maps[1]:
-            raise ValueError(f"operators do not fit: {first!r} takes M = {first.maps[0]}, {second!r} gives M = {second.maps[1]}")
-        self.maps = second.maps[0], first.maps[1]
-        self.reach = tuple(a + b for a, b in zip(first.reach, second.reach))
-
-    def _forward(self, x):
-        return self.first._forward(self.second._forward(x))
-
-    def _adjoint(self, y):
-        return self.second._adjoint(self.first._adjoint(y))
-
-    def _gram(self, x):
-        return self.second._adjoint(self.first._gram(self.second._forward(x)))
-
-    def __repr__(self):
-        return " @ ".join(f"({part!r})" if isinstance(part, (Sum, Scaled)) else repr(part) for part in (self.first, self.second))
-
-
-class Sum(_Pair):
-    """`A + B`."""
-
-    def __init__(self, first, second):
-        super().__init__(first, second)
-        if first.maps != second.maps:
-            raise ValueError(f"operators do not fit: {first!r} maps M = {first.maps}, {second!r} maps M = {second.maps} (in, out)")
-        self.maps = first.maps
-        self.reach = tuple(max(a, b) for a, b in zip(first.reach, second.reach))
-
-    def _forward(self, x):
-        return self.first._forward(x) + self.second._forward(x)
-
-    def _adjoint(self, y):
-        return self.first._adjoint(y) + self.second._adjoint(y)
-
-    def __repr__(self):
-        return f"{self.first!r} + {self.second!r}"
-
-
-class Scaled(Operator):
-    """`a A` with a number, or a tensor [] or [B] (one factor per sample) that may carry gradients."""
-
-    def __init__(self, factor, of):
-        if isinstance(factor, torch.Tensor):
-            if factor.dim() > 1 or not factor.is_floating_point():
-                raise ValueError(f"factor: expected a number or a floating tensor [] or [B], got {factor.dtype} {shape_text(factor)}")
-        elif isinstance(factor, numbers.Real):
-            factor = float(factor)
-        else:
-            raise TypeError(f"factor: expected a number or a tensor, got {type(factor).__name__}")
-        self.factor, self.of, self.maps, self.reach = factor, of, of.maps, of.reach
-        self.tensors, self.frame = of.tensors, of.frame
-        if isinstance(factor, torch.Tensor):
-            self.tensors = (factor, *of.tensors)
-            if factor.dim() == 1 and factor.shape[0] != 1:
-                if of.frame[0] not in (1, factor.shape[0]):
-                    raise ValueError(f"factor: expected [] or [{of.frame[0]}] for {of!r}, got {shape_text(factor)}")
-                self.frame = (factor.shape[0], *of.frame[1:])
-
-    def _scale(self, t, factor):
-        if not isinstance(factor, torch.Tensor):
-            return t * factor
-        if factor.dim() == 1:
-            if factor.shape[0] not in (1, t.shape[0]):
-                raise ValueError(f"factor: expected [] or [B] = [{t.shape[0]}], got {shape_text(factor)}")
-            factor = factor.reshape(-1, *[1] * (t.dim() - 1))
-        return t * factor.to(t.dtype)
-
-    def _forward(self, x):
-        return self._scale(self.of._forward(x), self.factor)
-
-    def _adjoint(self, y):
-        return self._scale(self.of._adjoint(y), self.factor)
-
-    def _gram(self, x):
-        return self._scale(self.of._gram(x), self.factor * self.factor)
-
-    def _key(self):
-        return Scaled, id(self.factor) if isinstance(self.factor, torch.Tensor) else self.factor, self.of._key()
-
-    def with_tensors(self, tensors):
-        if isinstance(self.factor, torch.Tensor):
-            return Scaled(tensors[0], self.of.with_tensors(tensors[1:]))
-        return Scaled(self.factor, self.of.with_tensors(tensors))
-
-    def with_padding(self, padding):
-        return Scaled(self.factor, self.of.with_padding(padding))
-
-    def __repr__(self):
-        factor = f"{self.factor:g}" if not isinstance(self.factor, torch.Tensor) else f"tensor{shape_text(self.factor)}"
-        return f"{factor} * ({self.of!r})" if isinstance(self.of, (Sum, Product, Gram)) else f"{factor} * {self.of!r}"

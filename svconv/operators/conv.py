@@ -1,8 +1,13 @@
 """Uniform convolution as a linear operator."""
+import torch
+
 from svconv import ops
 from svconv._boundary import canonical_padding
-from svconv._checks import check_tensor, shape_text
+from svconv._fourier import fast_length, kernel_spectrum, psf_center
+from svconv._shapes import check_tensor, shape_text
 from svconv.operators.base import Operator
+from svconv.operators.circulant import collapsed
+from svconv.ops.conv import with_channels
 
 
 class Conv(Operator):
@@ -37,6 +42,23 @@ class Conv(Operator):
 
     def _adjoint(self, y):
         return ops.conv_adjoint(y, self.kernel, padding=self.padding)
+
+    def _transfer(self, size):
+        wraps = self.padding == "circular" or not any(self.reach)
+        if not wraps or self.kernel.dtype not in (torch.float32, torch.float64):
+            return None
+        return kernel_spectrum(with_channels(self.kernel), size, psf_center(self.kernel.shape[-2:]))
+
+    def kept(self, size):
+        return collapsed(self, size) or self
+
+    def lengths(self, size):
+        return tuple(fast_length(n) for n in size)
+
+    def divide(self, y, beta, prior="identity"):
+        if self.padding == "circular" and all(k <= n for k, n in zip(self.kernel.shape[-2:], y.shape[-2:])):
+            return ops.image_quotient(y, self.kernel, beta=beta, prior=prior)
+        return super().divide(y, beta, prior)
 
     def with_tensors(self, tensors):
         return Conv(*tensors, padding=self.padding)

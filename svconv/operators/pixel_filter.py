@@ -1,6 +1,6 @@
 """Per-pixel filter banks as a linear operator."""
 from svconv._boundary import canonical_padding
-from svconv._checks import check_tensor, shape_text
+from svconv._shapes import check_tensor, shape_text
 from svconv.operators.base import Operator
 from svconv.ops import pixel_filter, pixel_filter_adjoint, pixel_filter_gram
 
@@ -43,10 +43,6 @@ class PixelFilter(Operator):
 
     def _adjoint(self, y):
         return pixel_filter_adjoint(y, self.filters, padding=self.padding)
-
-    def gram(self, x, weights=None):
-        """`sum_m F_m' W_m F_m x` in one pass over the filters; weights as in `svconv.pixel_filter_gram`, None for all ones."""
-        return self._gram(x, weights)
 
     def _gram(self, x, weights=None):
         return pixel_filter_gram(x, self.filters, weights=weights, padding=self.padding)

@@ -6,80 +6,20 @@ derivative exists.
 """
 from svconv import backends
 from svconv._boundary import canonical_padding
-from svconv._checks import check_axis, check_image, check_tensor, shape_text, unify
+from svconv._shapes import Dims, check_tensor, unify
+from svconv.ops._bilinear import bilinear
 from svconv.ops._library import register
+from svconv.ops._transforms import total
 
-
-def _like_filters(filters):
-    return filters.shape[0], filters.shape[1], filters.shape[3], filters.shape[4], filters.dtype
+_ops = bilinear("pixel_filter", "pixel_filter", "filters", lambda x, filters, padding: (*x.shape[:2], filters.shape[2], *x.shape[2:]),
+                lambda y, filters, padding: (*y.shape[:2], *y.shape[3:]), "str padding")
+_fwd, _adjoint, _bwd_filters = _ops
+ONE_MAP, MANY_MAPS = "B? kh kw H W", "B? C? M kh kw H W"
 
 
 def _sum_to(t, shape):
     axes = [axis for axis in (0, 1) if shape[axis] != t.shape[axis]]
     return t.sum(axes, keepdim=True) if axes else t
-
-
-# y = F x ------------------------------------------------------------------------------------------------------------
-
-def _fwd_setup(ctx, inputs, output):
-    x, filters, ctx.padding, ctx.backend = inputs
-    ctx.save_for_backward(x, filters)
-
-
-def _fwd_backward(ctx, g):
-    x, filters = ctx.saved_tensors
-    rest = ctx.padding, ctx.backend
-    gx = _adjoint(g, filters, *rest) if ctx.needs_input_grad[0] else None
-    gf = _bwd_filters(x, g, *_like_filters(filters), *rest) if ctx.needs_input_grad[1] else None
-    return gx, gf, None, None
-
-
-_fwd = register(
-    "pixel_filter", "pixel_filter_fwd(Tensor x, Tensor filters, str padding, str backend) -> Tensor",
-    lambda x, filters, padding: x.new_empty((x.shape[0], x.shape[1], filters.shape[2], x.shape[2], x.shape[3])),
-    _fwd_setup, _fwd_backward)
-
-
-# x = F' y -----------------------------------------------------------------------------------------------------------
-
-def _adjoint_backward(ctx, g):
-    y, filters = ctx.saved_tensors
-    rest = ctx.padding, ctx.backend
-    gy = _fwd(g, filters, *rest) if ctx.needs_input_grad[0] else None
-    gf = _bwd_filters(g, y, *_like_filters(filters), *rest) if ctx.needs_input_grad[1] else None
-    return gy, gf, None, None
-
-
-_adjoint = register(
-    "pixel_filter", "pixel_filter_adjoint(Tensor y, Tensor filters, str padding, str backend) -> Tensor",
-    lambda y, filters, padding: y.new_empty((y.shape[0], y.shape[1], y.shape[3], y.shape[4])),
-    _fwd_setup, _adjoint_backward)
-
-
-# df[d, p] = g[p] x[p+d], summed over broadcast axes -------------------------------------------------------------------
-
-def _bwd_filters_setup(ctx, inputs, output):
-    x, g, *_, ctx.padding, ctx.backend = inputs
-    ctx.save_for_backward(x, g)
-
-
-def _bwd_filters_backward(ctx, upstream):
-    x, g = ctx.saved_tensors
-    rest = ctx.padding, ctx.backend
-    gx = _adjoint(g, upstream, *rest) if ctx.needs_input_grad[0] else None
-    gg = _fwd(x, upstream, *rest) if ctx.needs_input_grad[1] else None
-    return gx, gg, *[None] * 7
-
-
-def _bwd_filters_fake(x, g, batch, channels, kh, kw, dtype, padding):
-    return x.new_empty((batch, channels, g.shape[2], kh, kw, x.shape[2], x.shape[3]), dtype=dtype)
-
-
-_bwd_filters = register(
-    "pixel_filter",
-    "pixel_filter_bwd_filters(Tensor x, Tensor g, SymInt batch, SymInt channels, SymInt kh, SymInt kw, ScalarType dtype, "
-    "str padding, str backend) -> Tensor",
-    _bwd_filters_fake, _bwd_filters_setup, _bwd_filters_backward)
 
 
 # sum_m F_m' W_m F_m x -----------------------------------------------------------------------------------------------
@@ -100,9 +40,28 @@ def _gram_backward(ctx, g):
     return gx, gf, gw, None, None
 
 
+def _weighed(weights, y):
+    return y if weights is None else weights * y
+
+
+def _gram_jvp(primals, tangents):
+    x, filters, weights, *rest = primals
+    dx, df, dw = tangents[:3]
+
+    def terms():
+        if dx is not None:
+            yield _gram(dx, filters, weights, *rest)
+        if df is not None:
+            yield _adjoint(_weighed(weights, _fwd(x, df, *rest)), filters, *rest) + _adjoint(_weighed(weights, _fwd(x, filters, *rest)), df, *rest)
+        if dw is not None:
+            yield _adjoint(dw * _fwd(x, filters, *rest), filters, *rest)
+
+    return total(terms())
+
+
 _gram = register(
     "pixel_filter", "pixel_filter_gram(Tensor x, Tensor filters, Tensor? weights, str padding, str backend) -> Tensor",
-    lambda x, filters, weights, padding: x.new_empty(x.shape), _gram_setup, _gram_backward)
+    lambda x, filters, weights, padding: x.new_empty(x.shape), _gram_setup, _gram_backward, _gram_jvp, batched={})
 
 
 # df[m, d, p] = (W F g)[m, p] x[p+d] + (W F x)[m, p] g[p+d] -----------------------------------------------------------
@@ -118,38 +77,44 @@ def _gram_bwd_filters_backward(ctx, upstream):
     rest = ctx.padding, ctx.backend
     fx, fg = _fwd(x, filters, *rest), _fwd(g, filters, *rest)
     e, a = _fwd(x, upstream, *rest), _fwd(g, upstream, *rest)
-    wfx, wfg, we, wa = (t if weights is None else weights * t for t in (fx, fg, e, a))
+    wfx, wfg, we, wa = (_weighed(weights, t) for t in (fx, fg, e, a))
     need_x, need_g, need_filters, need_weights = ctx.needs_input_grad[:4]
     gx = _adjoint(wfg, upstream, *rest) + _adjoint(wa, filters, *rest) if need_x else None
     gg = _adjoint(wfx, upstream, *rest) + _adjoint(we, filters, *rest) if need_g else None
-    like = _like_filters(filters)
+    like = filters.shape, filters.dtype
     gf = _bwd_filters(g, we, *like, *rest) + _bwd_filters(x, wa, *like, *rest) if need_filters else None
     gw = _sum_to(fg * e + fx * a, weights.shape) if need_weights else None
     return gx, gg, gf, gw, None, None
+
+
+def _gram_bwd_filters_jvp(primals, tangents):
+    """df is the sum of two filter gradients, of x with W F g and of g with W F x; each is bilinear."""
+    x, g, filters, weights, *rest = primals
+    dx, dg, df, dw = tangents[:4]
+    like = filters.shape, filters.dtype
+
+    def half(image, other, d_image, d_other):
+        response = _fwd(other, filters, *rest)
+        if d_image is not None:
+            yield _bwd_filters(d_image, _weighed(weights, response), *like, *rest)
+        if d_other is not None:
+            yield _bwd_filters(image, _weighed(weights, _fwd(d_other, filters, *rest)), *like, *rest)
+        if df is not None:
+            yield _bwd_filters(image, _weighed(weights, _fwd(other, df, *rest)), *like, *rest)
+        if dw is not None:
+            yield _bwd_filters(image, dw * response, *like, *rest)
+
+    return total((*half(x, g, dx, dg), *half(g, x, dg, dx)))
 
 
 _gram_bwd_filters = register(
     "pixel_filter",
     "pixel_filter_gram_bwd_filters(Tensor x, Tensor g, Tensor filters, Tensor? weights, str padding, str backend) -> Tensor",
     lambda x, g, filters, weights, padding: filters.new_empty(filters.shape),
-    _gram_bwd_filters_setup, _gram_bwd_filters_backward)
+    _gram_bwd_filters_setup, _gram_bwd_filters_backward, _gram_bwd_filters_jvp, batched={"folds": False})
 
 
 # public -------------------------------------------------------------------------------------------------------------
-
-def _check_filters(image_name, batch, channels, height, width, filters):
-    """Raises unless `filters` is a 5-D or 7-D map for such an image."""
-    check_tensor("filters", filters)
-    if filters.dim() not in (5, 7):
-        raise ValueError("filters: expected [B|1, kh, kw, H, W] or [B|1, C|1, M, kh, kw, H, W], got " + shape_text(filters))
-    check_axis("filters", filters, 0, (1, batch), f"a batch of 1 or that of {image_name},")
-    if filters.dim() == 7:
-        check_axis("filters", filters, 1, (1, channels), f"channels of 1 or those of {image_name},")
-    check_axis("filters", filters, -2, (height,), f"H of {image_name}")
-    check_axis("filters", filters, -1, (width,), f"W of {image_name}")
-    if filters.shape[-4] == 0 or filters.shape[-3] == 0:
-        raise ValueError("filters: expected kh >= 1 and kw >= 1, got " + shape_text(filters))
-
 
 def _canonical(filters):
     return filters if filters.dim() == 7 else filters[:, None, None]
@@ -186,8 +151,9 @@ def pixel_filter(x, filters, *, padding="zeros", backend=None):
     >>> svconv.pixel_filter(x, shift_left, padding="replicate")[0, 0, 0].tolist()
     [1.0, 2.0, 3.0, 3.0]
     """
-    check_image("x", x)
-    _check_filters("x", *x.shape, filters)
+    dims = Dims()
+    dims.check("x", x, "B C H W")
+    dims.check("filters", filters, ONE_MAP, MANY_MAPS)
     padding, forced = canonical_padding(padding), backends.requested(backend)
     x, (filters,) = unify("x", x, {"filters": filters}, half_beside_float32=("filters",))
     y = _fwd(x, _canonical(filters), padding, forced)
@@ -215,16 +181,14 @@ def pixel_filter_adjoint(y, filters, *, padding="zeros", backend=None):
     >>> svconv.pixel_filter_adjoint(torch.ones(1, 1, 1, 5), psf).flatten().tolist()
     [0.0, 0.25, 0.5, 0.25, 0.0]
     """
-    check_tensor("y", y)
+    dims = Dims()
     check_tensor("filters", filters)
     if filters.dim() == 7:
-        if y.dim() != 5:
-            raise ValueError("y: expected [B, C, M, H, W] beside 7-D filters, got " + shape_text(y))
-        check_image("y", y[:, :, 0] if y.shape[2] else y.new_empty(y.shape[0], y.shape[1], *y.shape[3:]))
-        check_axis("y", y, 2, (filters.shape[2],), "M of filters")
+        dims.bind("filters", M=filters.shape[2])
+        dims.check("y", y, "B C M H W", beside=" beside 7-D filters")
     else:
-        check_image("y", y)
-    _check_filters("y", y.shape[0], y.shape[1], y.shape[-2], y.shape[-1], filters)
+        dims.check("y", y, "B C H W")
+    dims.check("filters", filters, ONE_MAP, MANY_MAPS)
     padding, forced = canonical_padding(padding), backends.requested(backend)
     y, (filters,) = unify("y", y, {"filters": filters}, half_beside_float32=("filters",))
     return _adjoint(y if filters.dim() == 7 else y.unsqueeze(2), _canonical(filters), padding, forced)
@@ -251,26 +215,15 @@ def pixel_filter_gram(x, filters, *, weights=None, padding="zeros", backend=None
     >>> torch.allclose(svconv.pixel_filter_gram(x, f), two_steps)
     True
     """
-    check_image("x", x)
-    _check_filters("x", *x.shape, filters)
-    if weights is not None:
-        _check_weights(x, filters, weights)
+    dims = Dims()
+    dims.check("x", x, "B C H W")
+    dims.check("filters", filters, ONE_MAP, MANY_MAPS)
+    if weights is not None and filters.dim() == 7:
+        dims.check("weights", weights, "B? C? M H W", beside=" beside 7-D filters")
+    elif weights is not None:
+        dims.check("weights", weights, "B? C? H W", beside=" beside 5-D filters")
     padding, forced = canonical_padding(padding), backends.requested(backend)
     x, (filters, weights) = unify("x", x, {"filters": filters, "weights": weights}, half_beside_float32=("filters",))
     if weights is not None and filters.dim() == 5:
         weights = weights.unsqueeze(2)
     return _gram(x, _canonical(filters), weights, padding, forced)
-
-
-def _check_weights(x, filters, weights):
-    check_tensor("weights", weights)
-    many = filters.dim() == 7
-    if weights.dim() != (5 if many else 4):
-        expected = "[B|1, C|1, M, H, W] beside 7-D filters" if many else "[B|1, C|1, H, W] beside 5-D filters"
-        raise ValueError(f"weights: expected {expected}, got {shape_text(weights)}")
-    check_axis("weights", weights, 0, (1, x.shape[0]), "a batch of 1 or that of x,")
-    check_axis("weights", weights, 1, (1, x.shape[1]), "channels of 1 or those of x,")
-    if many:
-        check_axis("weights", weights, 2, (filters.shape[2],), "M of filters")
-    check_axis("weights", weights, -2, (x.shape[2],), "H of x")
-    check_axis("weights", weights, -1, (x.shape[3],), "W of x")

@@ -4,36 +4,17 @@ Inside, images are [B, C, H, W], kernels [B|1, C|1, kh, kw], beta [B|1], all flo
 one fused op each, and the gradient of that op goes through the differentiable formulas of the reference.
 """
 import math
-import numbers
 
 import torch
 
 from svconv import backends
 from svconv._boundary import canonical_padding
-from svconv._checks import HALF, check_device, check_image, check_tensor, shape_text, unify
+from svconv._plane import division_plane
+from svconv._shapes import HALF, Dims, check_device, check_like, check_tensor, computed, number, pair, readable, shape_text, unify
+from svconv.ops._formula import save, second_order
 from svconv.ops._library import register
-from svconv.ops.conv import check_kernel, computed, with_channels
+from svconv.ops.conv import KERNEL, with_channels
 from svconv.reference import quotient as reference
-
-
-def _second_order(formula, tensors, rest, upstream):
-    """Gradients of `formula(*tensors, *rest)` by autograd, attached to the graph so that further orders exist."""
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        tensors = [t if t is None else t.view_as(t) for t in tensors]      # partial derivatives, even if one input is a function of another
-        wanted = [t for t in tensors if t is not None and t.requires_grad]
-        outputs = formula(*tensors, *rest)
-        pairs = [(output, g) for output, g in zip(outputs, upstream) if output.requires_grad and g is not None]
-        found = iter(torch.autograd.grad([o for o, _ in pairs], wanted, [g for _, g in pairs],
-                                         create_graph=create_graph, allow_unused=True))
-    return [next(found) if t is not None and t.requires_grad else None for t in tensors] + [None] * (len(rest) + 1)
-
-
-def _save(tensors):
-    def setup(ctx, inputs, output):
-        ctx.save_for_backward(*inputs[:tensors])
-        ctx.rest, ctx.backend = inputs[tensors:-1], inputs[-1]
-    return setup
 
 
 def _like_if(needed, t, shape=None):
@@ -48,7 +29,8 @@ _kernel_bwd = register(
     "bool need_beta, str backend) -> (Tensor, Tensor, Tensor)",
     lambda g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta:
         (_like_if(need_x, x), _like_if(need_y, y), _like_if(need_beta, beta)),
-    _save(4), lambda ctx, *upstream: tuple(_second_order(reference.kernel_quotient_bwd, ctx.saved_tensors, ctx.rest, upstream)))
+    save(4), second_order(reference.kernel_quotient_bwd), formula=reference.kernel_quotient_bwd,
+    batched={"folds": False})
 
 
 def _kernel_backward(ctx, g):
@@ -62,7 +44,8 @@ def _kernel_backward(ctx, g):
 _kernel_fwd = register(
     "quotient",
     "kernel_quotient_fwd(Tensor x, Tensor y, Tensor beta, SymInt kh, SymInt kw, bool taper, float cy, float cx, str backend) -> Tensor",
-    lambda x, y, beta, kh, kw, taper, cy, cx: x.new_empty((x.shape[0], kh, kw)), _save(3), _kernel_backward)
+    lambda x, y, beta, kh, kw, taper, cy, cx: x.new_empty((x.shape[0], kh, kw)), save(3), _kernel_backward,
+    formula=reference.kernel_quotient_fwd, batched={"images": 2})
 
 
 # image quotient -----------------------------------------------------------------------------------------------------
@@ -74,7 +57,8 @@ _image_bwd = register(
     lambda g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power:
         (_like_if(need_y, y), _like_if(need_kernel, kernel), _like_if(need_beta, beta),
          _like_if(need_power, y, power.shape if need_power else None)),
-    _save(5), lambda ctx, *upstream: tuple(_second_order(reference.image_quotient_bwd, ctx.saved_tensors, ctx.rest, upstream)))
+    save(5), second_order(reference.image_quotient_bwd), formula=reference.image_quotient_bwd,
+    batched={"folds": False})
 
 
 def _image_backward(ctx, g):
@@ -87,28 +71,14 @@ def _image_backward(ctx, g):
 _image_fwd = register(
     "quotient",
     "image_quotient_fwd(Tensor y, Tensor kernel, Tensor beta, Tensor? power, str padding, float cy, float cx, str backend) -> Tensor",
-    lambda y, kernel, beta, power, padding, cy, cx: y.new_empty(y.shape), _save(4), _image_backward)
+    lambda y, kernel, beta, power, padding, cy, cx: y.new_empty(y.shape), save(4), _image_backward, formula=reference.image_quotient_fwd,
+    batched={"plain": (3,)})
 
 
 # arguments ----------------------------------------------------------------------------------------------------------
 
-def _pair(name, value, kind):
-    """A number or a pair of them as a pair of `kind`."""
-    values = (value, value) if isinstance(value, numbers.Number) else value
-    if isinstance(values, torch.Tensor) or not hasattr(values, "__len__") or len(values) != 2:
-        raise ValueError(f"{name}: expected a number or a pair (rows, columns), got {value!r}")
-    if not all(isinstance(v, (numbers.Integral, torch.SymInt) if kind is int else numbers.Real) for v in values):
-        raise TypeError(f"{name}: expected {'integers' if kind is int else 'numbers'}, got {value!r}")
-    return tuple(kind(v) for v in values)
-
-
 def _center(center, size):
-    if center is None:
-        return tuple(float(n // 2) for n in size)
-    center = _pair("center", center, float)
-    if not all(math.isfinite(c) for c in center):
-        raise ValueError(f"center: expected finite numbers, got {center}")
-    return center
+    return tuple(float(n // 2) for n in size) if center is None else pair("center", center)
 
 
 def _check_fits(name, size, plane):
@@ -120,11 +90,11 @@ def _beta(beta, image, check):
     """[1] or [B] in the dtype of the computation; the values are looked at where that costs no synchronisation."""
     dtype = torch.float32 if image.dtype in HALF else image.dtype
     if not isinstance(beta, torch.Tensor):
-        if not isinstance(beta, numbers.Real):
-            raise TypeError(f"beta: expected a number or a tensor, got {type(beta).__name__}")
-        if not 0 < beta < math.inf:
-            raise ValueError(f"beta: expected a number > 0, got {beta}")
-        return torch.full((1,), float(beta), dtype=dtype, device=image.device)
+        try:
+            value = number("beta", beta, above=0)
+        except TypeError:
+            raise TypeError(f"beta: expected a number or a tensor, got {type(beta).__name__}") from None
+        return torch.full((1,), value, dtype=dtype, device=image.device)
     check_tensor("beta", beta)
     check_device("the image", image, "beta", beta)
     if beta.dim() > 1 or beta.dim() == 1 and beta.shape[0] not in (1, image.shape[0]):
@@ -132,7 +102,7 @@ def _beta(beta, image, check):
     if beta.dtype != image.dtype and not (beta.dtype == torch.float32 and image.dtype in HALF):
         if not (torch.is_autocast_enabled(image.device.type) and torch.float64 not in (beta.dtype, image.dtype)):
             raise TypeError(f"beta: expected dtype {image.dtype} like the image (float32 beside half types), got {beta.dtype}")
-    if check or image.device.type == "cpu" and not torch.compiler.is_compiling():
+    if check or readable(beta):
         if not bool((beta > 0).all()):
             raise ValueError(f"beta: expected values > 0, got a smallest value of {beta.detach().amin().item()}")
     return beta.reshape(-1).to(dtype)
@@ -142,9 +112,7 @@ def _prior_power(prior, kernel, plane):
     """sum |D|^2 on the half spectrum [H, W//2+1], None for ones."""
     dtype = computed(kernel[:0]).dtype
     if isinstance(prior, torch.Tensor):
-        check_tensor("prior", prior)
-        if prior.dim() != 3 or 0 in prior.shape:
-            raise ValueError("prior: expected filters [J, fh, fw], got " + shape_text(prior))
+        Dims().check("prior", prior, "J fh fw", noun="filters ")
         _check_fits("prior", prior.shape[-2:], plane)
         check_device("kernel", kernel, "prior", prior)
         if prior.dtype != kernel.dtype and computed(prior[:0]).dtype != dtype:
@@ -194,21 +162,16 @@ def kernel_quotient(x, y, kernel_size, *, beta=1e-4, taper="barthann", center=No
     >>> torch.allclose(estimate, k, atol=1e-6)
     True
     """
-    check_image("x", x)
-    check_image("y", y)
-    if x.shape != y.shape:
-        raise ValueError(f"y: expected the shape of x {shape_text(x)}, got {shape_text(y)}")
-    size = _pair("kernel_size", kernel_size, int)
-    if min(size) < 1:
-        raise ValueError(f"kernel_size: expected sides >= 1, got {size}")
+    Dims().check("x", x, "B n H W")
+    Dims().check("y", y, "B n H W")
+    check_like("y", y, "x", x)
+    size = pair("kernel_size", kernel_size, least=1, integer=True)
     _check_fits("kernel_size", size, x.shape[-2:])
     if taper not in (None, "barthann"):
         raise ValueError(f'taper: expected None or "barthann", got {taper!r}')
     center, forced = _center(center, size), backends.requested(backend)
     x, (y,) = unify("x", x, {"y": y})
     beta = _beta(beta, x, check)
-    if x.shape[0] == 0 or x.shape[1] == 0:
-        return x.new_zeros((x.shape[0], *size))
     return _kernel_fwd(computed(x), computed(y), beta, *size, taper is not None, *center, forced).to(x.dtype)
 
 
@@ -216,7 +179,7 @@ def image_quotient(y, kernel, *, beta, prior="identity", padding="circular", cen
     """The latent image of a blurry one: `F^-1[ conj(K) Y / (|K|^2 + beta sum_j |D_j|^2) ]`.
 
     It minimises |k * x - y|^2 + beta sum_j |d_j * x|^2 over circular convolutions, at exactly H x W for "circular". For the other paddings y is
-    continued by (kh, kw) on each side, divided at exactly (H + 2 kh) x (W + 2 kw), and cropped.
+    continued by that rule, (kh, kw) on each side and at the far side on to the next length with factors 2, 3, 5, 7, divided, and cropped.
 
     Args:
         y: image [B, C, H, W]; float32, float64, bfloat16 or float16 (computed in float32).
@@ -244,17 +207,15 @@ def image_quotient(y, kernel, *, beta, prior="identity", padding="circular", cen
     >>> torch.allclose(restored, x, atol=1e-6)
     True
     """
-    check_image("y", y)
-    check_kernel("y", y, kernel)
+    dims = Dims()
+    dims.check("y", y, "B C H W")
+    dims.check("kernel", kernel, *KERNEL)
     size = kernel.shape[-2:]
     _check_fits("kernel", size, y.shape[-2:])
     center, padding, forced = _center(center, size), canonical_padding(padding), backends.requested(backend)
     y, (kernel,) = unify("y", y, {"kernel": kernel})
     beta = _beta(beta, y, check)
-    margins = reference.division_margins(*size, padding)
-    power = _prior_power(prior, kernel, (y.shape[-2] + margins[0] + margins[1], y.shape[-1] + margins[2] + margins[3]))
-    if y.numel() == 0:
-        return torch.zeros_like(y, memory_format=torch.contiguous_format)
+    power = _prior_power(prior, kernel, division_plane(y.shape[-2:], size, padding).size)
     return _image_fwd(computed(y), computed(with_channels(kernel)), beta, power, padding, *center, forced).to(y.dtype)
 
 
@@ -279,9 +240,7 @@ def project_kernel(k, *, backend=None):
     >>> svconv.project_kernel(torch.zeros(1, 3)).tolist()
     [[0.0, 1.0, 0.0]]
     """
-    check_tensor("k", k)
-    if k.dim() < 2 or k.shape[-1] == 0 or k.shape[-2] == 0:
-        raise ValueError("k: expected [..., kh, kw] with kh, kw >= 1, got " + shape_text(k))
+    Dims().check("k", k, "... kh kw")
     backends.requested(backend)
     clipped = torch.relu(computed(k))
     total = clipped.sum((-2, -1), keepdim=True)

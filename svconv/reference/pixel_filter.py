@@ -5,13 +5,7 @@ Half types are accumulated in float32 and rounded once at the end.
 """
 import torch
 
-from svconv._boundary import extend, fold
-
-
-def margins(kh, kw):
-    """(top, bottom, left, right) reach of a correlation window with centre ((kh-1)//2, (kw-1)//2)."""
-    top, left = (kh - 1) // 2, (kw - 1) // 2
-    return top, kh - 1 - top, left, kw - 1 - left
+from svconv._plane import window_plane
 
 
 def accumulator(dtype):
@@ -22,7 +16,7 @@ def _apply(x, filters, padding):
     """sum_d filters[d, p] x[p+d] in the accumulator's dtype."""
     acc = accumulator(x.dtype)
     _, _, m, kh, kw, h, w = filters.shape
-    extended = extend(x, margins(kh, kw), padding).to(acc).unsqueeze(2)
+    extended = window_plane((h, w), (kh, kw), padding).enter(x.to(acc)).unsqueeze(2)
     y = torch.zeros((*x.shape[:2], m, h, w), dtype=acc, device=x.device)
     for i in range(kh):
         for j in range(kw):
@@ -39,7 +33,7 @@ def _apply_adjoint(y, filters, padding):
     for i in range(kh):
         for j in range(kw):
             plane[..., i:i + h, j:j + w] += (filters[:, :, :, i, j].to(acc) * y).sum(2)
-    return fold(plane, margins(kh, kw), padding)
+    return window_plane((h, w), (kh, kw), padding).enter_adjoint(plane)
 
 
 def pixel_filter_fwd(x, filters, padding):
@@ -50,14 +44,14 @@ def pixel_filter_adjoint(y, filters, padding):
     return _apply_adjoint(y, filters, padding).to(y.dtype)
 
 
-def pixel_filter_bwd_filters(x, g, batch, channels, kh, kw, dtype, padding):
+def pixel_filter_bwd_filters(x, g, shape, dtype, padding):
     """df[b, c, m, d, p] = g[b, c, m, p] x[b, c, p+d], summed over a batch or channel axis of size 1."""
     acc = accumulator(x.dtype)
-    b, c, m, h, w = g.shape
-    extended = extend(x, margins(kh, kw), padding).to(acc).unsqueeze(2)
+    kh, kw, h, w = shape[3:]
+    extended = window_plane((h, w), (kh, kw), padding).enter(x.to(acc)).unsqueeze(2)
     g = g.to(acc)
-    summed = [axis for axis, size, full in ((0, batch, b), (1, channels, c)) if size != full]
-    df = torch.empty((batch, channels, m, kh, kw, h, w), dtype=dtype, device=x.device)
+    summed = [axis for axis in (0, 1) if shape[axis] != g.shape[axis]]
+    df = torch.empty(shape, dtype=dtype, device=x.device)
     for i in range(kh):
         for j in range(kw):
             product = g * extended[..., i:i + h, j:j + w]
@@ -70,7 +64,8 @@ def pixel_filter_gram_bwd_filters(x, g, filters, weights, padding):
     acc = accumulator(x.dtype)
     batch, channels, m, kh, kw, h, w = filters.shape
     weight = 1 if weights is None else weights.to(acc)
-    pairs = [(extend(image, margins(kh, kw), padding).to(acc).unsqueeze(2), weight * _apply(other, filters, padding))
+    plane = window_plane((h, w), (kh, kw), padding)
+    pairs = [(plane.enter(image.to(acc)).unsqueeze(2), weight * _apply(other, filters, padding))
              for image, other in ((x, g), (g, x))]
     summed = [axis for axis in (0, 1) if filters.shape[axis] != x.shape[axis]]
     df = torch.empty(filters.shape, dtype=filters.dtype, device=x.device)

@@ -5,38 +5,8 @@ in differentiable operations, so that the second derivatives of the ops can be t
 """
 import torch
 
-from svconv import _boundary
-from svconv._fourier import barthann_taper, fast_length, kernel_spectrum, kernel_values, psf_center, psf_margins
-
-
-class _Extend(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, margins, padding):
-        ctx.rest = margins, padding
-        return _boundary.extend(x, margins, padding)
-
-    @staticmethod
-    def backward(ctx, g):
-        return _Fold.apply(g, *ctx.rest), None, None
-
-
-class _Fold(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, y, margins, padding):
-        ctx.rest = margins, padding
-        return _boundary.fold(y, margins, padding)
-
-    @staticmethod
-    def backward(ctx, g):
-        return _Extend.apply(g, *ctx.rest), None, None
-
-
-def extend(x, margins, padding):
-    return _Extend.apply(x, margins, padding) if x.requires_grad else _boundary.extend(x, margins, padding)
-
-
-def fold(y, margins, padding):
-    return _Fold.apply(y, margins, padding) if y.requires_grad else _boundary.fold(y, margins, padding)
+from svconv._fourier import barthann_taper, kernel_spectrum, kernel_values, psf_center
+from svconv._plane import convolution_plane, division_plane
 
 
 def sum_to(t, shape):
@@ -45,57 +15,31 @@ def sum_to(t, shape):
     return t.sum(axes, keepdim=True) if axes else t
 
 
+def _conj(z):
+    """The complex conjugate; torch's own has no batching rule when physical and no forward derivative under vmap when lazy."""
+    return torch.complex(z.real, -z.imag)
+
+
 # convolution --------------------------------------------------------------------------------------------------------
 
-def frame(h, w, kh, kw, padding):
-    """(margins, plane): how far the image is continued and the lengths of the transform.
-
-    Circular needs exactly H x W; beyond a zero border half a kernel of zeros is enough, it may be shared by both sides.
-    """
-    if padding == "circular":
-        return (0, 0, 0, 0), (h, w)
-    if padding == "zeros":
-        return (0, 0, 0, 0), (fast_length(h + kh // 2), fast_length(w + kw // 2))
-    return psf_margins(kh, kw), (fast_length(h + kh - 1), fast_length(w + kw - 1))
-
-
-def cut(t, margins, h, w):
-    return t[..., margins[0]:margins[0] + h, margins[2]:margins[2] + w]
-
-
-def place(t, margins, plane):
-    """Zeros of the plane's size with t where `cut` takes it from."""
-    h, w = t.shape[-2:]
-    top, left = margins[0], margins[2]
-    return torch.nn.functional.pad(t, (left, plane[1] - w - left, top, plane[0] - h - top))
-
-
 def conv_fwd(x, kernel, padding):
-    h, w = x.shape[-2:]
-    margins, plane = frame(h, w, *kernel.shape[-2:], padding)
-    spectrum = torch.fft.rfft2(extend(x, margins, padding), s=plane)
-    transfer = kernel_spectrum(kernel, plane, psf_center(kernel.shape[-2:]))
-    return cut(torch.fft.irfft2(spectrum * transfer, s=plane), margins, h, w).contiguous()
+    plane = convolution_plane(x.shape[-2:], kernel.shape[-2:], padding)
+    transfer = kernel_spectrum(kernel, plane.size, psf_center(kernel.shape[-2:]))
+    return plane.leave(torch.fft.irfft2(torch.fft.rfft2(plane.enter(x)) * transfer, s=plane.size)).contiguous()
 
 
 def conv_adjoint(y, kernel, padding):
-    h, w = y.shape[-2:]
-    kh, kw = kernel.shape[-2:]
-    margins, plane = frame(h, w, kh, kw, padding)
-    spectrum = torch.fft.rfft2(place(y, margins, plane))
-    transfer = kernel_spectrum(kernel, plane, psf_center((kh, kw)))
-    x = torch.fft.irfft2(spectrum * transfer.conj_physical(), s=plane)
-    reach = h + margins[0] + margins[1], w + margins[2] + margins[3]
-    return fold(x[..., :reach[0], :reach[1]], margins, padding).contiguous()
+    plane = convolution_plane(y.shape[-2:], kernel.shape[-2:], padding)
+    transfer = kernel_spectrum(kernel, plane.size, psf_center(kernel.shape[-2:]))
+    spectrum = torch.fft.rfft2(plane.leave_adjoint(y)) * _conj(transfer)
+    return plane.enter_adjoint(torch.fft.irfft2(spectrum, s=plane.size)).contiguous()
 
 
-def conv_bwd_kernel(x, g, batch, channels, kh, kw, padding):
+def conv_bwd_kernel(x, g, shape, dtype, padding):
     """dk[d] = sum_p g[p] x[p - (d - center)], summed over broadcast axes."""
-    h, w = x.shape[-2:]
-    margins, plane = frame(h, w, kh, kw, padding)
-    x = torch.fft.rfft2(extend(x, margins, padding), s=plane)
-    g = torch.fft.rfft2(place(g, margins, plane))
-    return kernel_values(sum_to(x.conj_physical() * g, (batch, channels)), plane, (kh, kw), psf_center((kh, kw))).contiguous()
+    plane = convolution_plane(x.shape[-2:], shape[-2:], padding)
+    x, g = torch.fft.rfft2(plane.enter(x)), torch.fft.rfft2(plane.leave_adjoint(g))
+    return kernel_values(sum_to(_conj(x) * g, shape), plane.size, shape[-2:], psf_center(shape[-2:])).contiguous()
 
 
 # kernel quotient ----------------------------------------------------------------------------------------------------
@@ -119,7 +63,7 @@ def _real_product(a, b):
 def kernel_quotient_fwd(x, y, beta, kh, kw, taper, cy, cx):
     plane = x.shape[-2:]
     x, y = (torch.fft.rfft2(_tapered(t, kh, kw, taper)) for t in (x, y))
-    quotient = (x.conj_physical() * y).sum(1) / (_power(x).sum(1) + beta[:, None, None])
+    quotient = (_conj(x) * y).sum(1) / (_power(x).sum(1) + beta[:, None, None])
     return kernel_values(quotient, plane, (kh, kw), (cy, cx)).contiguous()
 
 
@@ -131,16 +75,16 @@ def kernel_quotient_bwd(g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta)
     plane, (kh, kw) = x.shape[-2:], g.shape[-2:]
     x, y = (torch.fft.rfft2(_tapered(t, kh, kw, taper)) for t in (x, y))
     inverse = 1 / (_power(x).sum(1) + beta[:, None, None])
-    quotient = (x.conj_physical() * y).sum(1) * inverse
+    quotient = (_conj(x) * y).sum(1) * inverse
     g = kernel_spectrum(g, plane, (cy, cx)) * inverse
     slope = _real_product(g, quotient)
 
     def back(spectrum):
         return _tapered(torch.fft.irfft2(spectrum, s=plane), kh, kw, taper).contiguous()
 
-    g_x = back(g.conj_physical()[:, None] * y - 2 * slope[:, None] * x) if need_x else x.real.new_empty(0)
-    g_y = back(x * g[:, None]) if need_y else x.real.new_empty(0)
-    g_beta = -sum_beta(plane_mean(slope, plane), beta) if need_beta else x.real.new_empty(0)
+    g_x = back(_conj(g)[:, None] * y - 2 * slope[:, None] * x) if need_x else beta.new_empty(0)
+    g_y = back(x * g[:, None]) if need_y else beta.new_empty(0)
+    g_beta = -sum_beta(plane_mean(slope, plane), beta) if need_beta else beta.new_empty(0)
     return g_x, g_y, g_beta
 
 
@@ -160,26 +104,24 @@ def sum_beta(per_sample, beta):
 
 # image quotient -----------------------------------------------------------------------------------------------------
 
-def division_margins(kh, kw, padding):
-    """The quotient continues the image by a whole kernel on each side, except where the boundary is circular."""
-    return (0, 0, 0, 0) if padding == "circular" else (kh, kh, kw, kw)
-
-
 def image_quotient_fwd(y, kernel, beta, power, padding, cy, cx):
-    """power: sum |D|^2 on the half spectrum [H, W//2+1] of the continued image; None for ones."""
-    h, w = y.shape[-2:]
-    margins = division_margins(*kernel.shape[-2:], padding)
-    y = extend(y, margins, padding)
-    plane = y.shape[-2:]
-    transfer, inverse = _division(kernel, beta, power, plane, cy, cx)
-    quotient = torch.fft.rfft2(y) * (transfer.conj_physical() * inverse)
-    return cut(torch.fft.irfft2(quotient, s=plane), margins, h, w).contiguous()
+    """power: sum |D|^2 on the half spectrum [rows, columns//2+1] of the plane; None for ones."""
+    plane = division_plane(y.shape[-2:], kernel.shape[-2:], padding)
+    transfer, inverse = _division(kernel, beta, power, plane.size, cy, cx)
+    quotient = torch.fft.rfft2(plane.enter(y)) * (_conj(transfer) * inverse)
+    return plane.leave(torch.fft.irfft2(quotient, s=plane.size)).contiguous()
 
 
 def _division(kernel, beta, power, plane, cy, cx):
     transfer = kernel_spectrum(kernel, plane, (cy, cx))
     weight = beta[:, None, None, None]
-    return transfer, 1 / (_power(transfer) + (weight if power is None else weight * power))
+    return transfer, _inverse(_power(transfer) + (weight if power is None else weight * power))
+
+
+def _inverse(divisor):
+    """1 / divisor, and 0 with gradient 0 where the divisor vanishes: an all-zero kernel at frequency 0 of a prior of differences."""
+    vanishes = divisor == 0
+    return torch.where(vanishes, 0.0, 1 / torch.where(vanishes, 1.0, divisor))
 
 
 def image_quotient_bwd(g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power):
@@ -187,29 +129,30 @@ def image_quotient_bwd(g, y, kernel, beta, power, padding, cy, cx, need_y, need_
 
     dY = K G / D, dK = (conj(G) Y - 2 Re(conj(G) X) K) / D, dbeta = - mean of P Re(conj(G) X) / D.
     """
-    h, w = y.shape[-2:]
-    kh, kw = kernel.shape[-2:]
-    margins = division_margins(kh, kw, padding)
-    y = extend(y, margins, padding)
-    plane = y.shape[-2:]
-    transfer, inverse = _division(kernel, beta, power, plane, cy, cx)
-    g = torch.fft.rfft2(place(g, margins, plane)) * inverse
-    empty = y.new_empty(0)
-    g_y = fold(torch.fft.irfft2(transfer * g, s=plane), margins, padding).contiguous() if need_y else empty
+    plane = division_plane(y.shape[-2:], kernel.shape[-2:], padding)
+    transfer, inverse = _division(kernel, beta, power, plane.size, cy, cx)
+    g = torch.fft.rfft2(plane.leave_adjoint(g)) * inverse
+    g_y, g_kernel, g_beta, g_power = (y.new_empty(0) for _ in range(4))
+    if need_y:
+        g_y = plane.enter_adjoint(torch.fft.irfft2(transfer * g, s=plane.size)).contiguous()
     if not (need_kernel or need_beta or need_power):
-        return g_y, empty, empty, empty
-    y = torch.fft.rfft2(y)
-    slope = _real_product(g, transfer.conj_physical() * y * inverse)
-    g_kernel = g_beta = g_power = empty
+        return g_y, g_kernel, g_beta, g_power
+    y = torch.fft.rfft2(plane.enter(y))
+    slope = _real_product(g, _conj(transfer) * y * inverse)
     if need_kernel:
-        spectrum = sum_to(g.conj_physical() * y - 2 * slope * transfer, kernel.shape)
-        g_kernel = kernel_values(spectrum, plane, (kh, kw), (cy, cx)).contiguous()
+        spectrum = sum_to(_conj(g) * y - 2 * slope * transfer, kernel.shape)
+        g_kernel = kernel_values(spectrum, plane.size, kernel.shape[-2:], (cy, cx)).contiguous()
     if need_beta:
-        g_beta = -sum_beta(plane_mean((slope if power is None else slope * power).sum(1), plane), beta)
+        g_beta = -sum_beta(plane_mean((slope if power is None else slope * power).sum(1), plane.size), beta)
     if need_power:
-        twice = torch.full((plane[1] // 2 + 1,), -2 / (plane[0] * plane[1]), dtype=y.dtype.to_real(), device=y.device)
-        twice[0] /= 2
-        if plane[1] % 2 == 0:
-            twice[-1] /= 2
-        g_power = ((slope * beta[:, None, None, None]).sum((0, 1)) * twice).contiguous()
+        g_power = ((slope * beta[:, None, None, None]).sum((0, 1)) * _power_weights(plane.size, slope)).contiguous()
     return g_y, g_kernel, g_beta, g_power
+
+
+def _power_weights(size, like):
+    """[columns//2+1]: minus the number of frequencies that a column of the half spectrum stands for, over the size of the plane."""
+    weights = torch.full((size[1] // 2 + 1,), -2 / (size[0] * size[1]), dtype=like.dtype, device=like.device)
+    weights[0] /= 2
+    if size[1] % 2 == 0:
+        weights[-1] /= 2
+    return weights

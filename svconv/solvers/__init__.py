@@ -2,10 +2,10 @@
 from svconv.solvers.blind_kernel import BlindKernelResult, blind_kernel
 from svconv.solvers.cg import cg
 from svconv.solvers.conjugate_gradients import CGResult
-from svconv.solvers.hyper import HyperLaplacianResult, hyper_laplacian
+from svconv.solvers.hyper_laplacian import HyperLaplacianResult, hyper_laplacian
+from svconv.solvers.hyper_laplacian_shrink import hyper_laplacian_shrink
 from svconv.solvers.irls import IRLSResult, irls
-from svconv.solvers.lucy import RichardsonLucyResult, richardson_lucy
-from svconv.solvers.shrinkage import hyper_laplacian_shrink
+from svconv.solvers.richardson_lucy import RichardsonLucyResult, richardson_lucy
 from svconv.solvers.wiener import WienerResult, wiener
 
 __all__ = ["BlindKernelResult", "CGResult", "HyperLaplacianResult", "IRLSResult", "RichardsonLucyResult", "WienerResult",

@@ -1,15 +1,15 @@
 """Blind estimation of one blur kernel by alternation: an image with few edges, then the kernel that its gradients explain."""
 import dataclasses
 import math
-import numbers
 
 import torch
 from torch.nn import functional as F
 
-from svconv._checks import check_image
 from svconv._fourier import fast_length, kernel_spectrum, psf_center
+from svconv._shapes import check_image, number
 from svconv.ops import kernel_quotient
-from svconv.solvers.border import extend_smoothly
+from svconv.solvers.border import extend_smoothly, wide_plane
+from svconv.solvers.result import Result
 
 RATIO, SMALLEST = math.sqrt(0.5), 5  # the pyramid: side of the kernels from one scale to the next, and the first one
 LAST_BETA, GROWTH = 1e5, 2.0  # of the splitting
@@ -17,8 +17,8 @@ REG_DECAY, LAST_REG = 1 / 1.1, 1e-4
 FLOOR = 0.05  # of a kernel's largest value; what is below is noise
 
 
-@dataclasses.dataclass
-class BlindKernelResult:
+@dataclasses.dataclass(repr=False)
+class BlindKernelResult(Result):
     """What `blind_kernel` found.
 
     Attributes:
@@ -26,7 +26,6 @@ class BlindKernelResult:
         edges: the image with few edges [B, 1, H, W] that the last kernel was estimated from.
     """
 
-    x: torch.Tensor
     edges: torch.Tensor
 
 
@@ -64,39 +63,37 @@ def blind_kernel(y, kernel_size, *, reg=1e-2, kernel_reg=2.0, steps=5, scales=No
     >>> found.shape, bool(across > 1.3 * down)      # k is a horizontal bar
     (torch.Size([1, 7, 7]), True)
     """
-    _check(y, kernel_size, reg, kernel_reg, steps, scales, start)
+    reg, kernel_reg = number("reg", reg, above=0), number("kernel_reg", kernel_reg, above=0)
+    steps, scales = number("steps", steps, least=1, integer=True), scales if scales is None else number("scales", scales, least=1, integer=True)
+    kernel_size = _check(y, kernel_size, start)
     sizes = _sizes(kernel_size)[-(scales or 0):]
     with torch.no_grad():
         found = []
         for b in range(y.shape[0]):
             first = None if start is None else start[b]
             shifted = None if callback is None else lambda step, total, x, b=b: callback(b * total + step, y.shape[0] * total, x)
-            found.append(_estimate(y[b:b + 1], sizes, float(reg), float(kernel_reg), steps, first, shifted))
+            found.append(_estimate(y[b:b + 1], sizes, reg, kernel_reg, steps, first, shifted))
         if not found:
             return BlindKernelResult(y.new_empty(0, kernel_size, kernel_size), y.new_empty(y.shape))
         return BlindKernelResult(torch.stack([k for k, _ in found]), torch.cat([x for _, x in found]))
 
 
-def _check(y, kernel_size, reg, kernel_reg, steps, scales, start):
+def _check(y, kernel_size, start):
     check_image("y", y)
     if y.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"y: expected dtype float32 or float64, got {y.dtype}")
     if y.shape[1] != 1:
         raise ValueError(f"y: expected one channel [B, 1, H, W], got {list(y.shape)}")
-    if not isinstance(kernel_size, numbers.Integral) or kernel_size < 3 or kernel_size % 2 == 0:
+    kernel_size = number("kernel_size", kernel_size, least=3, integer=True)
+    if kernel_size % 2 == 0:
         raise ValueError(f"kernel_size: expected an odd number >= 3, got {kernel_size!r}")
     if 2 * kernel_size > min(y.shape[-2:]):
         raise ValueError(f"kernel_size: expected at most half the image of {y.shape[-2]} x {y.shape[-1]}, got {kernel_size}")
-    for name, value in (("reg", reg), ("kernel_reg", kernel_reg)):
-        if not isinstance(value, numbers.Real) or not 0 < value < math.inf:
-            raise ValueError(f"{name}: expected a number > 0, got {value!r}")
-    for name, value in (("steps", steps), ("scales", 1 if scales is None else scales)):
-        if not isinstance(value, numbers.Integral) or value < 1:
-            raise ValueError(f"{name}: expected an integer >= 1, got {value!r}")
     if start is not None and tuple(start.shape) != (y.shape[0], kernel_size, kernel_size):
         raise ValueError(f"start: expected [{y.shape[0]}, {kernel_size}, {kernel_size}], got {list(start.shape)}")
     if not bool(torch.isfinite(y).all()):
         raise ValueError("y: expected finite pixels, got NaN or infinity")
+    return kernel_size
 
 
 def _sizes(last):
@@ -166,13 +163,13 @@ def _shifted(k, down, right):
 
 def _few_edges(y, k, reg):
     """argmin |k * x - y|^2 + reg |grad x|_0 by splitting: gradients of x kept where their square is above reg / beta, beta doubled in each step."""
-    margin = k.shape[-1]
-    fast = [fast_length(n + 2 * margin) - n for n in y.shape[-2:]]
-    wide = extend_smoothly(y, (fast[0] // 2, fast[0] - fast[0] // 2, fast[1] // 2, fast[1] - fast[1] // 2))
-    plane = tuple(wide.shape[-2:])
-    blur = kernel_spectrum(k[None, None], plane, psf_center(k.shape))
-    across = _spectrum(plane, (0, -1), y)
-    down = _spectrum(plane, (-1, 0), y)
+    size = [fast_length(n + 2 * k.shape[-1]) for n in y.shape[-2:]]
+    top, left = ((length - n) // 2 for length, n in zip(size, y.shape[-2:]))
+    plane = wide_plane(y.shape[-2:], top, left, size)
+    wide = extend_smoothly(y, plane)
+    blur = kernel_spectrum(k[None, None], plane.size, psf_center(k.shape))
+    across = _spectrum(plane.size, (0, -1), y)
+    down = _spectrum(plane.size, (-1, 0), y)
     data, power = blur.conj() * torch.fft.rfft2(wide), blur.abs().square()
     smooth = across.abs().square() + down.abs().square()
     x, beta = wide, 2 * reg
@@ -180,10 +177,9 @@ def _few_edges(y, k, reg):
         gx, gy = x.roll(-1, -1) - x, x.roll(-1, -2) - x
         keep = gx.square() + gy.square() >= reg / beta
         edges = across.conj() * torch.fft.rfft2(gx * keep) + down.conj() * torch.fft.rfft2(gy * keep)
-        x = torch.fft.irfft2((data + beta * edges) / (power + beta * smooth), s=plane)
+        x = torch.fft.irfft2((data + beta * edges) / (power + beta * smooth), s=plane.size)
         beta *= GROWTH
-    top, left = fast[0] // 2, fast[1] // 2
-    return x[..., top : top + y.shape[-2], left : left + y.shape[-1]].contiguous()
+    return plane.leave(x).contiguous()
 
 
 def _spectrum(plane, neighbour, like):

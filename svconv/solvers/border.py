@@ -3,8 +3,7 @@ import math
 
 import torch
 
-from svconv._boundary import extend
-from svconv._fourier import fast_length
+from svconv._plane import Plane
 
 BORDERS = ("mask", "taper", "replicate", None)
 
@@ -20,13 +19,19 @@ def rising(n, dtype, device):
     return torch.sin(0.5 * math.pi * t).square().to(device, dtype)
 
 
-def extend_smoothly(y, margins):
-    """y continued by (top, bottom, left, right) so that it is also smooth across the wrap of a circular transform.
+def wide_plane(image, top, left, size):
+    """The plane of `size` in which the image has `top` pixels above and `left` pixels before it, all of it margin."""
+    (height, width), (rows, columns) = image, size
+    return Plane((height, width), (top, rows - height - top, left, columns - width - left), (rows, columns), "circular")
+
+
+def extend_smoothly(y, plane):
+    """y continued over the plane so that it is also smooth across the wrap of a circular transform.
 
     Outside of the image the nearest edge pixel is continued and blended, from one side to the other, with the edge pixel of the opposite
     side, which a circular transform takes for its neighbour.
     """
-    top, bottom, left, right = margins
+    top, bottom, left, right = plane.margins
     return _wrap(_wrap(y, -2, top, bottom), -1, left, right)
 
 
@@ -40,12 +45,12 @@ def _wrap(y, axis, before, after):
     return torch.cat((gap.narrow(axis, after, before), y, gap.narrow(axis, 0, after)), axis)
 
 
-def continued(y, size, padding):
-    """y continued by a kernel `size` on every side, and from there smoothly to the opposite side, up to fast transform lengths."""
-    kh, kw = size
-    y = extend(y, (kh, kh, kw, kw), padding)
-    rest = [fast_length(n + k) - n for n, k in zip(y.shape[-2:], size)]
-    return extend_smoothly(y, (0, rest[0], 0, rest[1]))
+def continued(y, plane, margins, padding):
+    """y continued by `padding` over (top, bottom, left, right) of the plane, and from there smoothly to the opposite side."""
+    top, bottom, left, right = margins
+    height, width = y.shape[-2:]
+    inner = Plane((height, width), margins, (height + top + bottom, width + left + right), padding)
+    return extend_smoothly(inner.enter(y), wide_plane(inner.size, 0, 0, plane.size))
 
 
 def edge_window(height, width, reach, dtype, device):
@@ -62,7 +67,7 @@ def edge_window(height, width, reach, dtype, device):
     return axis(height, top, bottom)[:, None] * axis(width, left, right)
 
 
-def taper_edges(y, op):
+def taper_edges(y, circular):
     """y near its edges replaced by its own circular blur, so that the image is consistent with circular continuation."""
-    window = edge_window(*y.shape[-2:], op.reach, y.dtype, y.device)
-    return window * y + (1 - window) * op.with_padding("circular")(y)
+    window = edge_window(*y.shape[-2:], circular.reach, y.dtype, y.device)
+    return window * y + (1 - window) * circular(y)

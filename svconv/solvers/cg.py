@@ -1,20 +1,19 @@
 """The public conjugate gradient solver."""
-import numbers
-
 import torch
 
-from svconv._checks import check_tensor, shape_text
+from svconv._shapes import check_tensor, number, shape_text
 from svconv.operators import Operator
-from svconv.solvers.conjugate_gradients import CGResult, solve, solve_unrolled
+from svconv.solvers.conjugate_gradients import CGResult, apply_checked, solve, solve_unrolled
 from svconv.solvers.implicit import Problem, Solve
 
 
 def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, max_iter=50, implicit=True, check_every=None, callback=None):
     """Solves `A x = b` for every sample of a batch by conjugate gradients, with exact gradients in b and in everything A is made of.
 
-    Each sample stops at `||b - A x|| <= tol ||b||` (checked once more with the true residual at the end) and equals, to rounding, what it
-    would be alone. implicit=True: the gradient is that of the exact solution, `lam = A^-1 g` by one adjoint solve, `db = lam`,
-    `dparams = -d<lam, A(params) x>` at fixed lam and x; it reaches every tensor of `params` and so the network that made it.
+    Each sample stops at `||b - A x|| <= tol ||b||` and equals, to rounding, what it would be alone. Where the recurrence says so, the true
+    residual is computed, and the sample goes on from it if it is larger, at most twice. implicit=True: the gradient is that of the exact
+    solution, `lam = A^-1 g` by one adjoint solve, `db = lam`, `dparams = -d<lam, A(params) x>` at fixed lam and x; it reaches every tensor
+    of `params` and so the network that made it.
 
     Args:
         A: an operator (its own tensors are found, composites included) or a callable `A(x, *params)`; symmetric positive (semi-)definite;
@@ -27,7 +26,7 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, max_iter=50, 
         max_iter: most steps per sample.
         implicit: False differentiates through every step (memory grows with the steps).
         check_every: every how many steps the host looks whether all samples stopped; None: every step on a CPU, never on a GPU (no
-            synchronisation, all max_iter steps run). The result does not depend on it.
+            synchronisation; A is applied max_iter + 3 times). The result does not depend on it.
         callback: called as callback(step, max_iter, x) after every step of the forward solve; x is the live iterate, not to be changed.
 
     Returns:
@@ -40,7 +39,7 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, max_iter=50, 
         and was not passed (its gradient would be lost).
 
     First and second order gradients. Bit-identical from run to run with a fixed number of threads. Memory: five vectors like b (six with a
-    preconditioner), whatever the number of steps. Hestenes and Stiefel 1952; implicit gradient as in Learning Spatially-Variant MAP
+    preconditioner, two more while a residual is checked), whatever the number of steps. Hestenes and Stiefel 1952; implicit gradient as in Learning Spatially-Variant MAP
     Models for Non-blind Image Deblurring (2021).
 
     >>> import torch, svconv
@@ -51,10 +50,11 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, max_iter=50, 
     >>> bool(result.converged.all()), torch.allclose(K.gram(result.x) + 0.1 * result.x, b, atol=1e-3)
     (True, True)
     """
-    _check(b, x0, params, tol, max_iter, check_every)
+    _check(b, x0, params)
+    options = {"preconditioner": preconditioner, "tol": number("tol", tol, least=0), "max_iter": number("max_iter", max_iter, least=0, integer=True),
+               "check_every": _check_every(check_every)}
     bind, params = _bind(A, b, params)
     differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in (b, *params))
-    options = {"preconditioner": preconditioner, "tol": float(tol), "max_iter": int(max_iter), "check_every": check_every}
     if not implicit:
         if torch.is_grad_enabled():
             return solve_unrolled(bind(params), b, x0, callback=callback, **options)
@@ -69,7 +69,7 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, max_iter=50, 
     return result
 
 
-def _check(b, x0, params, tol, max_iter, check_every):
+def _check(b, x0, params):
     check_tensor("b", b)
     if b.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"b: expected dtype float32 or float64, got {b.dtype}")
@@ -83,12 +83,13 @@ def _check(b, x0, params, tol, max_iter, check_every):
             raise TypeError(f"x0: expected {b.dtype} on {b.device} like b, got {x0.dtype} on {x0.device}")
     if isinstance(params, torch.Tensor) or not all(isinstance(p, torch.Tensor) for p in params):
         raise TypeError("params: expected a sequence of tensors, got " + type(params).__name__)
-    if not isinstance(tol, numbers.Real) or not tol >= 0:
-        raise ValueError(f"tol: expected a number >= 0, got {tol!r}")
-    if not isinstance(max_iter, numbers.Integral) or max_iter < 0:
-        raise ValueError(f"max_iter: expected an integer >= 0, got {max_iter!r}")
-    if check_every is not None and (not isinstance(check_every, numbers.Integral) or check_every < 1):
-        raise ValueError(f"check_every: expected an integer >= 1 or None, got {check_every!r}")
+
+
+def _check_every(steps):
+    try:
+        return steps if steps is None else number("check_every", steps, least=1, integer=True)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"check_every: expected an integer >= 1 or None, got {steps!r}") from None
 
 
 def _bind(A, b, params):
@@ -109,7 +110,7 @@ def _bind(A, b, params):
 def _refuse_captured(bind, params, x):
     """A tensor that a callable captured, requires gradients and was not passed would lose its gradient in silence."""
     with torch.enable_grad():
-        probe = bind([p.detach() for p in params])(x.detach())
-    if isinstance(probe, torch.Tensor) and probe.requires_grad:
+        probe = apply_checked(bind([p.detach() for p in params]), x.detach())
+    if probe.requires_grad:
         raise ValueError("params: A(x, *params) still requires gradients with x and params detached; expected every tensor it depends on "
                          "in params, got one that is captured (or pass implicit=False)")

@@ -3,13 +3,14 @@ import dataclasses
 
 import torch
 
-from svconv._checks import shape_text
+from svconv._shapes import shape_text
+from svconv.solvers.result import Result
 
-ROUNDS = 3  # how often a sample that only seemed converged goes on from its true residual
+CHECKS = 3  # how often a sample's true residual is computed; it goes on from there after all but the last
 
 
-@dataclasses.dataclass
-class CGResult:
+@dataclasses.dataclass(repr=False)
+class CGResult(Result):
     """What `svconv.solvers.cg` found.
 
     Attributes:
@@ -20,27 +21,32 @@ class CGResult:
         adjoint: after a backward pass through an implicit solve, the CGResult of the adjoint solve (its x is None); None before.
     """
 
-    x: torch.Tensor
     iterations: torch.Tensor
     residuals: torch.Tensor
     converged: torch.Tensor
     adjoint: "CGResult | None" = None
 
 
-def dots(u, v, scratch=None):
-    """Inner product per sample, [B]. torch sums in a tree; one long float32 accumulation (bmm, vector_norm) is 1e-3 off for large images."""
+def dots(u, v, scratch=None, apart=1):
+    """Inner products over all but the first `apart` axes. torch sums in a tree; one long float32 accumulation (bmm, vector_norm) is 1e-3 off for
+    large images."""
     product = u * v if scratch is None else torch.mul(u, v, out=scratch)
-    return product.reshape(u.shape[0], u.shape[1:].numel()).sum(1)
+    return product.reshape(*u.shape[:apart], u.shape[apart:].numel()).sum(-1)
 
 
 def looks(t):
     """check_every of the classical solvers: on a GPU a look now and then is cheaper than all the steps it may save."""
-    return 1 if t.device.type == "cpu" else 10
+    return 1 if on_host(t) else 10
 
 
 def column(t, like):
-    """[B] as a factor of `like`."""
-    return t.reshape(-1, *[1] * (like.dim() - 1))
+    """One value for each problem, [B] or [B, C], as a factor of `like`."""
+    return t.reshape(*t.shape, *[1] * (like.dim() - t.dim()))
+
+
+def on_host(t):
+    """Whether looking at a value costs no synchronisation."""
+    return t.device.type == "cpu"
 
 
 def apply_checked(apply, x):
@@ -60,94 +66,119 @@ def relative(norm, scale):
 class Iteration:
     """One solve in place under no_grad; `solve()` runs it.
 
-    A sample that stopped keeps x because its step length is zero from then on, so neither the others nor `check_every`, which only
-    says when the host looks whether anything is left to do, can change its result.
+    The first `apart` axes count independent problems: samples, or samples and channels. In every pass of the loop each problem either takes a
+    step, has its true residual computed (where it seems converged, took its last step or cannot go on; then it goes on from that residual or
+    is done), or is done. A is applied once per pass, to the direction of those that step and the solution of those that are checked. Nothing
+    that a problem does depends on the others, on the device or on `check_every`, which only says when the host looks whether all are done.
     """
 
-    def __init__(self, apply, b, x0, preconditioner, tol, max_iter, check_every, callback, verify=True):
-        self.apply, self.b, self.preconditioner = apply, b, preconditioner
+    def __init__(self, apply, b, x0, preconditioner, tol, max_iter, check_every, callback, verify=True, apart=1):
+        self.apply, self.b, self.preconditioner, self.apart = apply, b, preconditioner, apart
         self.tol, self.max_iter, self.callback, self.verify = tol, max_iter, callback, verify
-        self.on_host = b.device.type == "cpu"
+        self.on_host = on_host(b)
         self.check_every = check_every or (1 if self.on_host else 0)
         self.x = torch.zeros_like(b, memory_format=torch.contiguous_format) if x0 is None else x0.clone(memory_format=torch.contiguous_format)
         self.r = b.clone(memory_format=torch.contiguous_format) if x0 is None else b - apply_checked(apply, x0)
-        self.scale = dots(b, b).sqrt()
-        self.iterations = torch.zeros(b.shape[0], dtype=torch.int64, device=b.device)
-        self.failed = torch.zeros(b.shape[0], dtype=torch.bool, device=b.device)
-        self.steps_done = 0
+        self.scale = dots(b, b, apart=apart).sqrt()
+        self.residual = dots(self.r, self.r, apart=apart).sqrt()
+        self.iterations = torch.zeros(self.scale.shape, dtype=torch.int64, device=b.device)
+        self.checks = torch.zeros_like(self.iterations)
+        self.failed = torch.zeros(self.scale.shape, dtype=torch.bool, device=b.device)
+        self.active, self.checked, self.stepped = self._unfinished(), torch.zeros_like(self.failed), 0
 
     def solve(self):
         """CGResult."""
-        residual = dots(self.r, self.r).sqrt()
-        active = self._unfinished(residual)
-        for _ in range(ROUNDS if self.verify else 1):
-            residual = self._round(active, residual)
-            if not self.verify:
+        self._start()
+        for count in range(self.max_iter + (CHECKS if self.verify else 0)):
+            if self.check_every and count % self.check_every == 0 and not bool((self.active | self.checked).any()):
                 break
-            r = self.b - apply_checked(self.apply, self.x)
-            residual = dots(r, r).sqrt()
-            active = self._unfinished(residual) & ~self.stuck
-            if not self.on_host or not bool(active.any()):
-                break
-            self.r = r
-        residuals = relative(residual, self.scale)
+            self._pass()
+        residuals = relative(self.residual, self.scale)
         residuals = residuals.masked_fill(self.failed, float("nan"))
         self.x.masked_fill_(column(torch.isnan(residuals), self.x), float("nan"))
         return CGResult(self.x, self.iterations, residuals, residuals <= self.tol)
 
-    def _unfinished(self, residual):
-        return (residual > self.tol * self.scale) & (self.iterations < self.max_iter)
+    def _unfinished(self):
+        return (self.residual > self.tol * self.scale) & (self.iterations < self.max_iter)
 
-    def _round(self, active, residual):
-        """Steps from the current x and r until no sample is active; returns the residual norms of the recurrence."""
-        z = self.r if self.preconditioner is None else self.preconditioner(self.r)
-        p, scratch = z.clone(), torch.empty_like(z)
-        rz = residual.square() if z is self.r else dots(self.r, z)
-        self.stuck = torch.zeros_like(self.failed)
-        self._drop(self.failed | torch.isnan(residual), p)
-        for _ in range(self.max_iter):
-            if self.check_every and self.steps_done % self.check_every == 0 and not bool(active.any()):
-                break
-            q = apply_checked(self.apply, p)
-            pq = dots(p, q, scratch)
-            alpha = rz / pq
-            good = active & (pq > 0) & torch.isfinite(alpha)
-            alpha = torch.where(good, alpha, 0)
-            self.x.addcmul_(p, column(alpha, p))
-            self.r.addcmul_(q, column(alpha, q), value=-1)
-            self.iterations += good
-            z = self.r if self.preconditioner is None else self.preconditioner(self.r)
-            squared = dots(self.r, self.r, scratch)
-            new_rz = squared if z is self.r else dots(self.r, z, scratch)
-            broken = torch.isnan(squared) | torch.isnan(pq)
-            self.stuck |= active & ~good
-            residual = squared.sqrt()
-            active = good & self._unfinished(residual)
-            torch.addcmul(z, p, column(torch.where(active, new_rz / rz, 0), p), out=p)
-            self._drop(broken, p)
-            rz = new_rz
-            self.steps_done += 1
-            if self.callback is not None:
-                self.callback(min(self.steps_done, self.max_iter), self.max_iter, self.x)
-        return residual
+    def _preconditioned(self):
+        return self.r if self.preconditioner is None else self.preconditioner(self.r)
 
-    def _drop(self, broken, p):
+    def _start(self):
+        z = self._preconditioned()
+        self.p, self.scratch = z.clone(), torch.empty_like(z)
+        self.rz = self.residual.square() if z is self.r else dots(self.r, z, apart=self.apart)
+        self._drop(torch.isnan(self.residual))
+
+    def _pass(self):
+        checking = not self.on_host or bool(self.checked.any())
+        q = apply_checked(self.apply, torch.where(column(self.checked, self.p), self.x, self.p) if checking else self.p)
+        pq = dots(self.p, q, self.scratch, self.apart)
+        alpha = self.rz / pq
+        good = self.active & (pq > 0) & torch.isfinite(alpha)
+        alpha = torch.where(good, alpha, 0)
+        self.x.addcmul_(self.p, column(alpha, self.p))
+        self.r.addcmul_(q, column(alpha, q), value=-1)
+        if checking:
+            self.r = torch.where(column(self.checked, q), self.b - q, self.r)
+        self.iterations += good
+        z = self._preconditioned()
+        squared = dots(self.r, self.r, self.scratch, self.apart)
+        new_rz = squared if z is self.r else dots(self.r, z, self.scratch, self.apart)
+        broken = torch.isnan(squared) | (self.active & torch.isnan(pq))
+        self.residual = squared.sqrt()
+        self._next(good, broken)
+        ratio = torch.where(self.active & good, new_rz / self.rz, 0)
+        torch.addcmul(z, self.p, column(ratio, self.p), out=self.p)
+        self._drop(broken)
+        self.rz = new_rz
+        self._tell(good)
+
+    def _next(self, good, broken):
+        """Who steps and who is checked in the next pass."""
+        stuck = self.active & ~good
+        more = self._unfinished() & ~broken
+        self.checks += self.checked
+        again = self.checked & more & ~self.failed & (self.checks < CHECKS)
+        if self.verify:
+            self.checked, self.active = self.active & ~broken & (stuck | ~more), (good & more) | again
+        else:
+            self.active = good & more
+        self.failed |= broken
+
+    def _drop(self, broken):
         """Keeps NaN samples out of all further arithmetic: 0 * NaN would spread in x."""
         self.failed |= broken
         if not self.on_host or bool(broken.any()):
-            p.masked_fill_(column(broken, p), 0)
-            self.r.masked_fill_(column(broken, p), 0)
+            self.p.masked_fill_(column(broken, self.p), 0)
+            self.r.masked_fill_(column(broken, self.r), 0)
+
+    def _tell(self, good):
+        """The callback, after a pass in which somebody took a step."""
+        if self.callback is None or self.on_host and not bool(good.any()):
+            return
+        self.stepped = min(self.stepped + 1, self.max_iter)
+        self.callback(self.stepped, self.max_iter, self.x)
 
 
-def solve(apply, b, x0=None, preconditioner=None, tol=1e-4, max_iter=50, check_every=None, callback=None, verify=True):
+def solve(apply, b, x0=None, preconditioner=None, tol=1e-4, max_iter=50, check_every=None, callback=None, verify=True, apart=1):
     """CG without a graph; verify=False trusts the residual of the recurrence (one operator application less)."""
     with torch.no_grad():
-        return Iteration(apply, b, x0, preconditioner, tol, max_iter, check_every, callback, verify).solve()
+        return Iteration(apply, b, x0, preconditioner, tol, max_iter, check_every, callback, verify, apart).solve()
+
+
+def worst_channel(result):
+    """The CGResult of a solve with samples and channels apart, [B, C] -> [B]: the most steps, the largest residual, all converged."""
+    if result.iterations.dim() == 1:
+        return result
+    none = result.iterations.new_zeros((result.iterations.shape[0], 1))
+    iterations, residuals = (torch.cat([none.to(t.dtype), t], 1).amax(1) for t in (result.iterations, result.residuals))
+    return CGResult(result.x, iterations, residuals, result.converged.all(1))
 
 
 def solve_unrolled(apply, b, x0, preconditioner, tol, max_iter, check_every, callback):
     """The same steps, each differentiable."""
-    check_every = check_every or (1 if b.device.type == "cpu" else 0)
+    check_every = check_every or (1 if on_host(b) else 0)
     x = torch.zeros_like(b) if x0 is None else x0
     r = b if x0 is None else b - apply_checked(apply, x0)
     z = r if preconditioner is None else preconditioner(r)

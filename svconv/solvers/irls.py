@@ -1,28 +1,28 @@
 """Iteratively re-weighted least squares with a sparse derivative prior."""
 import dataclasses
-import numbers
 
 import torch
 
-from svconv.solvers.conjugate_gradients import looks, solve
+from svconv._shapes import number
+from svconv.solvers.conjugate_gradients import looks, solve, worst_channel
 from svconv.solvers.data_term import data_term
 from svconv.solvers.derivatives import FILTERS, apply, derivative, stencil
+from svconv.solvers.result import Result
 
 TOLERANCE = 1e-4  # relative residual of the inner solves
 
 
-@dataclasses.dataclass
-class IRLSResult:
+@dataclasses.dataclass(repr=False)
+class IRLSResult(Result):
     """What `svconv.solvers.irls` found.
 
     Attributes:
         x: the restored image [B, C, H, W].
-        iterations: int64 [reweightings + 1, B], CG steps of each solve and sample.
-        residuals: [reweightings + 1, B], relative residual of the normal equations at the end of each solve.
-        converged: bool [B], whether every solve reached its tolerance before `cg_iter` steps.
+        iterations: int64 [reweightings + 1, B], CG steps of each solve and sample, those of the channel that took most.
+        residuals: [reweightings + 1, B], relative residual of the normal equations at the end of each solve, that of the worst channel.
+        converged: bool [B], whether every solve of every channel reached its tolerance before `cg_iter` steps.
     """
 
-    x: torch.Tensor
     iterations: torch.Tensor
     residuals: torch.Tensor
     converged: torch.Tensor
@@ -45,7 +45,7 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
 
     Five derivative filters d: x, y, xx, yy, xy. The first solve has all weights 1; each re-weighting sets
     `w_d = 0.1 c_d max(|d * x|, 0.01)^(0.8 - 2)`, c_d = 1 (first derivatives) or 0.25 (second), which approaches the penalty |d * x|^0.8, and solves
-    again by conjugate gradients from where the last one ended. Channels are restored one by one.
+    again by conjugate gradients from where the last one ended. Samples are restored one by one, and so are channels, unless op mixes them.
 
     Args:
         op: operator from the sharp to the blurred image, for example Conv(kernel) or PixelFilter(filters).
@@ -53,7 +53,7 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
         penalty: "levin".
         reg: weight of the prior; 2e-3 suits 1 % noise, more noise needs more.
         reweightings: solves after the first one.
-        cg_iter: most CG steps per solve; a sample stops earlier at a relative residual of 1e-4.
+        cg_iter: most CG steps per solve; a channel stops earlier at a relative residual of 1e-4.
         mask: [B|1, 1|C, H, W], 1 = use the pixel, 0 = leave it out (it may be NaN).
         border: "mask": light from outside is unknown: where op has no fixed size the image is enlarged by the reach of the kernel and cropped
             back, otherwise output pixels whose kernel reaches over the edge are left out. "taper": edges blended with their circular blur.
@@ -77,7 +77,10 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
     >>> bool((result.x - x).square().mean() < 0.1 * (K(x) - x).square().mean())
     True
     """
-    _check(penalty, reg, reweightings, cg_iter)
+    if penalty not in PENALTIES:
+        raise ValueError(f"penalty: expected one of {', '.join(map(repr, PENALTIES))}, got {penalty!r}")
+    reg = number("reg", reg, least=0)
+    reweightings, cg_iter = number("reweightings", reweightings, least=0, integer=True), number("cg_iter", cg_iter, least=1, integer=True)
     with torch.no_grad():
         term = data_term(op, y, mask, border)
         b, x, found = term.right_hand_side(), term.start, []
@@ -87,8 +90,8 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
             weights = PENALTIES[penalty](x) if k else dict.fromkeys(FILTERS, 1.0)
             prior = stencil(weights, x, scale=reg)
             del weights
-            found.append(solve(lambda v: term.normal(v).add_(apply(v, prior)), b, x, tol=TOLERANCE, max_iter=cg_iter, verify=False,
-                               check_every=looks(x), callback=_shifted(callback, k * cg_iter, steps)))
+            found.append(worst_channel(solve(lambda v: apply(v, prior).add_(term.normal(v)), b, x, tol=TOLERANCE, max_iter=cg_iter, verify=False,
+                                             check_every=looks(x), callback=_shifted(callback, k * cg_iter, steps), apart=term.apart)))
             x = found[-1].x
         if callback is not None:
             callback(steps, steps, x)
@@ -98,14 +101,3 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
 
 def _shifted(callback, offset, steps):
     return None if callback is None else lambda step, _, x: callback(offset + step, steps, x)
-
-
-def _check(penalty, reg, reweightings, cg_iter):
-    if penalty not in PENALTIES:
-        raise ValueError(f"penalty: expected one of {', '.join(map(repr, PENALTIES))}, got {penalty!r}")
-    if not isinstance(reg, numbers.Real) or not reg >= 0:
-        raise ValueError(f"reg: expected a number >= 0, got {reg!r}")
-    if not isinstance(reweightings, numbers.Integral) or reweightings < 0:
-        raise ValueError(f"reweightings: expected an integer >= 0, got {reweightings!r}")
-    if not isinstance(cg_iter, numbers.Integral) or cg_iter < 1:
-        raise ValueError(f"cg_iter: expected an integer >= 1, got {cg_iter!r}")

@@ -1,23 +1,25 @@
-"""Linear deconvolution: the image quotient for a uniform blur, CG on the normal equations for any other operator."""
+"""Linear deconvolution: by division where that is the minimiser, otherwise by conjugate gradients on the normal equations."""
 import dataclasses
-import numbers
 
 import torch
 
-from svconv._checks import check_tensor, shape_text
-from svconv.operators import Conv, Operator
-from svconv.ops import conv, conv_adjoint, image_quotient, pixel_filter
-from svconv.solvers.border import check_border, continued, taper_edges
+from svconv._plane import image_plane
+from svconv._shapes import check_tensor, number, shape_text
+from svconv.operators import Operator
+from svconv.operators.division import per_sample, power, prior_power, transform, untransform
+from svconv.ops import conv, conv_adjoint, pixel_filter
+from svconv.solvers.border import check_border
 from svconv.solvers.cg import cg
 from svconv.solvers.conjugate_gradients import looks
 from svconv.solvers.data_term import check_problem, data_term
 from svconv.solvers.derivatives import stencil
+from svconv.solvers.result import Result
 
 TOLERANCE, STEPS = 1e-5, 300
 
 
-@dataclasses.dataclass
-class WienerResult:
+@dataclasses.dataclass(repr=False)
+class WienerResult(Result):
     """What `svconv.solvers.wiener` found.
 
     Attributes:
@@ -27,7 +29,6 @@ class WienerResult:
         converged: bool [B].
     """
 
-    x: torch.Tensor
     iterations: torch.Tensor
     residuals: torch.Tensor
     converged: torch.Tensor
@@ -63,14 +64,16 @@ class Smoothness(Operator):
 def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
     """Deblurs by `min_x |A x - y|^2 + beta sum_j |d_j * x|^2`.
 
-    A `Conv` with border None, "replicate" or "taper" is divided in closed form by `svconv.image_quotient`. Any other operator, and border "mask", solves
-    the normal equations `(A' m A + beta sum_j D_j' D_j) x = A' m y` by conjugate gradients to a relative residual of 1e-5.
+    Where A is a circular convolution (a `Conv` with padding "circular", products, sums and multiples of such, and with border "replicate" or "taper" any
+    operator that is a convolution) by division in Fourier space, as `svconv.image_quotient` does; the differences of the prior "gradient" then wrap as A
+    does. Everything else, and border "mask", by conjugate gradients on the normal equations `(A' m A + beta sum_j D_j' D_j) x = A' m y` to a
+    relative residual of 1e-5, with differences inside the image.
 
     Args:
         op: operator from the sharp to the blurred image.
         y: blurred image [B, C, H, W] (with an axis M where op has one), float32 or float64.
         beta: > 0; a number, a 0-d tensor or [B].
-        prior: "gradient" (differences of neighbours in both directions), "identity" or filters [J, fh, fw].
+        prior: "gradient" (differences of neighbours in both directions), "identity" or filters [J, fh, fw] (circular).
         border: None (op's own padding holds), "replicate", "taper" or "mask", as in `svconv.solvers.irls`.
         callback: called as callback(step, steps, x) after every CG step (once for the closed form).
 
@@ -81,7 +84,7 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
     Raises:
         ValueError, TypeError: naming the argument; NaN or infinite pixels are a ValueError.
 
-    Bit-identical from run to run with a fixed number of threads. Memory: six images in closed form, five and the operator's otherwise.
+    Bit-identical from run to run with a fixed number of threads. Memory: six images in closed form, seven and the operator's otherwise.
 
     >>> import torch, svconv
     >>> x, K = torch.rand(1, 1, 16, 16), svconv.Conv(torch.tensor([[[0.1, 0.8, 0.1]]]))
@@ -90,29 +93,33 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
     """
     check_border(border)
     check_problem(op, y, None)
-    _check_beta(beta, y)
+    beta = _checked_beta(beta, y)
     _check_prior(prior, y)
-    if isinstance(op, Conv) and border != "mask":
-        return _closed(op, y, beta, prior, border, callback)
     if border is None:
+        x = op.divide(y, beta, prior)
+        if x is not None:
+            return _closed(x, callback)
         start = y if y.dim() == 4 else y.mean(2)
-        return _iterated(op.T @ op, op.adjoint(y), start, beta, Smoothness(prior, y.shape[-2:], y), callback)
+        return _iterated(op.T @ op, op.adjoint(y), start, beta, prior, _division(op.on(image_plane(y.shape[-2:])), start, beta, prior), callback)
+    term = data_term(op, y, None, border)
+    x = None if term.mask is not None else term.op.divide(term.y, beta, prior)
+    if x is not None:
+        return _closed(term.crop(x).contiguous(), callback)
     with torch.no_grad():
-        term = data_term(op, y, None, border)
-        normal = _Normal(term)
-        found = _iterated(normal, term.right_hand_side(), term.start, beta, Smoothness(prior, term.start.shape[-2:], y), term.cropped(callback))
+        found = _iterated(_Normal(term), term.right_hand_side(), term.start, beta, prior, _division(term.op, term.start, beta, prior),
+                          term.cropped(callback))
         found.x = term.crop(found.x).contiguous()
         return found
 
 
-def _check_beta(beta, y):
-    if isinstance(beta, torch.Tensor):
-        if beta.dim() > 1 or (beta.dim() == 1 and beta.shape[0] not in (1, y.shape[0])):
-            raise ValueError(f"beta: expected a number, [] or [B] = [{y.shape[0]}], got {shape_text(beta)}")
-        if not bool((beta > 0).all()):
-            raise ValueError("beta: expected positive numbers, got one that is not")
-    elif not isinstance(beta, numbers.Real) or not beta > 0:
-        raise ValueError(f"beta: expected a number > 0, got {beta!r}")
+def _checked_beta(beta, y):
+    if not isinstance(beta, torch.Tensor):
+        return number("beta", beta, above=0)
+    if beta.dim() > 1 or (beta.dim() == 1 and beta.shape[0] not in (1, y.shape[0])):
+        raise ValueError(f"beta: expected a number, [] or [B] = [{y.shape[0]}], got {shape_text(beta)}")
+    if not bool((beta > 0).all()):
+        raise ValueError("beta: expected positive numbers, got one that is not")
+    return beta
 
 
 def _check_prior(prior, y):
@@ -127,18 +134,11 @@ def _check_prior(prior, y):
         raise TypeError(f"prior: expected {y.dtype} on {y.device} like y, got {prior.dtype} on {prior.device}")
 
 
-def _closed(op, y, beta, prior, border, callback):
-    (height, width), (kh, kw) = y.shape[-2:], op.kernel.shape[-2:]
-    if border is None:
-        x = image_quotient(y, op.kernel, beta=beta, prior=prior, padding=op.padding)
-    elif border == "taper":
-        x = image_quotient(taper_edges(y, op), op.kernel, beta=beta, prior=prior)
-    else:
-        x = image_quotient(continued(y, (kh, kw), "replicate"), op.kernel, beta=beta, prior=prior)[..., kh:kh + height, kw:kw + width].contiguous()
+def _closed(x, callback):
     if callback is not None:
         callback(1, 1, x.detach())
-    n = y.shape[0]
-    return WienerResult(x, torch.zeros(n, dtype=torch.int64, device=y.device), y.new_zeros(n), torch.ones(n, dtype=torch.bool, device=y.device))
+    n = x.shape[0]
+    return WienerResult(x, torch.zeros(n, dtype=torch.int64, device=x.device), x.new_zeros(n), torch.ones(n, dtype=torch.bool, device=x.device))
 
 
 class _Normal(Operator):
@@ -147,15 +147,24 @@ class _Normal(Operator):
     def __init__(self, term):
         self.term = term
 
-    def with_tensors(self, tensors):
-        return self
-
     def _forward(self, x):
         return self.term.normal(x)
 
     _adjoint = _forward
 
 
-def _iterated(normal, b, start, beta, smoothness, callback):
-    result = cg(normal + beta * smoothness, b, x0=start, tol=TOLERANCE, max_iter=STEPS, check_every=looks(b), callback=callback)
+def _division(circular, like, beta, prior):
+    """The solution with circular boundaries as preconditioner r -> M^-1 r, where `circular` is a convolution; None otherwise."""
+    if circular is None or circular.spectrum is None:
+        return None
+    size = tuple(like.shape[-2:])
+    with torch.no_grad():
+        divisor = power(circular.spectrum) + per_sample(beta) * prior_power(prior, size, like)
+        divisor = torch.maximum(divisor, torch.finfo(like.dtype).eps * divisor.amax((-2, -1), keepdim=True))
+    return lambda r: untransform(transform(r) / divisor, size)
+
+
+def _iterated(normal, b, start, beta, prior, precondition, callback):
+    smoothness = Smoothness(prior, start.shape[-2:], start)
+    result = cg(normal + beta * smoothness, b, x0=start, preconditioner=precondition, tol=TOLERANCE, max_iter=STEPS, check_every=looks(b), callback=callback)
     return WienerResult(result.x, result.iterations, result.residuals, result.converged)

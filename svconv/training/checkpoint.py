@@ -1,12 +1,12 @@
 """Training checkpoints: everything that the next step depends on, in one file that is either old or new, never half written."""
-from svconv.models._weights import read_archive, write_atomically
+from svconv.files.archives import read_archive, write_archive
 
 FORMAT = 1
 
 
 def save_checkpoint(path, kind, state):
     """Write the dict `state` (tensors, numbers, strings, lists and dicts of them) of a training run of this kind; atomic."""
-    write_atomically(path, {"svconv_training": FORMAT, "kind": kind, "state": state})
+    write_archive(path, {"svconv_training": FORMAT, "kind": kind, "state": state})
 
 
 def load_checkpoint(path, kind):

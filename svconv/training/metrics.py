@@ -5,6 +5,8 @@ import pathlib
 
 import torch
 
+from svconv.files.outputs import write_text
+
 
 class MetricsLog:
     """Appends JSON lines to a file. `rewind(step)` drops what a killed run wrote after the checkpoint from which it goes on."""
@@ -34,9 +36,7 @@ class MetricsLog:
     def rewind(self, step):
         """Keep only the records up to this step."""
         kept = [r for r in self.read() if r.get("step", 0) <= step]
-        part = self.path.with_name(self.path.name + ".part")
-        part.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
-        os.replace(part, self.path)
+        write_text(self.path, "".join(json.dumps(r) + "\n" for r in kept))
 
 
 class OutlierRejection:

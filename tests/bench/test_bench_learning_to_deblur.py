@@ -29,4 +29,4 @@ def test_a_cell_and_its_document(tmp_path, monkeypatch):
     bench.write_document(data)
     text = bench.DOCUMENT.read_text()
     bench.write_document(data)
-    assert bench.DOCUMENT.read_text() == text and "(1.1: 9x)" in text and text.count(bench.BEGIN) == text.count(bench.END) == 1
+    assert bench.DOCUMENT.read_text() == text and "(1.1: 9x)" in text and text.count(f"<!-- {bench.SECTION} -->") == text.count(f"<!-- /{bench.SECTION} -->") == 1

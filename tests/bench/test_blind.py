@@ -46,8 +46,8 @@ def test_the_cases_follow_their_kernels(blind, shared_data):
 def test_only_the_part_between_the_markers_is_written(blind, tmp_path):
     page = tmp_path / "quality.md"
     page.write_text("# Quality\n\nother\n")
-    blind.write(page, "one")
-    blind.write(page, "two")
+    blind.pages.fill(page, blind.SECTION, "one", "Quality")
+    blind.pages.fill(page, blind.SECTION, "two", "Quality")
     text = page.read_text()
     assert text.startswith("# Quality\n\nother\n") and "two" in text and "one" not in text
     assert "| a | 2.00 | 2.33 | 67% | 67% |" in blind.table({"a": [1, 2, 4]})

@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 import svconv
-from svconv.cli import demo, images, kernels
+from svconv.cli import demo
+from svconv.files import images, kernels
 
 models = pytest.importorskip("svconv.models", reason="svconv.models is not there")
 
@@ -103,9 +104,7 @@ def psnr(name, sharp):
 
 @pytest.mark.parametrize("method", ["ltd", "l0"])
 def test_blind_restoration_gains(run, tmp_path, blurred, method):
-    from svconv.models import _weights
-
-    if method == "ltd" and "ltd-17" not in _weights.known_weights("ltd-"):
+    if method == "ltd" and "ltd-17" not in models.LearningToDeblur.known_weights():
         pytest.skip("the weights ltd-17 are not there")
     path, sharp = blurred
     outcome = run("deblur", path, "--blind", "--kernel-size", "17", "--method", method, "-o", tmp_path / "out.png")

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 import svconv
-from svconv.cli import deblur, demo, images
+from svconv.cli import deblur, demo
+from svconv.files import images
 
 
 def motion(size=9):

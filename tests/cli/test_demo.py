@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import svconv
-from svconv.cli import demo, images
+from svconv.cli import demo
+from svconv.files import images
 
 
 def numbers(out):

@@ -1,4 +1,5 @@
 """The frame of the command line: exit statuses, version, help, info, certify, python -m."""
+import os
 import subprocess
 import sys
 
@@ -55,6 +56,14 @@ def test_an_interrupt_is_130(run, monkeypatch):
 def test_an_unknown_backend_is_named(refused, monkeypatch):
     monkeypatch.setenv("SVCONV_BACKEND", "abacus")
     refused("info", naming=["SVCONV_BACKEND", "abacus"])
+
+
+@pytest.mark.parametrize("command", ["info", "certify"])
+def test_a_mistake_in_the_instruction_set_is_one_line_and_status_2(command):
+    pytest.importorskip("svconv._C", reason="svconv._C is not built")
+    done = subprocess.run([sys.executable, "-m", "svconv", command], env={**os.environ, "SVCONV_ISA": "sse9"}, capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("svconv: error: SVCONV_ISA: expected one of ") and "sse9" in done.stderr
 
 
 def test_a_forced_backend_that_cannot_run_is_status_2(refused, monkeypatch, tmp_path):

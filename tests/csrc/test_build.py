@@ -1,263 +1,26 @@
-"""The compiled module: how it was built, and every kernel against direct NumPy sums."""
+"""How the compiled module was built, and what setup.py makes of the files below csrc."""
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch  # noqa: F401  before svconv._C, so that one libgomp serves both
 
-_C = pytest.importorskip("svconv._C", reason="svconv._C is not built")
+SETUP = Path(__file__).resolve().parents[2] / "setup.py"
 
-PADDINGS = {"zeros": "constant", "replicate": "edge", "reflect": "reflect", "symmetric": "symmetric", "circular": "wrap"}
-TORCH = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
-EPS = {"float32": 2.0**-24, "float64": 2.0**-53, "bfloat16": 2.0**-8, "float16": 2.0**-11}
-
-
-# ---- arrays of every storage type
-
-def stored(values, dtype):
-    """A torch tensor of the type, and the float64 values it really holds."""
-    tensor = torch.from_numpy(np.ascontiguousarray(values)).to(TORCH[dtype])
-    return tensor, tensor.double().numpy()
-
-
-def view(tensor):
-    """NumPy view without a copy; half types as their bits."""
-    return (tensor.view(torch.uint16) if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()
-
-
-def result(shape, dtype):
-    return torch.full(shape, float("nan"), dtype=TORCH[dtype])
-
-
-# ---- oracles in float64: explicit sums over numpy.pad
-
-def windows(x, kh, kw, padding):
-    """[kh, kw, B, C, H, W] of the pixels that meet every tap."""
-    cy, cx = (kh - 1) // 2, (kw - 1) // 2
-    h, w = x.shape[-2:]
-    padded = np.pad(x, [(0, 0), (0, 0), (cy, kh - 1 - cy), (cx, kw - 1 - cx)], mode=PADDINGS[padding])
-    return np.stack([np.stack([padded[..., i : i + h, j : j + w] for j in range(kw)]) for i in range(kh)])
-
-
-def forward(x, f, padding):
-    return np.einsum("bcmijhw,ijbchw->bcmhw", np.broadcast_to(f, x.shape[:2] + f.shape[2:]), windows(x, *f.shape[3:5], padding))
-
-
-def transpose(y, f, padding):
-    """The transpose through the matrix of the index map: contributions return to the pixel that was read."""
-    b, c, m, h, w = y.shape
-    kh, kw = f.shape[3:5]
-    places = windows(np.arange(1.0, h * w + 1).reshape(1, 1, h, w), kh, kw, padding)[:, :, 0, 0].astype(int)  # 0: outside
-    f = np.broadcast_to(f, (b, c) + f.shape[2:])
-    x = np.zeros((b, c, h * w + 1))
-    for i in range(kh):
-        for j in range(kw):
-            part = (f[:, :, :, i, j] * y).sum(2).reshape(b, c, -1)
-            np.add.at(x, (slice(None), slice(None), places[i, j].ravel()), part)
-    return x[..., 1:].reshape(b, c, h, w)
-
-
-def filter_gradient(x, g, filters_shape, padding):
-    df = np.einsum("bcmhw,ijbchw->bcmijhw", g, windows(x, *filters_shape[3:5], padding))
-    for axis in (0, 1):
-        if filters_shape[axis] == 1:
-            df = df.sum(axis, keepdims=True)
-    return df
-
-
-def normal(x, f, w, padding):
-    y = forward(x, f, padding)
-    return transpose(y if w is None else y * w, f, padding)
-
-
-def close(got, expected, dtype, terms):
-    """Within the rounding of the result plus that of float32 sums."""
-    got = got.double().numpy()
-    assert not np.isnan(got).any()
-    sums = 2.0**-53 if dtype == "float64" else 2.0**-24
-    scale = np.abs(expected).max() if expected.size else 0.0
-    error = np.abs(got - expected)
-    assert (error <= EPS[dtype] * 1.01 * np.abs(expected) + 2 * terms * sums * scale + 1e-7 * (dtype == "float16")).all(), error.max() / scale
-
-
-# ---- one case, all four kernels
-
-CASES = [  # B, C, M, H, W, kh, kw, filter batch, filter channels
-    (1, 1, 1, 1, 1, 1, 1, 1, 1),
-    (1, 1, 2, 1, 1, 3, 5, 1, 1),
-    (2, 3, 2, 9, 37, 3, 3, 2, 3),
-    (2, 3, 2, 12, 21, 4, 2, 1, 1),
-    (2, 3, 1, 7, 6, 11, 9, 2, 1),
-    (3, 2, 2, 5, 3, 9, 14, 1, 2),
-    (1, 2, 1, 67, 33, 5, 17, 1, 1),
-    (1, 1, 1, 3, 2, 13, 13, 1, 1),
-]
-TYPES = [("float32", "float32"), ("float64", "float64"), ("bfloat16", "bfloat16"), ("float16", "float16"),
-         ("float32", "bfloat16"), ("float32", "float16")]
-
-
-def operands(case, x_dtype, f_dtype, seed=0):
-    b, c, m, h, w, kh, kw, fb, fc = case
-    rng = np.random.default_rng(seed)
-    make = lambda shape, dtype: stored(rng.standard_normal(shape), dtype)  # noqa: E731
-    return dict(x=make((b, c, h, w), x_dtype), f=make((fb, fc, m, kh, kw, h, w), f_dtype), y=make((b, c, m, h, w), x_dtype),
-                w=make((fb, fc, m, h, w), x_dtype))
-
-
-def run_all(ops, x_dtype, f_dtype, padding, threads):
-    x, f, y, w = (ops[name][0] for name in "xfyw")
-    tail = (padding, threads, x_dtype, f_dtype)
-    outs = dict(fwd=result(y.shape, x_dtype), adjoint=result(x.shape, x_dtype), df=result(f.shape, f_dtype),
-                gram=result(x.shape, x_dtype), weighted=result(x.shape, x_dtype))
-    _C.pixel_filter_fwd(view(x), view(f), view(outs["fwd"]), *tail)
-    _C.pixel_filter_adjoint(view(y), view(f), view(outs["adjoint"]), *tail)
-    _C.pixel_filter_bwd_filters(view(x), view(y), view(outs["df"]), *tail)
-    _C.pixel_filter_gram(view(x), view(f), None, view(outs["gram"]), *tail)
-    _C.pixel_filter_gram(view(x), view(f), view(w), view(outs["weighted"]), *tail)
-    return outs
-
-
-def check_all(outs, ops, x_dtype, f_dtype, padding):
-    x, f, y, w = (ops[name][1] for name in "xfyw")
-    taps = f.shape[2] * f.shape[3] * f.shape[4]
-    images = y.shape[0] * y.shape[1]
-    close(outs["fwd"], forward(x, f, padding), x_dtype, taps)
-    fold = taps * (1 + f.shape[3] * f.shape[4])
-    close(outs["adjoint"], transpose(y, f, padding), x_dtype, fold)
-    close(outs["df"], filter_gradient(x, y, f.shape, padding), f_dtype, images)
-    close(outs["gram"], normal(x, f, None, padding), x_dtype, fold)
-    close(outs["weighted"], normal(x, f, w, padding), x_dtype, fold)
-
-
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_kernels_against_numpy(case, padding):
-    for x_dtype, f_dtype in TYPES:
-        ops = operands(case, x_dtype, f_dtype)
-        check_all(run_all(ops, x_dtype, f_dtype, padding, 2), ops, x_dtype, f_dtype, padding)
-
-
-def relaid(tensor, order):
-    """The same tensor with memory in another order of its axes."""
-    inverse = np.argsort(order).tolist()
-    return tensor.permute(*order).contiguous().permute(*inverse)
-
-
-@pytest.mark.parametrize("x_dtype,f_dtype", TYPES, ids=lambda t: t)
-def test_strides(x_dtype, f_dtype):
-    """channels_last images and network heads, transposed planes, reversed and expanded axes."""
-    case = (2, 3, 2, 10, 35, 3, 5, 2, 1)
-    ops = operands(case, x_dtype, f_dtype, seed=1)
-    laid = {"x": relaid(ops["x"][0], (0, 2, 3, 1)), "y": relaid(ops["y"][0], (0, 3, 4, 1, 2)),
-            "f": relaid(ops["f"][0], (0, 5, 6, 1, 2, 3, 4)), "w": relaid(ops["w"][0], (0, 1, 2, 4, 3))}
-    changed = {name: (laid[name], ops[name][1]) for name in laid}
-    check_all(run_all(changed, x_dtype, f_dtype, "symmetric", 2), changed, x_dtype, f_dtype, "symmetric")
-    plain, moved = (run_all(o, x_dtype, f_dtype, "reflect", 1) for o in (ops, changed))
-    for name in ("fwd", "df"):
-        assert torch.equal(plain[name], moved[name]), name
-
-
-def test_negative_zero_and_sliced_strides():
-    rng = np.random.default_rng(2)
-    x = rng.standard_normal((1, 2, 8, 40))[:, :, ::-1, ::-2]
-    f = np.broadcast_to(rng.standard_normal((1, 1, 1, 3, 3, 1, 1)), (1, 1, 1, 3, 3, 8, 20))
-    out = np.full((1, 2, 1, 8, 20), np.nan)
-    _C.pixel_filter_fwd(x, f, out, "circular", 1, "float64", "float64")
-    np.testing.assert_allclose(out, forward(x, f, "circular"), rtol=0, atol=1e-13)
-
-
-@pytest.mark.parametrize("x_dtype", ["float32", "float16"])
-@pytest.mark.parametrize("case", [(1, 3, 2, 150, 130, 5, 7, 1, 1), (2, 2, 1, 40, 4200, 3, 3, 2, 2)], ids=str)
-def test_thread_count_and_repetition_change_no_bit(case, x_dtype):
-    ops = operands(case, x_dtype, x_dtype, seed=3)
-    runs = [run_all(ops, x_dtype, x_dtype, "reflect", threads) for threads in (1, 2, 3, 7, 2)]
-    for other in runs[1:]:
-        for name, value in runs[0].items():
-            assert torch.equal(value, other[name]), name
-    check_all(runs[0], ops, x_dtype, x_dtype, "reflect")
-
-
-@pytest.mark.parametrize("padding", PADDINGS)
-def test_nan_stays_inside_the_kernels(padding):
-    """A NaN in an image, a filter or a map reaches only pixels whose kernel's rectangle holds it."""
-    case = (1, 2, 1, 20, 40, 3, 5, 1, 2)
-    ops = operands(case, "float32", "float32", seed=4)
-    reach = np.zeros((1, 2, 20, 40))
-    for name in ("x", "y", "f"):
-        changed = {key: (value[0].clone(), value[1]) for key, value in ops.items()}
-        at = (0, 1, 9, 21) if name == "x" else (0, 1, 0, 9, 21) if name == "y" else (0, 1, 0, 1, 2, 9, 21)
-        changed[name][0][at] = float("nan")
-        outs = run_all(changed, "float32", "float32", padding, 2)
-        reach[:] = 0
-        reach[0, 1, 8:11, 19:24] = 1
-        wide = np.zeros_like(reach)
-        wide[0, 1, 7:12, 17:26] = 1
-        if name != "y":
-            assert not (np.isnan(outs["fwd"].numpy())[:, :, 0] & (reach == 0)).any()
-            assert np.isnan(outs["fwd"].numpy()).any()
-            assert not (np.isnan(outs["gram"].numpy()) & (wide == 0)).any()
-        if name != "x":
-            assert not (np.isnan(outs["adjoint"].numpy()) & (reach == 0)).any()
-            assert np.isnan(outs["adjoint"].numpy()).any()
-
-
-def test_empty_axes_return_at_once():
-    empty = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
-    tail = ("zeros", 2, "float32", "float32")
-    for b, c in ((0, 3), (2, 0)):
-        _C.pixel_filter_fwd(empty(b, c, 4, 4), empty(1, 1, 2, 3, 3, 4, 4), empty(b, c, 2, 4, 4), *tail)
-        _C.pixel_filter_adjoint(empty(b, c, 2, 4, 4), empty(b, c, 2, 3, 3, 4, 4), empty(b, c, 4, 4), *tail)
-        _C.pixel_filter_gram(empty(b, c, 4, 4), empty(b, 1, 2, 3, 3, 4, 4), None, empty(b, c, 4, 4), *tail)
-        df = np.full((1, 1, 2, 3, 3, 4, 4), np.nan, np.float32)
-        _C.pixel_filter_bwd_filters(empty(b, c, 4, 4), empty(b, c, 2, 4, 4), df, *tail)
-        assert (df == 0).all()
-    x = np.full((1, 1, 4, 4), np.nan, np.float32)
-    _C.pixel_filter_adjoint(empty(1, 1, 0, 4, 4), empty(1, 1, 0, 3, 3, 4, 4), x, *tail)
-    assert (x == 0).all()
-
-
-@pytest.mark.parametrize("change,match", [
-    (dict(x=np.zeros((1, 4, 5), np.float32)), "^x: expected 4 dimensions"),
-    (dict(x=np.zeros((1, 1, 4, 5))), "^x: expected an array of float32"),
-    (dict(f=np.zeros((2, 1, 1, 3, 3, 4, 5), np.float32)), "^f: expected 1 or 1 in dimension 0"),
-    (dict(f=np.zeros((1, 1, 1, 3, 3, 4, 6), np.float32)), "^f: expected shape"),
-    (dict(f=np.zeros((1, 1, 1, 0, 3, 4, 5), np.float32)), "^f: dimension 3 must not be 0"),
-    (dict(y_out=np.zeros((1, 1, 2, 4, 5), np.float32)), "^y_out: expected shape"),
-    (dict(y_out=np.zeros((1, 1, 1, 4, 10), np.float32)[..., ::2]), "^y_out: must be C-contiguous"),
-    (dict(padding="mirrored"), "^padding: expected zeros"),
-    (dict(threads=0), "^threads: expected at least 1"),
-    (dict(f_dtype="float64", f=np.zeros((1, 1, 1, 3, 3, 4, 5))), "^f_dtype: expected the image's dtype"),
-    (dict(x_dtype="int8"), "^x_dtype: expected float32"),
-    (dict(x=np.frombuffer(bytes(81), np.uint8)[1:].view(np.float32).reshape(1, 1, 4, 5)), "^x: address and strides"),
-])
-def test_what_does_not_fit_is_refused(change, match):
-    args = dict(x=np.zeros((1, 1, 4, 5), np.float32), f=np.zeros((1, 1, 1, 3, 3, 4, 5), np.float32),
-                y_out=np.zeros((1, 1, 1, 4, 5), np.float32), padding="zeros", threads=1, x_dtype="float32", f_dtype="float32")
-    _C.pixel_filter_fwd(**args)
-    with pytest.raises(ValueError, match=match):
-        _C.pixel_filter_fwd(**{**args, **change})
-
-
-# ---- the build
 
 def test_build_info():
+    _C = pytest.importorskip("svconv._C", reason="svconv._C is not built")
     info = _C.build_info()
     assert info["compiler"] and "-O3" in info["flags"] and "fast-math" not in info["flags"]
     assert info["isa"] in info["isa_supported"] and set(info["isa_supported"]) <= set(info["isa_built"])
     assert isinstance(info["openmp"], bool)
 
 
-def child(program, **environment):
-    beside = str(Path(_C.__file__).parents[1])      # the package that is tested here, installed or built in place
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([beside, os.environ.get("PYTHONPATH", "")]), **environment}
-    return subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=120)
-
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/maps")
-def test_one_openmp_runtime():
+def test_one_openmp_runtime(child):
     done = child("import torch, svconv._C\n"
                  "lines = open('/proc/self/maps').read().splitlines()\n"
                  "print(len({line.split()[-1] for line in lines if 'libgomp' in line or 'libomp' in line or 'libiomp' in line}))")
@@ -265,42 +28,88 @@ def test_one_openmp_runtime():
     assert int(done.stdout) == 1
 
 
-ISA_PROGRAM = """
-import numpy as np, torch, svconv._C as C
-rng = np.random.default_rng(5)
-x, f, y = (rng.standard_normal(s).astype(np.float32) for s in ((1, 2, 33, 45), (1, 1, 2, 5, 11, 33, 45), (1, 2, 2, 33, 45)))
-half = lambda a, t: torch.from_numpy(a).to(t).view(torch.uint16).numpy()
-outs = []
-for name, conv in (("float32", lambda a: a), ("bfloat16", lambda a: half(a, torch.bfloat16)), ("float16", lambda a: half(a, torch.float16))):
-    empty = lambda a: np.empty_like(conv(a))
-    tail = ("circular", 2, name, name)
-    o = [empty(y), empty(x), empty(f), empty(x)]
-    C.pixel_filter_fwd(conv(x), conv(f), o[0], *tail)
-    C.pixel_filter_adjoint(conv(y), conv(f), o[1], *tail)
-    C.pixel_filter_bwd_filters(conv(x), conv(y), o[2], *tail)
-    C.pixel_filter_gram(conv(x), conv(f), None, o[3], *tail)
-    kind = getattr(torch, name)
-    outs += [(torch.from_numpy(a) if name == "float32" else torch.from_numpy(a).view(kind)).double().numpy().ravel() for a in o]
-print(C.build_info()["isa"])
-np.save(__import__("os").environ["OUT"], np.concatenate(outs))
+# ---- setup.py on a small tree
+
+KERNEL = """
+#define SVCONV_TEXT_(x) #x
+#define SVCONV_TEXT(x) SVCONV_TEXT_(x)
+namespace SVCONV_ISA {
+extern const char* const NAME;
+#if defined(__AVX512F__)
+const char* const NAME = "NAME compiled for avx512 as " SVCONV_TEXT(SVCONV_ISA);
+#elif defined(__AVX2__)
+const char* const NAME = "NAME compiled for avx2 as " SVCONV_TEXT(SVCONV_ISA);
+#else
+const char* const NAME = "NAME compiled for less as " SVCONV_TEXT(SVCONV_ISA);
+#endif
+}
 """
+MODULE = """
+#include <Python.h>
+#ifdef SVCONV_ISA
+#error "bindings and dispatch belong to no instruction set"
+#endif
+#define LEVEL(level) namespace level { extern const char *const first, *const second; }
+LEVELS
+#undef LEVEL
+extern const int dispatch;
+static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
+PyMODINIT_FUNC PyInit__C() {
+  PyObject* m = PyModule_Create(&definition);
+  PyModule_AddIntConstant(m, "dispatch", dispatch);
+#define LEVEL(level) PyModule_AddStringConstant(m, #level "_first", level::first); PyModule_AddStringConstant(m, #level "_second", level::second);
+  LEVELS
+  return m;
+}
+"""
+LEVELS = {"baseline": "less", "avx2": "avx2", "avx512": "avx512"}
 
 
-def test_lower_instruction_sets_agree(tmp_path):
-    results = {}
-    for isa in _C.build_info()["isa_supported"]:
-        path = tmp_path / f"{isa}.npy"
-        done = child(ISA_PROGRAM, SVCONV_ISA=isa, OUT=str(path))
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.split() == [isa]
-        results[isa] = np.load(path)
-    first = next(iter(results.values()))
-    for isa, values in results.items():
-        # A float32 sum may round otherwise with FMA; one unit in the last place of a half type then follows.
-        np.testing.assert_allclose(values, first, rtol=2.0**-7, atol=2e-3, err_msg=isa)
-        assert np.mean(np.abs(values - first)) < 1e-4
+@pytest.fixture
+def small_tree(tmp_path):
+    """A checkout with two families whose files have the same names, and a function that builds it with some variables set."""
+    if not SETUP.is_file() or not (shutil.which("g++") or shutil.which("clang++")):
+        pytest.skip("needs the checkout and a C++ compiler")
+    shutil.copy(SETUP, tmp_path)
+    levels = LEVELS if os.uname().machine in ("x86_64", "AMD64") else {"generic": "less"}
+    text = MODULE.replace("LEVELS", " ".join(f"LEVEL({level})" for level in levels))
+    (tmp_path / "svconv").mkdir()
+    for name, content in {"cpu/first/kernel.cpp": KERNEL.replace("NAME", "first"), "cpu/second/kernel.cpp": KERNEL.replace("NAME", "second"),
+                          "cpu/kernel.cpp": "extern const int dispatch;\nconst int dispatch = 7;\n", "bindings/kernel.cpp": text}.items():
+        path = tmp_path / "csrc" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+    def build(**environment):
+        command = [sys.executable, "setup.py", "build_ext", "--inplace"]
+        done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "SVCONV_BUILD": "cpu", **environment}, capture_output=True, text=True)
+        return done, levels
+
+    return build, tmp_path
 
 
-def test_unknown_instruction_set_is_named():
-    done = child("import torch, svconv._C", SVCONV_ISA="sse9")
-    assert done.returncode != 0 and "SVCONV_ISA" in done.stderr
+def constants(folder):
+    program = "import _C; print({name: value for name, value in vars(_C).items() if not name.startswith('__')})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder / "svconv", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return eval(done.stdout)
+
+
+def test_files_of_one_name_in_two_folders_both_reach_the_module(small_tree):
+    build, folder = small_tree
+    done, levels = build()
+    assert done.returncode == 0, done.stdout + done.stderr
+    expected = {f"{level}_{name}": f"{name} compiled for {kind} as {level}" for level, kind in levels.items() for name in ("first", "second")}
+    assert constants(folder) == {"dispatch": 7, **expected}
+
+
+def test_an_object_is_made_anew_only_where_its_source_changed(small_tree):
+    build, folder = small_tree
+    build()
+    before = {path: path.stat().st_mtime_ns for path in (folder / "build").rglob("*.o")}
+    source = folder / "csrc" / "cpu" / "second" / "kernel.cpp"
+    source.write_text(source.read_text().replace("compiled for", "made for"))
+    _, levels = build()
+    changed = {path for path, time in before.items() if path.stat().st_mtime_ns != time}
+    assert len(changed) == len(levels) and all(path.parent.name == "second" for path in changed)
+    assert {value.split()[1] for name, value in constants(folder).items() if name.endswith("second")} == {"made"}

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from svconv.data import motion_kernel, motion_path
+from svconv.data.motion import _path_factor
 
 
 def seeded(seed=0):
@@ -59,3 +60,17 @@ def test_many_kernels_are_drawn_in_chunks():
 def test_bad_arguments_are_named(arguments, name):
     with pytest.raises(ValueError, match=f"^{name}:"):
         motion_kernel(*arguments)
+
+
+def test_the_kernels_do_not_depend_on_the_number_of_threads():
+    """The factor of the covariance is kept for the whole process: it must not remember how many threads there were when it was first needed."""
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            _path_factor.cache_clear()
+            found.append((_path_factor(1000), motion_kernel(17, 8, generator=seeded())))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other))

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from svconv.data import PhotographCache, list_photographs, read_grey, split_photographs
+from svconv.files import FileError, Picture, write_image
 
 
 def test_files_are_listed_recursively_in_a_fixed_order(photographs):
@@ -53,3 +54,18 @@ def test_the_cache_stays_within_its_bound_and_drops_the_oldest(photographs):
     first = cache.get(files[0])
     cache.get(files[2])  # drops files[1], the least recently used
     assert len(cache) == 2 and cache.get(files[0]) is first
+
+
+def test_16_bit_colours_have_the_grey_of_8_bits(tmp_path):
+    pytest.importorskip("imagecodecs")
+    colours = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    write_image(tmp_path / "8.png", Picture(colours))
+    write_image(tmp_path / "16.png", Picture(colours.astype(np.uint16) * 257))
+    np.testing.assert_array_equal(read_grey(tmp_path / "16.png"), read_grey(tmp_path / "8.png"))
+    np.testing.assert_array_equal(read_grey(tmp_path / "8.png"), np.asarray(Image.fromarray(colours).convert("L")))
+
+
+def test_what_is_not_a_photograph_in_grey_or_rgb_is_named(tmp_path):
+    Image.new("CMYK", (8, 8)).save(tmp_path / "print.jpg")
+    with pytest.raises(FileError, match="print.jpg.*CMYK"):
+        read_grey(tmp_path / "print.jpg")

@@ -46,3 +46,16 @@ def test_image_quotient_layer():
 def test_errors(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_barthann_compiles_in_one_graph(dynamic):
+    layer = nn.Barthann((3, 4))
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    for hw in ((16, 15), (17, 12)):
+        x = torch.rand(1, 2, *hw, requires_grad=True)
+        y = compiled(x)
+        assert torch.equal(y, layer(x))
+        y.sum().backward()
+        assert torch.equal(x.grad, layer(torch.ones_like(x)).detach())

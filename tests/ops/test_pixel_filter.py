@@ -5,6 +5,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
+from battery import Battery, Call
 from oracles import PADDINGS, close
 
 import svconv
@@ -22,9 +23,59 @@ def case(b=2, c=3, m=2, k=(3, 3), hw=(7, 6), fb=None, fc=None, dtype=torch.float
     return x.to(dtype), f.to(dtype), y.to(dtype)
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    return request.param
+def pytest_generate_tests(metafunc):
+    if metafunc.cls is None and "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", BACKENDS)
+
+
+def many(b, c, hw, seed):
+    return case(b, c, 2, (3, 4), hw, seed=seed)[:2]
+
+
+def one(b, c, hw, seed):
+    x, f, _ = case(b, c, 1, (5, 2), hw, fb=1, fc=1, seed=seed)
+    return x, f[:, 0, 0]
+
+
+def stack(b, c, hw, seed):
+    _, f, y = case(b, c, 2, (3, 4), hw, seed=seed)
+    return y, f
+
+
+def weighted(b, c, hw, seed):
+    x, f, y = case(b, c, 2, (3, 4), hw, seed=seed)
+    return x, f, y.abs()
+
+
+def gram(x, f, w, **options):
+    return svconv.pixel_filter_gram(x, f, weights=w, **options)
+
+
+def oracle_gram(x, f, w, padding):
+    return oracles.pixel_filter_adjoint(oracles.pixel_filter(x, f, padding) * w.numpy(), f, padding)
+
+
+class TestBattery(Battery):
+    stem, op = "pixel_filter", "pixel_filter_fwd"
+    calls = (
+        Call("pixel_filter", many, svconv.pixel_filter, oracles.pixel_filter, adjoint="pixel_filter_adjoint", scale=4),
+        Call("pixel_filter_adjoint", stack, svconv.pixel_filter_adjoint, oracles.pixel_filter_adjoint, adjoint="pixel_filter", scale=4),
+        Call("pixel_filter with one map", one, svconv.pixel_filter, lambda x, f, p: oracles.pixel_filter(x, f[:, None, None], p)[:, :, 0],
+             adjoint="pixel_filter_adjoint with one map", scale=4),
+        Call("pixel_filter_adjoint with one map", one, svconv.pixel_filter_adjoint,
+             lambda y, f, p: oracles.pixel_filter_adjoint(y[:, :, None], f[:, None, None], p), adjoint="pixel_filter with one map", scale=4),
+        Call("pixel_filter_gram", weighted, gram, oracle_gram, adjoint="pixel_filter_gram"),
+    )
+
+    def registered(self):
+        x, f, y = case(1, 2, 2, (2, 3), (4, 5), dtype=torch.float32)
+        w = torch.rand(1, 1, 2, 4, 5)
+        yield _fwd, (x, f, "zeros", "")
+        yield _adjoint, (y, f, "reflect", "")
+        yield _bwd_filters, (x, y, (1, 1, 2, 2, 3, 4, 5), torch.float32, "zeros", "")
+        yield _gram, (x, f, w, "circular", "")
+        yield _gram, (x, f, None, "zeros", "reference")
+        yield _gram_bwd_filters, (x, y[:, :, 0], f, w, "zeros", "")
 
 
 # the operation -------------------------------------------------------------------------------------------------------
@@ -52,7 +103,7 @@ def test_dot_products_agree(backend, padding, fb, fc, nan_memory):
     x, f, y = case(fb=fb, fc=fc, k=(5, 4), hw=(13, 9))
     fx = svconv.pixel_filter(x, f, padding=padding, backend=backend)
     fty = svconv.pixel_filter_adjoint(y, f, padding=padding, backend=backend)
-    df = _bwd_filters(x, y, fb, fc, 5, 4, f.dtype, padding, backend)
+    df = _bwd_filters(x, y, f.shape, f.dtype, padding, backend)
     dot = (fx * y).sum()
     assert torch.isclose(dot, (x * fty).sum(), rtol=1e-12)
     assert torch.isclose(dot, (f * df).sum(), rtol=1e-12)
@@ -77,7 +128,7 @@ def test_gram_filter_gradient_is_the_sum_of_two(backend, padding, weighted, fb, 
     x, f, y = case(fb=fb, fc=fc, k=(4, 5), hw=(13, 37))
     g, w = x.flip(-1), None if weighted is None else y[:weighted[0], :weighted[1]].abs()
     fx, fg = (svconv.pixel_filter(t, f, padding=padding) * (1 if w is None else w) for t in (x, g))
-    like = fb, fc, 4, 5, f.dtype, padding, "reference"
+    like = f.shape, f.dtype, padding, "reference"
     close(_gram_bwd_filters(x, g, f, w, padding, backend), _bwd_filters(x, fg, *like) + _bwd_filters(g, fx, *like), scale=10)
 
 
@@ -127,7 +178,7 @@ def test_half_types_round_once(backend, dtype):
     exact = svconv.pixel_filter_adjoint(y.double(), f.double(), padding="reflect")
     close(svconv.pixel_filter_adjoint(y, f, padding="reflect", backend=backend), exact)
     close(svconv.pixel_filter_gram(x, f, backend=backend), svconv.pixel_filter_gram(x.double(), f.double()))
-    close(_bwd_filters(x, y, 1, 3, 7, 7, dtype, "zeros", backend), _bwd_filters(x.double(), y.double(), 1, 3, 7, 7, torch.float64, "zeros", ""))
+    close(_bwd_filters(x, y, (1, 3, 2, 7, 7, 12, 11), dtype, "zeros", backend), _bwd_filters(x.double(), y.double(), (1, 3, 2, 7, 7, 12, 11), torch.float64, "zeros", ""))
 
 
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
@@ -175,7 +226,7 @@ def test_gradients_of_first_and_second_order(backend, padding):
         (lambda y, f: svconv.pixel_filter_adjoint(y, f, padding=padding, backend=backend), (y, f)),
         (lambda x, f, w: svconv.pixel_filter_gram(x, f, weights=w, padding=padding, backend=backend), (x, f, w)),
         (lambda x, g, f, w: _gram_bwd_filters(x, g, f, w, padding, backend), (x, (y[:, :, 0] + 1).detach().requires_grad_(), f, w)),
-        (lambda x, y: _bwd_filters(x, y, 1, 1, 2, 3, torch.float64, padding, backend), (x, y)),
+        (lambda x, y: _bwd_filters(x, y, (1, 1, 2, 2, 3, 3, 4), torch.float64, padding, backend), (x, y)),
     ]
     for function, inputs in checks:
         assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
@@ -195,44 +246,11 @@ def test_gradients_through_permuted_inputs(backend):
     assert torch.autograd.gradgradcheck(through_views, (base, head), fast_mode=True)
 
 
-# registration --------------------------------------------------------------------------------------------------------
+# strides, determinism, empty, NaN -----------------------------------------------------------------------------------
 
 def channels_last(x):
     return x.contiguous(memory_format=torch.channels_last)
 
-
-@pytest.mark.parametrize("layout", [torch.Tensor.contiguous, channels_last])
-def test_opcheck(layout):
-    x, f, y = case(1, 2, 2, (2, 3), (4, 5), dtype=torch.float32)
-    x, f, y = layout(x).requires_grad_(), f.requires_grad_(), y.requires_grad_()
-    w = torch.rand(1, 1, 2, 4, 5).requires_grad_()
-    torch.library.opcheck(_fwd, (x, f, "zeros", ""))
-    torch.library.opcheck(_adjoint, (y, f, "reflect", ""))
-    torch.library.opcheck(_bwd_filters, (x, y, 1, 1, 2, 3, torch.float32, "zeros", ""))
-    torch.library.opcheck(_gram, (x, f, w, "circular", ""))
-    torch.library.opcheck(_gram, (x, f, None, "zeros", "reference"))
-    torch.library.opcheck(_gram_bwd_filters, (x, y[:, :, 0].detach().requires_grad_(), f, w, "zeros", ""))
-
-
-def test_compile_fullgraph_without_recompilation():
-    torch._dynamo.reset()
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
-
-    def loss(x, f):
-        return svconv.pixel_filter_gram(svconv.pixel_filter(x, f, padding="reflect")[:, :, 0], f, padding="zeros").square().sum()
-
-    compiled = torch.compile(loss, fullgraph=True, backend=counter)
-    for seed in (1, 2):
-        x, f, _ = case(1, 2, 2, (3, 3), (5, 6), seed=seed)
-        x, f = x.requires_grad_(), f.requires_grad_()
-        expected = torch.autograd.grad(loss(x, f), (x, f))
-        actual = torch.autograd.grad(compiled(x, f), (x, f))
-        for a, e in zip(actual, expected):
-            assert torch.allclose(a, e)
-    assert counter.frame_count == 1
-
-
-# strides, determinism, empty, NaN -----------------------------------------------------------------------------------
 
 def test_strides_of_every_kind(backend):
     x, f, _ = case(2, 3, 2, (3, 4), (9, 8))
@@ -248,22 +266,8 @@ def test_strides_of_every_kind(backend):
         close(out, expected, scale=4)
         close(svconv.pixel_filter_adjoint(out, filters, backend=backend), svconv.pixel_filter_gram(x, f, backend="reference"), scale=10)
         close(svconv.pixel_filter_gram(image, filters, backend=backend), svconv.pixel_filter_gram(x, f, backend="reference"), scale=10)
-        close(_bwd_filters(image, out, 2, 3, 3, 4, torch.float64, "zeros", backend),
-              _bwd_filters(x, expected, 2, 3, 3, 4, torch.float64, "zeros", "reference"), scale=4)
-
-
-def test_expanded_inputs(backend):
-    x = torch.randn(1, 1, 5, 6).expand(2, 3, 5, 6)
-    f = torch.randn(1, 1, 1, 3, 3, 1, 1).expand(2, 3, 1, 3, 3, 5, 6)
-    close(svconv.pixel_filter(x, f, backend=backend), oracles.pixel_filter(x, f, "zeros"), scale=4)
-
-
-def test_huge_strides_on_tiny_tensors(backend):
-    memory = torch.zeros(2 ** 20 + 8)
-    x = memory.as_strided((2, 2, 2, 2), (2 ** 19, 2 ** 18, 2 ** 16, 1))
-    x.copy_(torch.randn(2, 2, 2, 2))
-    f = torch.randn(2, 2, 1, 3, 3, 2, 2)
-    close(svconv.pixel_filter(x, f, backend=backend), oracles.pixel_filter(x, f, "zeros"), scale=4)
+        close(_bwd_filters(image, out, f.shape, torch.float64, "zeros", backend),
+              _bwd_filters(x, expected, f.shape, torch.float64, "zeros", "reference"), scale=4)
 
 
 @pytest.mark.parametrize("function", ["forward", "adjoint", "gram", "filters"])
@@ -271,7 +275,7 @@ def test_bit_identical_for_every_number_of_threads(function):
     x, f, y = case(1, 2, 3, (7, 5), (150, 200), fc=1, dtype=torch.float32)
     run = {"forward": lambda: svconv.pixel_filter(x, f, padding="reflect"), "adjoint": lambda: svconv.pixel_filter_adjoint(y, f, padding="reflect"),
            "gram": lambda: svconv.pixel_filter_gram(x, f, padding="reflect"),
-           "filters": lambda: _bwd_filters(x, y, 1, 1, 7, 5, torch.float32, "reflect", "")}[function]
+           "filters": lambda: _bwd_filters(x, y, f.shape, torch.float32, "reflect", "")}[function]
     threads = torch.get_num_threads()
     try:
         results = []
@@ -283,7 +287,7 @@ def test_bit_identical_for_every_number_of_threads(function):
     assert all(torch.equal(results[0], r) for r in results[1:])
 
 
-@pytest.mark.parametrize("b,c,m", [(0, 2, 2), (2, 0, 2), (2, 2, 0)])
+@pytest.mark.parametrize("b,c,m", [(2, 2, 0)])
 def test_empty(backend, b, c, m):
     x, f = torch.randn(b, c, 4, 5, requires_grad=True), torch.randn(b, c, m, 3, 3, 4, 5, requires_grad=True)
     y = svconv.pixel_filter(x, f, backend=backend)
@@ -368,7 +372,7 @@ def run_sweep(seed, count, backend):
         fty = svconv.pixel_filter_adjoint(y, f, padding=padding, backend=backend)
         scale = float(fx.norm() * y.norm()) + 1e-30
         assert abs(float((fx * y).sum() - (x * fty).sum())) <= 1e-13 * scale, note
-        df = _bwd_filters(x, y, f.shape[0], f.shape[1], f.shape[3], f.shape[4], f.dtype, padding, backend)
+        df = _bwd_filters(x, y, f.shape, f.dtype, padding, backend)
         assert abs(float((fx * y).sum() - (f * df).sum())) <= 1e-12 * scale, note
         gram = svconv.pixel_filter_gram(x, f, padding=padding, backend=backend)
         assert torch.allclose(gram, svconv.pixel_filter_adjoint(fx, f, padding=padding, backend="reference"), atol=1e-10), note

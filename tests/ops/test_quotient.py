@@ -1,25 +1,24 @@
-"""conv, kernel_quotient, image_quotient, project_kernel on every backend that runs here: oracles, gradients, registration, errors."""
+"""kernel_quotient, image_quotient, project_kernel on every backend that runs here: oracles, gradients, registration, errors."""
 import math
 
 import numpy as np
 import oracles
 import pytest
 import torch
+from battery import Battery, Call
 from oracles import PADDINGS, close
 
 import svconv
-from svconv.ops.conv import _adjoint as conv_adjoint_op, _bwd_kernel as conv_bwd_kernel_op, _fwd as conv_fwd_op
 from svconv.ops.quotient import _image_bwd, _image_fwd, _kernel_bwd, _kernel_fwd, _prior_power
 
-signal = pytest.importorskip("scipy.signal")
 BACKENDS = oracles.usable_backends("quotient", "kernel_quotient_fwd")
 SIZES = [(1, 1), (3, 3), (4, 5), (2, 6), (7, 4)]
 DOUBLE = torch.float64
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    return request.param
+def pytest_generate_tests(metafunc):
+    if metafunc.cls is None and "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", BACKENDS)
 
 
 def image(b=2, c=3, h=9, w=8, dtype=DOUBLE, seed=0):
@@ -39,65 +38,6 @@ def barthann(n, k):
         t = i / (2 * k - 1)
         taper[i] = taper[n - 1 - i] = 0.62 - 0.48 * abs(t - 0.5) + 0.38 * math.cos(2 * math.pi * (t - 0.5))
     return taper
-
-
-# conv ----------------------------------------------------------------------------------------------------------------
-
-def scipy_conv(x, k, padding):
-    """scipy's full convolution of the extended image; output p stands at p + k//2 of the full one."""
-    (kh, kw), (h, w) = k.shape, x.shape
-    extended = oracles.pad(x, (kh, kh, kw, kw), padding)
-    return signal.convolve2d(extended, k, mode="full")[kh + kh // 2:, kw + kw // 2:][:h, :w]
-
-
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_conv_is_scipys_convolution(backend, padding, size, dtype, nan_memory):
-    x, k = image(dtype=dtype), psf(2, 3, *size, dtype=dtype)
-    y = svconv.conv(x, k, padding=padding, backend=backend)
-    expected = [[scipy_conv(x[b, c].double().numpy(), k[b, c].double().numpy(), padding) for c in range(3)] for b in range(2)]
-    close(y, np.array(expected), scale=10)
-
-
-@pytest.mark.parametrize("boundary,padding", [("fill", "zeros"), ("wrap", "circular"), ("symm", "symmetric")])
-def test_conv_equals_convolve2d_same_for_odd_kernels(backend, boundary, padding):
-    x, k = image(1, 1, 12, 11), psf(1, 5, 3)
-    expected = signal.convolve2d(x[0, 0].numpy(), k[0].numpy(), mode="same", boundary=boundary)
-    close(svconv.conv(x, k, padding=padding, backend=backend)[0, 0], expected, scale=10)
-
-
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("hw", [(1, 1), (1, 3), (2, 3)])
-def test_conv_with_a_kernel_larger_than_the_image(backend, padding, hw):
-    x, k = image(1, 1, *hw), psf(1, 1, 5, 8)
-    expected = scipy_conv(x[0, 0].numpy(), k[0, 0].numpy(), padding)
-    close(svconv.conv(x, k, padding=padding, backend=backend)[0, 0], expected, scale=20)
-
-
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("size,hw", [((4, 3), (6, 5)), ((5, 8), (3, 4)), ((3, 3), (1, 1))])
-def test_conv_adjoint_is_the_transpose(backend, padding, size, hw):
-    k = psf(1, 1, *size)
-    forward = oracles.dense_matrix(lambda u: svconv.conv(u, k, padding=padding, backend=backend), hw)
-    adjoint = oracles.dense_matrix(lambda u: svconv.conv_adjoint(u, k, padding=padding, backend=backend), hw)
-    assert torch.allclose(adjoint, forward.T, atol=1e-13)
-
-
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("kernel", [(2, 3), (1, 3), (2, 1), (1, 1)])
-def test_conv_dot_products_agree(backend, padding, kernel):
-    x, g, k = image(h=13), image(h=13, seed=3), psf(*kernel, 5, 4)
-    y = svconv.conv(x, k, padding=padding, backend=backend)
-    dk = conv_bwd_kernel_op(x, g, *kernel, 5, 4, padding, backend)
-    assert torch.isclose((y * g).sum(), (x * svconv.conv_adjoint(g, k, padding=padding, backend=backend)).sum(), rtol=1e-10)
-    assert torch.isclose((y * g).sum(), (k * dk).sum(), rtol=1e-10)
-
-
-def test_kernels_without_a_channel_axis_are_shared_by_the_channels(backend):
-    x, k = image(), psf(2, 3, 3)
-    assert torch.equal(svconv.conv(x, k, backend=backend), svconv.conv(x, k[:, None], backend=backend))
-    assert torch.equal(svconv.image_quotient(x, k, beta=0.1, backend=backend), svconv.image_quotient(x, k[:, None], beta=0.1, backend=backend))
 
 
 # kernel quotient -----------------------------------------------------------------------------------------------------
@@ -153,12 +93,32 @@ def test_kernel_size_may_be_an_int_and_the_taper_is_capped(backend):
     close(svconv.kernel_quotient(x, y, 5, backend=backend), oracle_kernel_quotient(x, y, (5, 5), [1e-4], True, (2, 2)), scale=1e5)
 
 
+def test_kernels_without_a_channel_axis_are_shared_by_the_channels(backend):
+    x, k = image(), psf(2, 3, 3)
+    assert torch.equal(svconv.conv(x, k, backend=backend), svconv.conv(x, k[:, None], backend=backend))
+    assert torch.equal(svconv.image_quotient(x, k, beta=0.1, backend=backend), svconv.image_quotient(x, k[:, None], beta=0.1, backend=backend))
+
+
 # image quotient ------------------------------------------------------------------------------------------------------
+
+def wrapped(f, shape):
+    """A filter on a circular plane, which may be smaller than the filter."""
+    plane = np.zeros(shape)
+    for (i, j), value in np.ndenumerate(np.asarray(f, dtype=float)):
+        plane[i % shape[0], j % shape[1]] += value
+    return plane
+
+
+def smooth(n):
+    """The next length whose only prime factors are 2, 3, 5 and 7."""
+    return next(m for m in range(n, 2 * n + 1) if m in {2**a * 3**b * 5**c * 7**d for a in range(8) for b in range(5) for c in range(4) for d in range(4)})
+
 
 def oracle_image_quotient(y, k, beta, prior, padding, center):
     (kh, kw), (h, w) = k.shape[-2:], y.shape[-2:]
     top, left = (0, 0) if padding == "circular" else (kh, kw)
-    plane = oracles.pad(y.double().numpy(), (top, top, left, left), padding)
+    far = [0 if padding == "circular" else smooth(n + 2 * k) - n - k for n, k in ((h, kh), (w, kw))]
+    plane = oracles.pad(y.double().numpy(), (top, far[0], left, far[1]), padding)
     shape = plane.shape[-2:]
     transfer = 0
     for i in range(kh):
@@ -170,7 +130,7 @@ def oracle_image_quotient(y, k, beta, prior, padding, center):
                 waves.append(np.where(2 * abs(f) == m, wave.real, wave))
             transfer = transfer + k[..., i, j].double().numpy()[..., None, None] * waves[0][:, None] * waves[1]
     filters = {"identity": [[[1.0]]], "gradient": [[[1.0, -1.0], [0, 0]], [[1, 0], [-1, 0]]]}.get(prior if isinstance(prior, str) else "", prior)
-    power = sum(abs(np.fft.fft2(np.asarray(f, dtype=float), s=shape)) ** 2 for f in filters)
+    power = sum(abs(np.fft.fft2(wrapped(f, shape))) ** 2 for f in filters)
     quotient = transfer.conj() * np.fft.fft2(plane) / (abs(transfer) ** 2 + np.reshape(beta, (-1, 1, 1, 1)) * power)
     return np.fft.ifft2(quotient).real[..., top:top + h, left:left + w]
 
@@ -197,9 +157,66 @@ def test_image_quotient_recovers_the_image(backend, kernel):
     close(restored, x, scale=1e4)
 
 
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_where_the_divisor_vanishes_the_quotient_is_zero(backend, padding):
+    y, k, beta = image().requires_grad_(), psf(2, 3, 3, 3), torch.tensor([0.5, 0.1], dtype=DOUBLE, requires_grad=True)
+    k[0, 1] = 0
+    k.requires_grad_()
+    x = svconv.image_quotient(y, k, beta=beta, prior="gradient", padding=padding, backend=backend)
+    assert x.isfinite().all() and not x[0, 1].any() and x[0, 0].any()
+    close(x.detach(), svconv.image_quotient(y, k, beta=beta, prior="gradient", padding=padding, backend="reference").detach(), scale=100)
+    grads = torch.autograd.grad(x.square().sum() + x.sum(), (y, k, beta))
+    assert all(g.isfinite().all() for g in grads) and not grads[0][0, 1].any()
+    spoiled = k.detach().clone()
+    spoiled[0, 1, 0, 0] = math.nan
+    x = svconv.image_quotient(y, spoiled, beta=beta, prior="gradient", padding=padding, backend=backend)
+    assert x[0, 1].isnan().all() and x[0, 0].isfinite().all() and x[1].isfinite().all()
+
+
 def test_a_delta_kernel_only_scales(backend):
     y = image()
     close(svconv.image_quotient(y, delta(4, 3)[None], beta=1.0, backend=backend), y / 2, scale=10)
+
+
+# the battery ---------------------------------------------------------------------------------------------------------
+
+def feature_pair(b, c, hw, seed):
+    return image(b, c, *hw, seed=seed), image(b, c, *hw, seed=seed + 7), torch.linspace(0.5, 1.5, max(b, 1), dtype=DOUBLE)[:b]
+
+
+def size_for(x):
+    return min(3, x.shape[-2]), min(2, x.shape[-1])
+
+
+def run_kernel_quotient(x, y, beta, padding, backend):
+    return svconv.kernel_quotient(x, y, size_for(x), beta=beta, backend=backend)
+
+
+def blurred(b, c, hw, seed):
+    kernel = psf(b, 1, min(3, hw[0]), min(2, hw[1]), seed=seed + 1)
+    return image(b, c, *hw, seed=seed), kernel, torch.linspace(0.2, 0.4, max(b, 1), dtype=DOUBLE)[:b]
+
+
+def run_image_quotient(y, k, beta, **options):
+    return svconv.image_quotient(y, k, beta=beta, prior="gradient", **options)
+
+
+class TestBattery(Battery):
+    stem, op = "quotient", "kernel_quotient_fwd"
+    calls = (
+        Call("kernel_quotient", feature_pair, run_kernel_quotient, paddings=("circular",), linear=False, scale=300, spread=True, computes=torch.float32,
+             oracle=lambda x, y, beta, _: oracle_kernel_quotient(x, y, size_for(x), beta.numpy(), True, tuple(n // 2 for n in size_for(x)))),
+        Call("image_quotient", blurred, run_image_quotient, scale=500, spread=True, computes=torch.float32,
+             oracle=lambda y, k, beta, p: oracle_image_quotient(y, k, beta.numpy(), "gradient", p, tuple(n // 2 for n in k.shape[-2:]))),
+    )
+
+    def registered(self):
+        x, y, k = image(dtype=torch.float32), image(dtype=torch.float32, seed=2), psf(1, 3, 3, 4, dtype=torch.float32)
+        beta, g, power = torch.tensor([0.1, 0.2]), torch.randn(2, 3, 4), torch.rand(9, 5)
+        yield _kernel_fwd, (x, y, beta, 3, 4, True, 1.0, 2.0, "")
+        yield _kernel_bwd, (g, x, y, beta, True, 1.0, 2.0, False, False, True, "")
+        yield _image_fwd, (x, k, beta, None, "zeros", 1.0, 2.0, "")
+        yield _image_bwd, (y, x, k, beta, power, "circular", 1.0, 2.0, False, True, False, False, "")
 
 
 # project_kernel ------------------------------------------------------------------------------------------------------
@@ -221,16 +238,6 @@ def test_project_kernel():
 def check_gradients(function, *inputs):
     assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
     assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)
-
-
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("kernel", [(2, 3, 3, 2), (1, 1, 2, 3), (2, 7, 4)])
-def test_conv_gradients(backend, padding, kernel):
-    x, k = image(2, 3, 5, 4).requires_grad_(), psf(*kernel).requires_grad_()
-    for op in (svconv.conv, svconv.conv_adjoint):
-        check_gradients(lambda x, k: op(x, k, padding=padding, backend=backend), x, k)
-    k4 = k if k.dim() == 4 else k[:, None]
-    check_gradients(lambda x, g: conv_bwd_kernel_op(x, g, *k4.shape, padding, backend), x, image(2, 3, 5, 4, seed=9).requires_grad_())
 
 
 @pytest.mark.parametrize("hw", [(4, 4), (5, 6), (6, 5)])
@@ -274,46 +281,6 @@ def test_backward_agrees_with_the_reference(backend):
             close(ours, expected, scale=100)
 
 
-# registration --------------------------------------------------------------------------------------------------------
-
-def last(x):
-    return x.detach().to(memory_format=torch.channels_last).requires_grad_()
-
-
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-def test_opcheck(layout):
-    x, y = image(dtype=torch.float32).requires_grad_(), image(dtype=torch.float32, seed=2).requires_grad_()
-    if layout == "channels_last":
-        x, y = last(x), last(y)
-    k, beta = psf(1, 3, 3, 4, dtype=torch.float32).requires_grad_(), torch.tensor([0.1, 0.2], requires_grad=True)
-    g = torch.randn(2, 3, 4, requires_grad=True)
-    tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
-    for op, arguments in [
-        (conv_fwd_op, (x, k, "zeros", "")), (conv_adjoint_op, (y, k, "reflect", "")), (conv_bwd_kernel_op, (x, y, 1, 3, 3, 4, "circular", "")),
-        (_kernel_fwd, (x, y, beta, 3, 4, True, 1.0, 2.0, "")), (_kernel_bwd, (g, x, y, beta, True, 1.0, 2.0, True, False, True, "")),
-        (_image_fwd, (x, k, beta, None, "zeros", 1.0, 2.0, "")),
-        (_image_bwd, (y, x, k, beta, None, "circular", 1.0, 2.0, True, True, True, False, "")),
-    ]:
-        torch.library.opcheck(op, arguments, test_utils=tests)
-
-
-def test_compiles_without_graph_breaks():
-    def step(x, y, k, beta):
-        estimate = svconv.project_kernel(svconv.kernel_quotient(x, y, 3, beta=beta))
-        return svconv.image_quotient(y, estimate, beta=beta, prior="gradient", padding="reflect") + svconv.conv(x, k)
-
-    x, y, k = image(dtype=torch.float32), image(dtype=torch.float32, seed=2), psf(1, 5, 5, dtype=torch.float32)
-    inputs = [t.requires_grad_() for t in (x, y, k, torch.tensor(0.1))]
-    expected = torch.autograd.grad(step(*inputs).square().sum(), inputs)
-    torch._dynamo.reset()
-    with torch._dynamo.config.patch(error_on_recompile=True):
-        compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
-        for _ in range(2):
-            grads = torch.autograd.grad(compiled(*inputs).square().sum(), inputs)
-    for ours, wanted in zip(grads, expected):
-        assert torch.allclose(ours, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
-
-
 # dtypes, layouts, containment ------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -338,17 +305,6 @@ def test_autocast_casts_mixed_inputs_to_float32(backend):
     close(again.detach(), svconv.kernel_quotient(x, x.bfloat16().float(), 3, beta=0.1).double(), scale=10)
     with pytest.raises(TypeError, match="kernel: expected dtype torch.float32 like y, got torch.bfloat16"):
         svconv.image_quotient(x, k, beta=beta)
-
-
-@pytest.mark.parametrize("padding", PADDINGS)
-def test_strides(backend, padding):
-    wide = image(2, 3, 20, 24)
-    for view in (wide[:, :, ::2, 1::2], wide.permute(0, 1, 3, 2), wide.to(memory_format=torch.channels_last), wide[:, :1].expand(2, 3, 20, 24)):
-        plain, k = view.contiguous(), psf(1, 3, 4).mT
-        for f in (lambda t: svconv.conv(t, k, padding=padding, backend=backend), lambda t: svconv.conv_adjoint(t, k, padding=padding, backend=backend),
-                  lambda t: svconv.image_quotient(t, k, beta=0.1, padding=padding, backend=backend),
-                  lambda t: svconv.kernel_quotient(t, t.flip(-1), 5, backend=backend)):
-            assert torch.equal(f(view), f(plain)) and f(view).is_contiguous()
 
 
 def test_a_nan_stays_in_its_own_sample(backend):

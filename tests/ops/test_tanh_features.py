@@ -1,4 +1,5 @@
-"""The fused feature pass on every backend that runs here: against float64, strides, tiny images, threads, instruction sets, errors."""
+"""The feature op on every backend that runs here: against float64, gradients, strides, tiny images, threads, instruction sets, errors."""
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,8 +10,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import svconv
 from svconv import backends
-from svconv.ops.tanh_features import _fwd, fused, tanh_features
+from svconv.backends.cpu import tanh_features as cpu
+from svconv.ops.tanh_features import _bwd, _fwd, tanh_features
+from svconv.reference import tanh_features as reference
 
 BACKENDS = oracles.usable_backends("tanh_features", "tanh_features_fwd")
 needs_cpu = pytest.mark.skipif("cpu" not in BACKENDS, reason="svconv._C is not built")
@@ -115,6 +119,10 @@ def test_thread_count_does_not_matter(shape):
     assert all(torch.equal(results[0], other) for other in results[1:])
 
 
+def child_environment(**more):
+    return {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(svconv.__file__)), **more}
+
+
 ISA_PROGRAM = """
 import os, sys, torch, numpy as np
 from svconv import _C
@@ -134,7 +142,7 @@ def test_instruction_sets_agree(tmp_path):
     wanted = expected(*args).numpy()
     for isa in _C.build_info()["isa_supported"]:
         out = tmp_path / f"{isa}.npy"
-        environment = {**os.environ, "SVCONV_ISA": isa, "INPUT": str(tmp_path / "in.pt"), "OUT": str(out)}
+        environment = child_environment(SVCONV_ISA=isa, INPUT=str(tmp_path / "in.pt"), OUT=str(out))
         done = subprocess.run([sys.executable, "-c", ISA_PROGRAM], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.split() == [isa]
@@ -148,17 +156,116 @@ def test_float64_goes_to_the_reference():
         tanh_features(*args, backend="cpu")
 
 
+GRADIENT_SHAPES = [(2, 1, 1, 5, 4, 3, 3, 1, 2), (2, 1, 0, 4, 5, 3, 3, 2, 2), (1, 2, 1, 1, 2, 2, 3, 0, 1), (2, 1, 1, 3, 3, 2, 1, 1, 2)]
+
+
+def leaves(args):
+    """The arguments as leaves that require gradients, and a function of those that are tensors."""
+    args = [None if t is None else t.detach().clone().requires_grad_(True) for t in args]
+
+    def function(*tensors):
+        given = iter(tensors)
+        return tanh_features(*(None if t is None else next(given) for t in args))
+
+    return function, [t for t in args if t is not None]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("shape", GRADIENT_SHAPES, ids=str)
+def test_first_and_second_order_gradients(backend, shape, bias):
+    """In float64; the forward pass of "cpu" knows float32 only, its backward is asked for alone."""
+    function, tensors = leaves(case(*shape, bias=bias, dtype=torch.float64))
+    with svconv.use_backend("reference") if backend == "reference" else contextlib.nullcontext():
+        assert torch.autograd.gradcheck(function, tensors) and torch.autograd.gradgradcheck(function, tensors)
+
+
 @needs_cpu
-def test_fused_only_without_gradient():
-    x, weight = torch.ones(1, 1, 4, 4), torch.ones(2, requires_grad=True)
-    assert fused(x) and fused(x, weight.detach()) and not fused(x, weight) and not fused(x.double()) and not fused(x, weight.detach().double())
-    with torch.no_grad():
-        assert fused(x, weight)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("shape", [(2, 1, 0, 44, 39, 8, 5, 1, 4), (2, 1, 1, 36, 31, 8, 5, 2, 4), (1, 2, 1, 7, 50, 5, 3, 0, 3)], ids=str)
+def test_the_strips_equal_plain_autograd_of_the_reference(monkeypatch, shape, bias):
+    monkeypatch.setattr(cpu, "_PIXELS", 300)
+    monkeypatch.setattr(reference, "_PIXELS", 700)
+    function, tensors = leaves(case(*shape, bias=bias, dtype=torch.float64))
+    args = iter(tensors)
+    plain = reference.tanh_features_fwd(*(None if t is None else next(args) for t in case(*shape, bias=bias)))
+    ours = function(*tensors)
+    torch.testing.assert_close(ours, plain)
+    weight = torch.randn_like(plain)
+    used = [t for t in tensors if t.numel()]
+    for g, h in zip(torch.autograd.grad((ours * weight).sum(), used), torch.autograd.grad((plain * weight).sum(), used)):
+        torch.testing.assert_close(g, h)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_gradients_match_float64(backend, shape, nan_memory):
+    args, wide = case(*shape), case(*shape)
+    tensors, wide = [t.requires_grad_(True) for t in args if t is not None], [None if t is None else t.double().requires_grad_(True) for t in wide]
+    y, wanted = tanh_features(*args, backend=backend), expected(*wide)
+    g = torch.randn(y.shape)
+    wide = [t for t in wide if t is not None]
+    if not y.numel():
+        y.sum().backward()
+        assert all(t.grad is not None and not t.grad.any() for t in tensors)
+        return
+    tensors, wide = ([t for t in group if t.numel()] for group in (tensors, wide))
+    for a, b in zip(torch.autograd.grad(y, tensors, g), torch.autograd.grad(wanted, wide, g.double())):
+        torch.testing.assert_close(a.double(), b, rtol=0, atol=3e-5 * float(b.abs().max()))
+
+
+def test_only_what_is_needed_is_computed(backend):
+    args = case(2, 1, 1, 9, 8, 4, 3, 1, 3)
+    g = torch.randn(2, 3, 9, 8)
+    whole = _bwd(g, *args, [True] * 6, backend)
+    for i in range(6):
+        need = [j == i for j in range(6)]
+        found = _bwd(g, *args, need, backend)
+        torch.testing.assert_close(found[i], whole[i])
+        assert all(t.numel() == 0 for j, t in enumerate(found) if j != i)
+        assert len({t.untyped_storage()._cdata for t in found}) == 6
+
+
+def test_results_may_be_changed_in_place(backend):
+    function, tensors = leaves(case(2, 1, 1, 6, 7, 4, 1, 1, 3))
+    with svconv.use_backend(backend):
+        y = function(*tensors)
+        y.clamp_(min=0).sum().backward()
+        for t in tensors:
+            t.grad.add_(1)
+
+
+@needs_cpu
+def test_the_gradient_keeps_no_maps():
+    """Forward and backward of 1024 x 1024 stay within a few images, 32 maps of it would be 128 MiB; the child's peak tells."""
+    program = """
+import resource, torch
+from svconv.ops.tanh_features import tanh_features
+def run(side):
+    a = [torch.rand(1, 1, side, side, requires_grad=True), None, torch.rand(32, 1, 9, 9, requires_grad=True), torch.rand(1, 32, 32), None, torch.rand(4, 32)]
+    tanh_features(*a).sum().backward()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+small = run(64)
+print(run(1024) - small)
+"""
+    done = subprocess.run([sys.executable, "-c", program], env=child_environment(), capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 80
+
+
+def test_it_compiles_with_its_gradient():
+    function, tensors = leaves(case(1, 1, 1, 12, 9, 4, 3, 1, 3))
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    for a, b in zip(torch.autograd.grad(compiled(*tensors).square().sum(), tensors), torch.autograd.grad(function(*tensors).square().sum(), tensors)):
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("bias,latent", [(True, 1), (False, 0)])
 def test_registration(bias, latent):
-    torch.library.opcheck(_fwd, (*case(1, 1, latent, 6, 7, 3, 3, 1, 2, bias=bias), ""))
+    args = [None if t is None else t.requires_grad_(True) for t in case(2, 1, latent, 6, 7, 3, 3, 1, 2, bias=bias)]
+    need = [t is not None for t in args]
+    torch.library.opcheck(_fwd.overload, (*args, ""))
+    torch.library.opcheck(_bwd.overload, (torch.randn(2, 2, 6, 7, requires_grad=True), *args, need, ""))
+    torch.library.opcheck(_bwd.overload, (torch.randn(2, 2, 6, 7), *args, [False, latent > 0, True, False, False, False], ""))
+    last = [args[0].detach().to(memory_format=torch.channels_last).requires_grad_(True), *args[1:]]
+    torch.library.opcheck(_fwd.overload, (*last, ""))
 
 
 @pytest.mark.parametrize("change,named", [

@@ -8,7 +8,7 @@ import torch
 import svconv
 from svconv import Conv, PixelFilter
 from svconv.operators import Identity
-from svconv.solvers import cg
+from svconv.solvers import cg, conjugate_gradients
 from svconv.solvers.conjugate_gradients import dots
 
 F64 = torch.float64
@@ -63,6 +63,27 @@ def test_float32_stops_at_the_true_residual():
     result = cg(apply, b, params=(matrix,), tol=1e-6, max_iter=400)
     residual = (b - apply(result.x, matrix)).norm(dim=1) / b.norm(dim=1)
     assert (residual[result.converged] <= 1.01e-6).all() and result.converged[:3].all()
+
+
+@pytest.mark.parametrize("check_every", [None, 7])
+def test_the_steps_are_the_same_where_the_host_never_looks(monkeypatch, check_every):
+    """As on a GPU: bits, reports and restarts from the true residual, also beside samples that fail."""
+    matrix = spd(6, 40, torch.float32)
+    matrix[1], matrix[2, 0, 0] = -matrix[1], float("nan")
+    b = torch.randn(6, 40)
+    b[3] = 0
+    options = {"params": (matrix,), "tol": 3e-7, "max_iter": 200, "preconditioner": lambda r: 0.5 * r}
+    looking = cg(apply, b, **options)
+    calls = []
+    monkeypatch.setattr(conjugate_gradients, "on_host", lambda t: False)
+    blind = cg(lambda x, m: calls.append(1) or apply(x, m), b, check_every=check_every, **options)
+    for name in ("x", "iterations", "residuals", "converged"):
+        one, other = getattr(looking, name), getattr(blind, name)
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+    if check_every is None:
+        assert len(calls) == 200 + conjugate_gradients.CHECKS + 1      # one more looks for captured tensors
+    residual = (b - apply(blind.x, matrix)).norm(dim=1) / b.norm(dim=1)
+    assert (residual[blind.converged & (b[:, 0] != 0)] <= 3.1e-7).all() and blind.converged.tolist()[:4] == [True, False, False, True]
 
 
 def test_zero_right_hand_side_and_start():

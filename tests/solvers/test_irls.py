@@ -99,6 +99,20 @@ def test_samples_and_channels_are_restored_one_by_one_and_the_input_is_kept():
     torch.testing.assert_close(together.x[1:], alone.x, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("border", ["mask", "taper", "replicate", None])
+def test_one_channel_does_not_change_another(border):
+    """A bright channel beside a dark one: each has its own steps, few enough that they do not amplify rounding."""
+    truth, k = picture(channels=2, dtype=F64), blur_kernel(7, dtype=F64)
+    y = Conv(k, "reflect")(truth) + 0.02 * torch.randn_like(truth)
+    y[:, 0] *= 3
+    options = {"border": border, "reweightings": 1, "cg_iter": 12}
+    together = irls(Conv(k, "reflect"), y, **options)
+    alone = [irls(Conv(k, "reflect"), y[:, c:c + 1], **options) for c in range(2)]
+    torch.testing.assert_close(together.x, torch.cat([one.x for one in alone], 1), rtol=0, atol=1e-10)
+    torch.testing.assert_close(together.residuals, torch.maximum(*(one.residuals for one in alone)))
+    assert together.iterations.tolist() == torch.maximum(*(one.iterations for one in alone)).tolist()
+
+
 def test_a_mask_leaves_bad_pixels_out():
     truth, k = picture(), blur_kernel()
     y = Conv(k, "replicate")(truth) + 0.005 * torch.randn_like(truth)

@@ -1,10 +1,11 @@
 """wiener: closed form and CG agree, gradients, borders, priors, messages."""
 import pytest
 import torch
+from oracles import PADDINGS, dense_matrix
 from scenes import blur_kernel, photograph, picture, psnr
 
 import svconv
-from svconv import Conv, PixelFilter
+from svconv import Conv, Identity, PixelFilter
 from svconv.solvers import wiener
 
 F64 = torch.float64
@@ -15,11 +16,27 @@ def as_filters(k, height, width):
     return k[:, 0].flip((-2, -1))[..., None, None].expand(-1, *k.shape[-2:], height, width)
 
 
-def test_a_conv_is_the_image_quotient():
+def test_a_circular_conv_is_the_image_quotient():
     y, k = picture(), blur_kernel()
-    result = wiener(Conv(k, "reflect"), y, beta=0.01)
-    assert torch.equal(result.x, svconv.image_quotient(y, k, beta=0.01, prior="gradient", padding="reflect"))
+    result = wiener(Conv(k), y, beta=0.01)
+    assert torch.equal(result.x, svconv.image_quotient(y, k, beta=0.01, prior="gradient"))
     assert result.converged.all() and result.iterations.tolist() == [0]
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("prior", ["identity", "gradient"])
+def test_it_is_the_minimiser_for_every_padding(padding, prior):
+    """Against the dense normal equations; the closed form is not the minimiser beyond "circular"."""
+    op, y = Conv(blur_kernel(4, dtype=F64), padding), torch.rand(1, 1, 12, 11, dtype=F64)
+    A = dense_matrix(op, (12, 11))
+    wraps = prior == "gradient" and padding == "circular"
+    differences = [lambda x, d=d: x.roll(-1, d) - x if wraps else x.narrow(d, 1, x.shape[d] - 1) - x.narrow(d, 0, x.shape[d] - 1) for d in (-2, -1)]
+    D = [dense_matrix(d, (12, 11)) for d in (differences if prior == "gradient" else [lambda x: x])]
+    expected = torch.linalg.solve(A.T @ A + 0.01 * sum(d.T @ d for d in D), A.T @ y.flatten())
+    for same in (op, 1.0 * op, op @ Identity()):
+        result = wiener(same, y, beta=0.01, prior=prior)
+        assert float((result.x.flatten() - expected).norm() / expected.norm()) < 1e-3
+        assert result.converged.all() and (result.iterations < 60).all()
 
 
 @pytest.mark.parametrize("prior", ["identity", "filters"])

@@ -11,10 +11,12 @@ _TAGS = {dtype: str(dtype).removeprefix("torch.") for dtype in (torch.float32, t
 
 @functools.cache
 def extension():
-    """The module `svconv._C`, or the reason why it is absent."""
+    """The module `svconv._C`, or the reason why it is absent; ValueError if SVCONV_ISA asks for an instruction set that cannot be had."""
     try:
         return importlib.import_module("svconv._C")
     except ImportError as error:
+        if isinstance(error.__cause__, ValueError):
+            raise error.__cause__ from None
         text = str(error)
     if "No module named" not in text:
         return f"svconv._C does not load: {text}"

@@ -20,8 +20,8 @@ def pixel_filter_adjoint(y, filters, padding):
     return _run("pixel_filter_adjoint", y, filters, out, padding)
 
 
-def pixel_filter_bwd_filters(x, g, batch, channels, kh, kw, dtype, padding):
-    out = x.new_empty((batch, channels, g.shape[2], kh, kw, *x.shape[2:]), dtype=dtype)
+def pixel_filter_bwd_filters(x, g, shape, dtype, padding):
+    out = x.new_empty(shape, dtype=dtype)
     extension().pixel_filter_bwd_filters(view(x), view(g), view(out), padding, torch.get_num_threads(), tag(x.dtype), tag(dtype))
     return out
 

@@ -3,31 +3,14 @@
 The transforms along the columns, the products and the division between them, the boundary rule of the rows, the taper, and the pruning of the
 inverse transform to the kernel's rows never leave a strip of neighbouring columns that fits the cache.
 """
-import functools
 import math
 
-import numpy as np
 import torch
 
-from svconv._boundary import _extend_axis, _fold_axis, index_map
 from svconv._fourier import barthann_taper, kernel_rows, psf_center, shift_ramp, values_of_rows
+from svconv._plane import convolution_plane, division_plane
 from svconv.backends.cpu import extension, tag, view
 from svconv.reference import quotient as reference
-from svconv.reference.quotient import division_margins, frame
-
-
-@functools.lru_cache(maxsize=64)
-def _extend_map(n, before, after, padding, plane):
-    """The image's row at each row of the plane, -1 where there is none; None if plane and image are the same."""
-    if plane == n and before == 0:
-        return None
-    rows = index_map(n, before, after, padding)
-    return np.array(rows + (-1,) * (plane - len(rows)), dtype=np.int64)
-
-
-def _place_map(n, before, plane):
-    """As `_extend_map` with zeros all around: for gradients and for cutting out the result."""
-    return _extend_map(n, before, plane - before - n, "zeros", plane)
 
 
 def _parts(spectrum):
@@ -38,29 +21,21 @@ def _table_view(t):
     return None if t is None else view(t.contiguous())
 
 
-def _rows(x, left, right, width, padding):
-    """Row transforms of x continued to the left and right."""
-    if left or right:
-        x = _extend_axis(x, -1, left, right, padding)
-    return torch.fft.rfft(x.contiguous(), n=width)
+def _rows(x, axis):
+    """Row transforms of x continued along `axis` to the width of the plane."""
+    return torch.fft.rfft(axis.enter(x, -1).contiguous())
 
 
-def _placed_rows(g, left, width):
-    if left:
-        g = torch.nn.functional.pad(g, (left, width - g.shape[-1] - left))
-    return torch.fft.rfft(g.contiguous(), n=width)
+def _placed_rows(g, axis):
+    return torch.fft.rfft(axis.leave_adjoint(g, -1).contiguous())
 
 
-def _rows_back(spectrum, width, left, w):
-    image = torch.fft.irfft(spectrum, n=width)
-    return image if width == w else image[..., left:left + w].contiguous()
+def _rows_back(spectrum, axis):
+    return axis.leave(torch.fft.irfft(spectrum, n=axis.length), -1).contiguous()
 
 
-def _folded_back(spectrum, width, left, right, w, padding):
-    image = torch.fft.irfft(spectrum, n=width)
-    if left or right:
-        return _fold_axis(image[..., :w + left + right], -1, left, right, padding)
-    return image if width == w else image[..., :w].contiguous()
+def _folded_back(spectrum, axis):
+    return axis.enter_adjoint(torch.fft.irfft(spectrum, n=axis.length), -1).contiguous()
 
 
 def _spectrum(b, c, rows, columns, like):
@@ -79,38 +54,36 @@ def _split(center):
 
 # convolution --------------------------------------------------------------------------------------------------------
 
-def _apply(spectrum, kernel, mode, plane, center, rows, load, store, beta=None, power=None):
+def _apply(spectrum, kernel, mode, plane, center, load, store, beta=None, power=None):
+    """Row spectra of the rows that `load` places on the plane, times or over the kernel's spectrum, at the rows that `store` names."""
     offset, shift = _split(center[0])
-    out = _out_of(spectrum, rows)
-    transfer = kernel_rows(kernel, plane[1], center[1])
-    ramp = shift_ramp(plane[0], shift, kernel.dtype, kernel.device)
-    extension().quotient_apply(_parts(spectrum), _parts(transfer), _parts(out), mode, plane[0], offset, load, store, _table_view(ramp),
+    out = _out_of(spectrum, plane.image[0])
+    transfer = kernel_rows(kernel, plane.size[1], center[1])
+    ramp = shift_ramp(plane.size[0], shift, kernel.dtype, kernel.device)
+    extension().quotient_apply(_parts(spectrum), _parts(transfer), _parts(out), mode, plane.size[0], offset, load, store, _table_view(ramp),
                                _table_view(beta), _table_view(power), torch.get_num_threads(), tag(kernel.dtype))
     return out
 
 
 def conv_fwd(x, kernel, padding):
-    h, w = x.shape[-2:]
-    kh, kw = kernel.shape[-2:]
-    (top, bottom, left, right), plane = frame(h, w, kh, kw, padding)
-    spectrum = _rows(x, left, right, plane[1], padding)
-    spectrum = _apply(spectrum, kernel, "multiply", plane, psf_center((kh, kw)), h,
-                      _extend_map(h, top, bottom, padding, plane[0]), _place_map(h, top, plane[0]))
-    return _rows_back(spectrum, plane[1], left, w)
+    plane, rows = _convolution(x, kernel.shape, padding)
+    spectrum = _apply(_rows(x, plane.columns), kernel, "multiply", plane, psf_center(kernel.shape[-2:]), rows.enter_map, rows.leave_map)
+    return _rows_back(spectrum, plane.columns)
 
 
 def conv_adjoint(y, kernel, padding):
-    h, w = y.shape[-2:]
-    kh, kw = kernel.shape[-2:]
-    (top, bottom, left, right), plane = frame(h, w, kh, kw, padding)
-    spectrum = _placed_rows(y, left, plane[1])
-    spectrum = _apply(spectrum, kernel, "multiply_conjugate", plane, psf_center((kh, kw)), h,
-                      _place_map(h, top, plane[0]), _extend_map(h, top, bottom, padding, plane[0]))
-    return _folded_back(spectrum, plane[1], left, right, w, padding)
+    plane, rows = _convolution(y, kernel.shape, padding)
+    spectrum = _apply(_placed_rows(y, plane.columns), kernel, "multiply_conjugate", plane, psf_center(kernel.shape[-2:]), rows.leave_map, rows.enter_map)
+    return _folded_back(spectrum, plane.columns)
+
+
+def _convolution(image, kernel_shape, padding):
+    plane = convolution_plane(image.shape[-2:], kernel_shape[-2:], padding)
+    return plane, plane.rows
 
 
 def _estimate(x, y, shape, plane, center, load_x, load_y, taper=None, beta=None):
-    """Kernel values [*shape] of sum conj(X) Y (over sum |X|^2 + beta) from row spectra."""
+    """Kernel values [*shape] of sum conj(X) Y (over sum |X|^2 + beta) from row spectra; plane: its two lengths."""
     offset, shift = _split(center[0])
     rows = _spectrum(*shape[:3], x.shape[-1], x.real)
     extension().quotient_estimate(_parts(x), _parts(y), _parts(rows), plane[0], offset, load_x, load_y, _table_view(taper),
@@ -119,11 +92,9 @@ def _estimate(x, y, shape, plane, center, load_x, load_y, taper=None, beta=None)
     return values_of_rows(rows, plane[1], shape[3], center[1])
 
 
-def conv_bwd_kernel(x, g, batch, channels, kh, kw, padding):
-    h, w = x.shape[-2:]
-    (top, bottom, left, right), plane = frame(h, w, kh, kw, padding)
-    return _estimate(_rows(x, left, right, plane[1], padding), _placed_rows(g, left, plane[1]), (batch, channels, kh, kw), plane,
-                     psf_center((kh, kw)), _extend_map(h, top, bottom, padding, plane[0]), _place_map(h, top, plane[0]))
+def conv_bwd_kernel(x, g, shape, dtype, padding):
+    plane, rows = _convolution(x, shape, padding)
+    return _estimate(_rows(x, plane.columns), _placed_rows(g, plane.columns), shape, plane.size, psf_center(shape[-2:]), rows.enter_map, rows.leave_map)
 
 
 # kernel quotient ----------------------------------------------------------------------------------------------------
@@ -148,7 +119,7 @@ def kernel_quotient_fwd(x, y, beta, kh, kw, taper, cy, cx):
 def kernel_quotient_bwd(g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta):
     plane, (kh, kw) = tuple(x.shape[-2:]), g.shape[-2:]
     offset, shift = _split(cy)
-    dtype, empty = x.dtype, x.new_empty(0)
+    dtype = x.dtype
     weights = barthann_taper(plane[0], kh, dtype, x.device) if taper else None
     x, y = _tapered_rows(x, y, kw, taper)
     slope = torch.empty(x.shape[0], dtype=torch.float64, device=x.device)
@@ -161,7 +132,8 @@ def kernel_quotient_bwd(g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta)
         image = torch.fft.irfft(spectrum, n=plane[1])
         return image.mul_(barthann_taper(plane[1], kw, dtype, image.device)) if taper else image
 
-    return back(x) if need_x else empty, back(y) if need_y else empty, _beta_gradient(slope, beta, plane) if need_beta else empty
+    return (back(x) if need_x else beta.new_empty(0), back(y) if need_y else beta.new_empty(0),
+            _beta_gradient(slope, beta, plane) if need_beta else beta.new_empty(0))
 
 
 def _beta_gradient(slope, beta, plane):
@@ -171,37 +143,29 @@ def _beta_gradient(slope, beta, plane):
 
 # image quotient -----------------------------------------------------------------------------------------------------
 
-def _division_frame(y, kernel, padding):
-    h, w = y.shape[-2:]
-    top, bottom, left, right = division_margins(*kernel.shape[-2:], padding)
-    return h, w, (top, bottom, left, right), (h + top + bottom, w + left + right)
-
-
 def image_quotient_fwd(y, kernel, beta, power, padding, cy, cx):
-    h, w, (top, bottom, left, right), plane = _division_frame(y, kernel, padding)
-    spectrum = _rows(y, left, right, plane[1], padding)
-    spectrum = _apply(spectrum, kernel, "divide", plane, (cy, cx), h, _extend_map(h, top, bottom, padding, plane[0]),
-                      _place_map(h, top, plane[0]), beta, power)
-    return _rows_back(spectrum, plane[1], left, w)
+    plane = division_plane(y.shape[-2:], kernel.shape[-2:], padding)
+    rows = plane.rows
+    spectrum = _apply(_rows(y, plane.columns), kernel, "divide", plane, (cy, cx), rows.enter_map, rows.leave_map, beta, power)
+    return _rows_back(spectrum, plane.columns)
 
 
 def image_quotient_bwd(g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power):
     if need_power:
         return reference.image_quotient_bwd(g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power)
-    h, w, (top, bottom, left, right), plane = _division_frame(y, kernel, padding)
-    kh, kw = kernel.shape[-2:]
+    plane = division_plane(y.shape[-2:], kernel.shape[-2:], padding)
+    size, extend, place = plane.size, plane.rows.enter_map, plane.rows.leave_map
     offset, shift = _split(cy)
-    empty = y.new_empty(0)
-    extend = _extend_map(h, top, bottom, padding, plane[0])
-    g = _placed_rows(g, left, plane[1])
-    y = _rows(y, left, right, plane[1], padding) if need_kernel or need_beta else None
+    g = _placed_rows(g, plane.columns)
+    y = _rows(y, plane.columns) if need_kernel or need_beta else None
     rows = _spectrum(*kernel.shape[:3], g.shape[-1], kernel) if need_kernel else None
+    out_y = _out_of(g, plane.image[0]) if need_y else None
     slope = torch.empty(g.shape[0], dtype=torch.float64, device=g.device)
     extension().quotient_image_bwd(
-        _parts(g), None if y is None else _parts(y), _parts(kernel_rows(kernel, plane[1], cx)), _parts(g) if need_y else None,
-        None if rows is None else _parts(rows), view(slope), plane[0], plane[1], offset, _place_map(h, top, plane[0]), extend,
-        _table_view(shift_ramp(plane[0], shift, kernel.dtype, kernel.device)), _table_view(beta), _table_view(power),
+        _parts(g), None if y is None else _parts(y), _parts(kernel_rows(kernel, size[1], cx)), None if out_y is None else _parts(out_y),
+        None if rows is None else _parts(rows), view(slope), size[0], size[1], offset, place, extend,
+        _table_view(shift_ramp(size[0], shift, kernel.dtype, kernel.device)), _table_view(beta), _table_view(power),
         torch.get_num_threads(), tag(kernel.dtype))
-    g_y = _folded_back(g, plane[1], left, right, w, padding) if need_y else empty
-    g_kernel = values_of_rows(rows, plane[1], kw, cx) if need_kernel else empty
-    return g_y, g_kernel, _beta_gradient(slope, beta, plane) if need_beta else empty, empty
+    return (_folded_back(out_y, plane.columns) if need_y else beta.new_empty(0),
+            values_of_rows(rows, size[1], kernel.shape[3], cx) if need_kernel else beta.new_empty(0),
+            _beta_gradient(slope, beta, size) if need_beta else beta.new_empty(0), beta.new_empty(0))

@@ -1,0 +1,21 @@
+// The column passes of the quotient family; see quotient.h for what the arrays mean.
+#include "cpu/quotient/quotient.h"
+
+#include "cpu/quotient/gradients.h"
+#include "cpu/quotient/products.h"
+
+namespace svconv {
+namespace SVCONV_ISA {
+namespace {
+
+Status apply(const QuotientCall& call) { return call.x.dtype == DType::f64 ? apply_typed<double>(call) : apply_typed<float>(call); }
+Status estimate(const QuotientCall& call) { return call.x.dtype == DType::f64 ? estimate_typed<double>(call) : estimate_typed<float>(call); }
+Status kernel_bwd(const QuotientCall& call) { return call.x.dtype == DType::f64 ? kernel_bwd_typed<double>(call) : kernel_bwd_typed<float>(call); }
+Status image_bwd(const QuotientCall& call) { return call.g.dtype == DType::f64 ? image_bwd_typed<double>(call) : image_bwd_typed<float>(call); }
+
+}  // namespace
+
+const QuotientTable quotient = {apply, estimate, kernel_bwd, image_bwd};
+
+}  // namespace SVCONV_ISA
+}  // namespace svconv

@@ -1,0 +1,81 @@
+"""Blur kernels in files: .npy (exact) or an image (grey values)."""
+import io
+import os
+
+import numpy as np
+
+from svconv.files.errors import FileError, reason
+from svconv.files.images import Picture, check_output, read_image, write_image
+from svconv.files.outputs import check_folder, replacing
+
+_NPY = b"\x93NUMPY"
+
+
+def read_kernel(path):
+    """The kernel in a file: float64 [1 or 3, kh, kw], each channel of sum 1. Arrays may be [kh, kw], [kh, kw, 3] or [3, kh, kw]."""
+    try:
+        with open(path, "rb") as file:
+            is_array = file.read(len(_NPY)) == _NPY
+        k = _read_array(path) if is_array else read_image(path).pixels
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {reason(error)}") from error
+    if k.dtype.kind not in "buif":
+        raise FileError(f"kernel {path}: expected real numbers, got {k.dtype}")
+    k = _channels_first(path, k.astype(np.float64))
+    if not np.isfinite(k).all():
+        raise FileError(f"kernel {path}: it has NaN or infinite values")
+    sums = k.sum((1, 2), keepdims=True)
+    if not (sums > 0).all():
+        raise FileError(f"kernel {path}: expected a sum > 0, got {sums.min():g}")
+    return k / sums
+
+
+def _read_array(path):
+    try:
+        return np.load(path, allow_pickle=False)
+    except ValueError as error:
+        text = "it holds pickled Python objects, which are never loaded" if "pickle" in str(error).lower() else f"the file is damaged ({reason(error)})"
+        raise FileError(f"kernel {path}: {text}") from error
+
+
+def _channels_first(path, k):
+    if k.ndim == 2:
+        k = k[None]
+    elif k.ndim == 3 and k.shape[2] == 3 and k.shape[0] != 3 or k.ndim == 3 and k.shape[2] == 1:
+        k = np.moveaxis(k, 2, 0)
+    elif k.ndim != 3 or k.shape[0] != 3:
+        raise FileError(f"kernel {path}: expected [kh, kw], [kh, kw, 3] or [3, kh, kw], got {list(k.shape)}")
+    if 0 in k.shape:
+        raise FileError(f"kernel {path}: expected sides >= 1, got {list(k.shape)}")
+    return k[:1] if len(k) == 3 and (k == k[:1]).all() else k
+
+
+def check_fits(path, kernel, picture):
+    """FileError unless the kernel is no larger than the image and has one channel or as many as it."""
+    size, image = kernel.shape[1:], picture.size
+    if size[0] > image[0] or size[1] > image[1]:
+        raise FileError(f"kernel {path}: {size[0]} x {size[1]} pixels (rows x columns) are larger than the image of {image[0]} x {image[1]}")
+    if len(kernel) > picture.channels:
+        raise FileError(f"kernel {path}: it has 3 channels but the image is grey")
+
+
+def check_kernel_output(path):
+    if os.path.splitext(path)[1].lower() == ".npy":
+        check_folder(path)
+    else:
+        check_output(path, bits=16)
+
+
+def write_kernel(path, kernel):
+    """Writes [kh, kw]: .npy exactly (float32), otherwise as 16-bit grey image, the largest value full scale, negative values 0."""
+    kernel = np.asarray(kernel, np.float32)
+    if os.path.splitext(path)[1].lower() == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, kernel)
+        with replacing(path) as file:
+            file.write(buffer.getvalue())
+        return
+    grey = np.rint(kernel.clip(0) / kernel.max() * 65535).astype(np.uint16)
+    write_image(path, Picture(grey[..., None]))

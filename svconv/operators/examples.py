@@ -1,0 +1,37 @@
+"""One list of operators to try: certify, tests and benchmarks read it; a new family adds an entry."""
+from typing import Callable, NamedTuple
+
+import torch
+
+from svconv.operators.base import Identity, Operator
+from svconv.operators.composites import stack
+from svconv.operators.conv import Conv
+from svconv.operators.pixel_filter import PixelFilter
+
+
+class Example(NamedTuple):
+    """An operator on an awkward shape.
+
+    Attributes:
+        name: as a table prints it. make: padding -> the operator, float64. shape: of its input; None where its tensors fix it.
+    """
+
+    name: str
+    make: Callable[[str], Operator]
+    shape: "tuple | None"
+
+
+def _random(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+EXAMPLES = [
+    Example("PixelFilter 5x4, shared by the channels", lambda p: PixelFilter(_random(1, 5, 4, 31, 26), padding=p), (2, 3, 31, 26)),
+    Example("PixelFilter 3x5, M = 4, per channel", lambda p: PixelFilter(_random(2, 3, 4, 3, 5, 23, 30), padding=p), None),
+    Example("PixelFilter 9x11 on 5x4", lambda p: PixelFilter(_random(1, 9, 11, 5, 4), padding=p), None),
+    Example("Conv 7x6", lambda p: Conv(_random(1, 1, 7, 6), padding=p), (2, 3, 33, 28)),
+    Example("Conv 9x8 on 5x4, per channel", lambda p: Conv(_random(1, 3, 9, 8), padding=p), (1, 3, 5, 4)),
+    Example("Conv @ PixelFilter", lambda p: Conv(_random(1, 1, 4, 3), padding=p) @ PixelFilter(_random(1, 3, 3, 16, 17), padding=p), None),
+    Example("Conv' Conv + 0.5", lambda p: (lambda k: k.T @ k + 0.5 * Identity())(Conv(_random(1, 1, 4, 5), padding=p)), (1, 2, 12, 11)),
+    Example("stack of Conv and PixelFilter", lambda p: stack([Conv(_random(1, 1, 2, 5), padding=p), PixelFilter(_random(1, 1, 2, 3, 3, 14, 9), padding=p)]), None),
+]
