@@ -2,17 +2,15 @@
 
     <!-- NAME --> ... <!-- /NAME -->
 """
-import os
 import pathlib
 
 
 def write(path, text):
     """Writes beside the target, then renames: a reader never sees half a file."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    from svconv.files import outputs    # here, because a page is often only read, and that needs no torch
+
+    outputs.make_folder(pathlib.Path(path).parent)
+    outputs.write_text(path, text)
 
 
 def replaced(text, name, body):

@@ -5,8 +5,7 @@ The ops are here at once, because importing svconv is what registers `torch.ops.
 """
 import importlib as _importlib
 import pkgutil as _pkgutil
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
+from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
 import torch as _torch  # noqa: F401  before the compiled module, so that both share one OpenMP runtime
 
@@ -15,15 +14,18 @@ from svconv.backends import use_backend as use_backend
 from svconv.ops import *
 
 if _TYPE_CHECKING:
-    from svconv import backends as backends
-    from svconv import cli as cli
-    from svconv import data as data
-    from svconv import models as models
-    from svconv import nn as nn
-    from svconv import operators as operators
-    from svconv import reference as reference
-    from svconv import solvers as solvers
-    from svconv import training as training
+    from svconv import (
+        backends as backends,
+        cli as cli,
+        data as data,
+        files as files,
+        models as models,
+        nn as nn,
+        operators as operators,
+        reference as reference,
+        solvers as solvers,
+        training as training,
+    )
     from svconv.operators import *
 
 __version__ = "0.1.0"

@@ -16,7 +16,8 @@ class Pretrained:
     which of them is the default (`default_weights`).
     """
 
-    weights_prefix, default_weights = None, None
+    weights_prefix: str | None = None
+    default_weights: str | None = None
 
     def save(self, path, dtype=torch.float32):
         """Write the constructor's arguments and the weights (floating tensors as `dtype`) to a file that `load` reads."""

@@ -5,9 +5,9 @@ With g the gradient in x, `lam = A^-1 g` is the gradient in b, and the gradient 
 the second order needs and what detaching x alone would lose.
 """
 import dataclasses
-from collections.abc import Callable
 import warnings
 import weakref
+from collections.abc import Callable
 
 import torch
 

@@ -1,4 +1,5 @@
 """bench/pages.py: sections of pages between markers, written beside the page and renamed."""
+import os
 import pathlib
 import sys
 
@@ -37,7 +38,7 @@ def test_an_interrupted_write_leaves_the_page_as_it_was(tmp_path, monkeypatch):
     def broken(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pages.os, "replace", broken)
+    monkeypatch.setattr(os, "replace", broken)
     with pytest.raises(KeyboardInterrupt):
         pages.write(page, "new")
-    assert page.read_text() == "old"
+    assert page.read_text() == "old" and list(tmp_path.iterdir()) == [page]
