@@ -46,10 +46,5 @@ template <typename V> SVCONV_INLINE void transpose(V* rows) {
   }
 }
 
-template <typename V, typename T> SVCONV_INLINE void store_first(const V& v, T* to, Index count) {
-  if (count * static_cast<Index>(sizeof(T)) == static_cast<Index>(sizeof(V))) memcpy(to, &v, sizeof v);
-  else memcpy(to, &v, static_cast<std::size_t>(count) * sizeof(T));
-}
-
 }  // namespace
 }  // namespace svconv
