@@ -24,7 +24,8 @@ X86_LEVELS = {
                "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
 }
 FLAGS = ["-std=c++20", "-O3", "-ffp-contract=fast", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math",
-         "-Wall", "-Wextra", "-Wno-psabi", "-Wno-unknown-pragmas", "-Wno-maybe-uninitialized"]
+         "-Wall", "-Wextra", "-Wno-psabi", "-Wno-unknown-pragmas"]
+GCC_FLAGS = ["-Wno-maybe-uninitialized"]
 
 
 class MissingPiece(Exception):
@@ -89,11 +90,11 @@ class BuildExt(build_ext):
     def build_extension(self, ext):
         headers = pybind11_headers()
         self.command = self.find_compiler()
-        openmp = ["-fopenmp"] if self.compiles("#include <omp.h>\nint main() { return omp_get_max_threads() < 1; }", ["-fopenmp"]) else []
-        common = [*FLAGS, *openmp, "-fPIC", "-Icsrc", *self.extra_flags()]
+        flags, openmp = self.common_flags()
+        common = [*flags, *openmp, "-fPIC", "-Icsrc", *self.extra_flags()]
         levels = wanted_levels()
         shared = [f"-I{headers}", *(f"-I{folder}" for folder in self.python_folders()),
-                  f'-DSVCONV_FLAGS="{" ".join([*FLAGS, *openmp])}"',
+                  f'-DSVCONV_FLAGS="{" ".join([*flags, *openmp])}"',
                   f"-DSVCONV_LEVELS(LEVEL)={' '.join(f'LEVEL({level}, {features(flags)})' for level, flags in levels.items())}"]
         temporary = Path(self.build_temp) / "svconv"
         jobs = []
@@ -112,6 +113,16 @@ class BuildExt(build_ext):
         partial = target.with_name(f"{target.name}.{os.getpid()}")
         self.execute([*self.command, *link, *self.extra_flags("LDFLAGS"), *map(str, objects), *openmp, "-o", str(partial)])
         os.replace(partial, target)
+
+    def common_flags(self):
+        """Flags of every object, and those for OpenMP. Clang on Linux would bring a second runtime, libomp, beside the libgomp of torch."""
+        clang = self.compiles("#ifndef __clang__\n#error\n#endif\nint main() {}", [])
+        flags = FLAGS if clang else [*FLAGS, *GCC_FLAGS]
+        if clang and sys.platform.startswith("linux"):
+            print("svconv: built by Clang without OpenMP (its runtime would stand beside torch's libgomp): the kernels run in one thread")
+            return flags, []
+        openmp = self.compiles("#include <omp.h>\nint main() { return omp_get_max_threads() < 1; }", ["-fopenmp"])
+        return flags, ["-fopenmp"] if openmp else []
 
     def find_compiler(self):
         names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++"]

@@ -24,7 +24,7 @@ View optional_spectrum(Dims& dims, const py::object& array, const char* name, co
   return array.is_none() ? view : checked_spectrum(view, py::reinterpret_borrow<py::array>(array), name, written);
 }
 
-// An int64 map of the plane's rows to rows 0..rows-1, -1 for none; None: the plane is the stored array.
+// An int64 map of the plane's rows (or columns) to rows 0..rows-1, -1 for none; None: the plane is the stored array.
 View row_map(const py::object& array, const char* name, Index plane, Index rows) {
   if (array.is_none()) {
     if (rows != plane) refuse(name, "expected a map where the stored rows are not the plane's");
@@ -143,6 +143,40 @@ void image_bwd(const py::array& g, const py::object& y, const py::array& kernel,
   run(level().quotient->image_bwd, call);
 }
 
+RowsCall rows_call(Dims& dims, Index plane, int threads) {
+  RowsCall call;
+  if (plane < 1) refuse("plane", "expected at least 1 column");
+  dims.bind("plane", plane);
+  dims.bind("columns", plane / 2 + 1);
+  call.plane = plane;
+  call.threads = threads_of(threads);
+  return call;
+}
+
+void rows_forward(const py::array& x, const py::array& out, Index plane, const py::object& load, const py::object& taper, int threads,
+                  const std::string& dtype_name) {
+  Dims dims;
+  RowsCall call = rows_call(dims, plane, threads);
+  const DType dtype = dtype_of(dtype_name, "dtype");
+  call.image = dims.input(x, "x", "B C H W", dtype);
+  call.spectrum = spectrum(dims, out, "out", "B C H columns 2", dtype, true);
+  call.map = row_map(load, "load", plane, dims["W"]);
+  call.taper = dims.table(taper, "taper", "plane", dtype);
+  run(level().quotient->rows_forward, call);
+}
+
+void rows_backward(const py::array& spectrum_rows, const py::array& out, Index plane, const py::object& store, const py::object& taper,
+                   int threads, const std::string& dtype_name) {
+  Dims dims;
+  RowsCall call = rows_call(dims, plane, threads);
+  const DType dtype = dtype_of(dtype_name, "dtype");
+  call.spectrum = spectrum(dims, spectrum_rows, "spectrum", "B C H columns 2", dtype);
+  call.image = dims.output(out, "out", "B C H W", dtype);
+  call.map = row_map(store, "store", plane, dims["W"]);
+  call.taper = dims.table(taper, "taper", "plane", dtype);
+  run(level().quotient->rows_backward, call);
+}
+
 }  // namespace
 
 void register_quotient(py::module_& m) {
@@ -158,6 +192,12 @@ void register_quotient(py::module_& m) {
   m.def("quotient_image_bwd", &image_bwd, arg("g"), arg("y"), arg("kernel"), arg("out_y"), arg("out_kernel"), arg("slope"), arg("plane"),
         arg("width"), arg("offset"), arg("place"), arg("extend"), arg("ramp"), arg("beta"), arg("power"), arg("threads"), arg("dtype"),
         "Gradients of the image quotient, spectra along rows");
+  m.def("rows_forward", &rows_forward, arg("x"), arg("out"), arg("plane"), arg("load"), arg("taper"), arg("threads"), arg("dtype"),
+        "Real transforms of rows of length plane; x [B,C,H,W], load [plane] columns of x (-1: zero) or None, taper [plane] or None, "
+        "out [B,C,H,plane//2+1,2]");
+  m.def("rows_backward", &rows_backward, arg("spectrum"), arg("out"), arg("plane"), arg("store"), arg("taper"), arg("threads"), arg("dtype"),
+        "Inverse real transforms of rows; every column of the plane, times taper, is added to column store[..] of out (-1: dropped); "
+        "spectrum [B,C,H,plane//2+1,2], out [B,C,H,W]");
 }
 
 }  // namespace svconv

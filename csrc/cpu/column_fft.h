@@ -3,7 +3,7 @@
 
 #include "core/fft.h"
 #include "cpu/parallel.h"
-#include "cpu/simd.h"
+#include "cpu/transpose.h"
 
 namespace svconv {
 namespace SVCONV_ISA {
@@ -59,25 +59,10 @@ template <typename T> SVCONV_INLINE ComplexVector<T> load_columns(const T* p) {
 }
 
 template <typename T> SVCONV_INLINE void store_columns(const ComplexVector<T>& z, T* p) {
-  constexpr int lanes = Vector<T>::lanes;
-#if defined(__GNUC__) && !defined(__clang__)
   typename Vector<T>::type low = z.re, high = z.im;
-  typedef decltype(low < high) Mask;
-  Mask first, second;
-  for (int i = 0; i < lanes; ++i) {
-    first[i] = (i & 1) * lanes + i / 2;
-    second[i] = (i & 1) * lanes + i / 2 + lanes / 2;
-  }
-  low = __builtin_shuffle(z.re, z.im, first);
-  high = __builtin_shuffle(z.re, z.im, second);
-  memcpy(p, &low, sizeof low);
-  memcpy(p + lanes, &high, sizeof high);
-#else
-  for (int i = 0; i < lanes; ++i) {
-    p[2 * i] = z.re[i];
-    p[2 * i + 1] = z.im[i];
-  }
-#endif
+  interleave(low, high);
+  store(low, p);
+  store(high, p + Vector<T>::lanes);
 }
 
 // The first `count` columns at p; the others are zero (load) or left alone (store).

@@ -132,6 +132,12 @@ SVCONV_INLINE void store(Vector<float>::type v, BF16* p) {
   store_bits(half, p);
 }
 
+// The first `count` lanes; nothing beyond them is touched.
+template <typename V, typename T> SVCONV_INLINE void store_first(const V& v, T* to, Index count) {
+  if (count * static_cast<Index>(sizeof(T)) == static_cast<Index>(sizeof(V))) memcpy(to, &v, sizeof v);
+  else memcpy(to, &v, static_cast<std::size_t>(count) * sizeof(T));
+}
+
 // A store that leaves no copy in the caches; the address is aligned to the vector. Other types store normally.
 template <typename V, typename S> SVCONV_INLINE void store_streaming(V v, S* p) { store(v, p); }
 #if defined(__AVX512F__)

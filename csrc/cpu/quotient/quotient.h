@@ -28,11 +28,24 @@ struct QuotientCall {
   int threads = 1;
 };
 
+// Real transforms along rows. A map [plane] names the column of the image that stands at each column of the plane (-1: zero); on the way
+// back every column of the plane is added to the one that the map names (-1: dropped). No map: image and plane are the same.
+struct RowsCall {
+  View image;     // [B, C, H, W]; any strides on the way forward
+  View spectrum;  // [B, C, H, plane / 2 + 1, 2], interleaved adjacent columns
+  View map;       // [plane] of int64
+  View taper;     // [plane]: weights of the plane's columns
+  Index plane = 0;
+  int threads = 1;
+};
+
 struct QuotientTable {
   Status (*apply)(const QuotientCall&);        // out_x = F^-1[ K X ], F^-1[ conj(K) X ] or F^-1[ conj(K) X / (|K|^2 + beta P) ]
   Status (*estimate)(const QuotientCall&);     // out_kernel = rows of F^-1[ sum conj(X) Y ], divided by sum |X|^2 + beta where beta is given
   Status (*kernel_bwd)(const QuotientCall&);   // gradients of the kernel quotient for g = kernel: out_x, out_y, slope
   Status (*image_bwd)(const QuotientCall&);    // gradients of the image quotient: out_x (= dY), out_kernel, slope
+  Status (*rows_forward)(const RowsCall&);     // image -> spectrum
+  Status (*rows_backward)(const RowsCall&);    // spectrum -> image, the inverse transform
 };
 
 }  // namespace svconv
