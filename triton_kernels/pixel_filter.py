@@ -273,6 +273,16 @@ def _fold(sums, strips, rows, cols, lanes, H, W, first_i, last_i, first_j, last_
     return sums
 
 
+@triton.jit
+def _added(sums, initial, b, group, C, H, W, rows, cols, lanes, CB: tl.constexpr):
+    """sums + initial. All is read before anything is written: `initial` may be the output itself, which a repeated channel writes twice."""
+    new = ()
+    for k in tl.static_range(CB):
+        place = ((b * C + _channel(group, k, C, CB)) * H + rows) * W + cols
+        new = new + (sums[k] + tl.load(initial + place, mask=lanes, other=0.0),)
+    return new
+
+
 @triton.jit(do_not_specialize=["C", "M", "inner_b", "inner_c", "outer_c", "tiles", "tiles_w", "first_i", "last_i", "first_j", "last_j"])
 def _pixel_filter_adjoint_kernel(
         y, filters, strip, initial, out, C, M, H, W, y_b, y_c, y_m, y_h, y_w, f_b, f_c, f_m, f_i, f_j, f_h, f_w,
@@ -314,12 +324,11 @@ def _pixel_filter_adjoint_kernel(
         strips = _channel_pointers(strip + b * C * _strip_size(H, W, KH, KW), _strip_size(H, W, KH, KW), group, C, CB)
         sums = _fold(sums, strips, rows, cols, lanes, H, W, first_i * near_i, last_i * near_i, first_j * near_j, last_j * near_j,
                      KH, KW, PADDING, CB)
+    if ADD:
+        sums = _added(sums, initial, b, group, C, H, W, rows, cols, lanes, CB)
     for k in tl.static_range(CB):
         place = ((b * C + _channel(group, k, C, CB)) * H + rows) * W + cols
-        total = sums[k]
-        if ADD:
-            total += tl.load(initial + place, mask=lanes, other=0.0)
-        tl.store(out + place, total, mask=lanes)
+        tl.store(out + place, sums[k], mask=lanes)
 
 
 # filter gradient ----------------------------------------------------------------------------------------------------

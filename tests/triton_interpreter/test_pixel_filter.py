@@ -139,6 +139,17 @@ def test_gram_in_several_parts(kernels, monkeypatch, dtype, with_weights):
     check(kernels, "gram_bwd_filters", x, y[:, :, 0], filters, weights, "symmetric")
 
 
+@pytest.mark.parametrize("padding", ["zeros", "reflect"])
+@pytest.mark.parametrize("channels", [5, 7, 10])
+def test_gram_adds_every_channel_once(kernels, channels, padding):
+    """Three parts, so that the middle one adds to a sum in place, and groups of channels that do not come out even."""
+    x, filters, y = tensors(2, channels, 3, 3, 3, 4, 5, shared_c=True)
+    assert kernels._maps_at_once(x, filters) == 1
+    check(kernels, "gram", x, filters, None, padding)
+    check(kernels, "gram", x, filters, y[:, :1].abs(), padding)
+    check(kernels, "gram_bwd_filters", x, y[:, :, 0], filters, None, padding)
+
+
 def test_gram_workspace(kernels):
     """u stays within a tenth of inputs and outputs, down to one map."""
     x, filters, _ = tensors(1, 1, 5, 3, 3, 16, 16, dtype=torch.float32)
