@@ -23,10 +23,11 @@ def stem_module(name, stem):
     """The module with the `stem` kernels of a backend, or the reason why there is none."""
     path = _BACKENDS[name].MODULE.format(stem=stem)
     try:
-        found = importlib.util.find_spec(path) is not None
-    except ImportError:
-        found = False
-    return importlib.import_module(path) if found else f"no {name} kernels for {stem}"
+        if importlib.util.find_spec(path) is None:
+            return f"no {name} kernels for {stem}"
+        return importlib.import_module(path)
+    except Exception as error:                # whatever a broken installation of Triton or CuPy raises
+        return f"the {name} kernels do not load: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def why_not(name, stem, op, device, arguments=()):
