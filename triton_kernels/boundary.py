@@ -1,65 +1,39 @@
 """The boundary rules of `padding=` on the device: where a position outside of an axis reads from, and which positions read a pixel.
 
-`PADDING` is the position of the rule's name in `svconv._boundary.PADDINGS`. Positions are int32; products with strides are the caller's.
+`PADDING` is the rule's name in `svconv._boundary.PADDINGS`; what is none of the others is "reflect". Positions are int32; products with
+strides are the caller's.
 """
 import triton
 import triton.language as tl
 
-from svconv._boundary import PADDINGS
-
-ZEROS = tl.constexpr(PADDINGS.index("zeros"))
-REPLICATE = tl.constexpr(PADDINGS.index("replicate"))
-REFLECT = tl.constexpr(PADDINGS.index("reflect"))
-SYMMETRIC = tl.constexpr(PADDINGS.index("symmetric"))
-CIRCULAR = tl.constexpr(PADDINGS.index("circular"))
-
 LARGEST_SIDE = 2**30 - 1    # two periods of an axis still fit in int32
-
-
-def code(padding):
-    return PADDINGS.index(padding)
-
-
-def reach(k):
-    """(before, after) reach of a correlation window of k taps with centre (k-1)//2."""
-    return (k - 1) // 2, k - 1 - (k - 1) // 2
-
-
-def cell(n, padding):
-    """Length of the axis after which the extension repeats or mirrors itself."""
-    return max(n - 1, 1) if padding == "reflect" else n
 
 
 def is_far(n, k, padding):
     """True if a window of k taps reaches beyond the first repetition, so that `source_index` has to divide."""
-    return padding not in ("zeros", "replicate") and max(reach(k)) > (n - 1 if padding == "reflect" else n)
+    return padding not in ("zeros", "replicate") and k // 2 > (n - 1 if padding == "reflect" else n)
 
 
-def cells(n, k, padding):
-    """Range (first <= 0, last >= 0) of the `preimage` candidates of an axis of n pixels under a window of k taps."""
-    before, after = reach(k)
-    if padding == "zeros":
-        return 0, 0
-    if padding == "replicate":
-        return -before, after
-    length = cell(n, padding)
-    return -before // length, -(-after // length)
+def preimage_cells(n, k, padding):
+    """The `preimage` candidates of an axis of n pixels under a window of k taps are -cells..cells."""
+    length = 1 if padding == "replicate" else max(n - 1, 1) if padding == "reflect" else n
+    return -(-(k // 2) // length)
 
 
 @triton.jit
 def source_index(i, n, PADDING: tl.constexpr, FAR: tl.constexpr):
     """The pixel that stands at position i, and False where the image is zero. Without FAR: one repetition on either side only."""
     valid = i == i
-    if PADDING == ZEROS:
+    if PADDING == "zeros":
         valid = (i >= 0) & (i < n)
-    elif PADDING == REPLICATE:
+    elif PADDING == "replicate":
         i = tl.minimum(tl.maximum(i, 0), n - 1)
-    elif PADDING == CIRCULAR:
+    elif PADDING == "circular":
         if FAR:
             i = (i % n + n) % n    # either sign convention of %
         else:
             i = tl.where(i < 0, i + n, tl.where(i >= n, i - n, i))
-    elif PADDING == SYMMETRIC:
+    elif PADDING == "symmetric":
         if FAR:
             i = (i % (2 * n) + 2 * n) % (2 * n)
         i = tl.where(i < 0, -1 - i, i)
@@ -80,16 +54,16 @@ def preimage(q, k, n, PADDING: tl.constexpr):
     The extended axis is cut into cells, k counts them; replicate: k counts the positions before (k < 0) or after the edges.
     """
     k = q * 0 + k    # a tensor also where the interpreter's loops count in Python integers
-    if PADDING == REPLICATE:
+    if PADDING == "replicate":
         position = tl.where(k < 0, k, tl.where(k > 0, n - 1 + k, q))
         valid = (k == 0) | ((k < 0) & (q == 0)) | ((k > 0) & (q == n - 1))
-    elif PADDING == CIRCULAR:
+    elif PADDING == "circular":
         position = q + k * n
         valid = q == q
-    elif PADDING == SYMMETRIC:
+    elif PADDING == "symmetric":
         position = k * n + tl.where((k & 1) == 0, q, n - 1 - q)
         valid = q == q
-    elif PADDING == REFLECT:
+    elif PADDING == "reflect":
         length = tl.maximum(n - 1, 1)
         position = k * length + tl.where((k & 1) == 0, q, n - 1 - q)
         # neighbouring cells share their end points, which belong to the cell nearer to the image

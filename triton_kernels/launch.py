@@ -5,6 +5,16 @@ import dataclasses
 import torch
 
 
+def cdiv(a, b):
+    """a / b rounded up; `triton.cdiv` costs the host a microsecond."""
+    return -(-a // b)
+
+
+def strides(t):
+    """A kernel's argument for the strides of t: None where it is contiguous, since the kernel knows them from the sizes."""
+    return None if t.is_contiguous() else t.stride()
+
+
 @dataclasses.dataclass(frozen=True)
 class Launch:
     """`kernel` on a grid of `programs` x 1 x 1 (grid y and z stop at 65535, x does not); warps of 32 threads."""

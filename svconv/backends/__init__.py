@@ -3,66 +3,19 @@
 An implementation is a function named like the op in the module of its stem and backend; all have the same signature. One
 verdict, `why_not`, serves the automatic choice, the table of `svconv info` and the error of a forced backend.
 """
-import contextlib
-import contextvars
 import functools
 import importlib
 import importlib.util
 import logging
-import os
 
 import torch
 
 from svconv.backends import cpu, cuda, reference, triton
+from svconv.backends.forced import NAMES, requested, requested_outside, use_backend
 
-NAMES = ("cuda", "triton", "cpu", "reference")
+__all__ = ["NAMES", "choose", "requested", "requested_outside", "stem_module", "table", "use_backend", "why_not"]
 _BACKENDS = {"cuda": cuda, "triton": triton, "cpu": cpu, "reference": reference}
-_forced = contextvars.ContextVar("svconv_backend", default="")
 _log = logging.getLogger("svconv.backends")
-
-
-def check_name(name):
-    """ValueError unless `name` is a backend."""
-    if name not in NAMES:
-        raise ValueError(f"backend: expected one of {', '.join(NAMES)}, got {name!r}")
-    return name
-
-
-class use_backend(contextlib.ContextDecorator):
-    """Forces a backend inside a `with` block (or a decorated function); the `backend=` argument goes before it.
-
-    >>> import torch, svconv
-    >>> with svconv.use_backend("reference"):
-    ...     y = svconv.pixel_filter(torch.ones(1, 1, 4, 4), torch.ones(1, 3, 3, 4, 4))
-    >>> y[0, 0, 0].tolist()
-    [4.0, 6.0, 6.0, 4.0]
-    """
-
-    def __init__(self, name):
-        self.name = check_name(name)
-        self._tokens = []
-
-    def __enter__(self):
-        self._tokens.append(_forced.set(self.name))
-        return self
-
-    def __exit__(self, *_):
-        _forced.reset(self._tokens.pop())
-        return False
-
-
-def requested(backend):
-    """The backend that the caller forces: the argument, else `use_backend`, else SVCONV_BACKEND, else "" (automatic)."""
-    if backend is not None:
-        return check_name(backend)
-    if torch.compiler.is_compiling():
-        return ""
-    return _requested_outside()
-
-
-def _requested_outside():
-    name = _forced.get() or os.environ.get("SVCONV_BACKEND", "")
-    return check_name(name) if name else ""
 
 
 @functools.cache
@@ -70,10 +23,11 @@ def stem_module(name, stem):
     """The module with the `stem` kernels of a backend, or the reason why there is none."""
     path = _BACKENDS[name].MODULE.format(stem=stem)
     try:
-        found = importlib.util.find_spec(path) is not None
-    except ImportError:
-        found = False
-    return importlib.import_module(path) if found else f"no {name} kernels for {stem}"
+        if importlib.util.find_spec(path) is None:
+            return f"no {name} kernels for {stem}"
+        return importlib.import_module(path)
+    except Exception as error:                # whatever a broken installation of Triton or CuPy raises
+        return f"the {name} kernels do not load: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def why_not(name, stem, op, device, arguments=()):
@@ -105,7 +59,7 @@ def _candidates(stem, op, device_type, forced):
 
 def choose(stem, op, device, forced, arguments):
     """The implementation that runs: the forced backend or the first of NAMES that can."""
-    forced = forced or _requested_outside()
+    forced = forced or requested_outside()
     for name, implementation, refuses in _candidates(stem, op, device.type, forced):
         reason = refuses(op, *arguments) if refuses else None
         if reason is None:

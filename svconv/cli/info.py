@@ -29,7 +29,8 @@ def facts():
     yield from compiled_module()
     yield "threads", f"{torch.get_num_threads()} (torch)"
     yield "GPU", gpu()
-    yield "backend", f"{svconv.backends._requested_outside()} (forced by SVCONV_BACKEND)" if svconv.backends._requested_outside() else "automatic"
+    forced = svconv.backends.requested_outside()
+    yield "backend", f"{forced} (forced by SVCONV_BACKEND)" if forced else "automatic"
 
 
 def version(name):

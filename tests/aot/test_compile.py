@@ -25,7 +25,8 @@ TARGETS = {"sm_80": GPUTarget("cuda", 80, 32), "sm_90": GPUTarget("cuda", 90, 32
            "gfx942": GPUTarget("hip", "gfx942", 64)}
 REGISTERS = {"cuda": 128, "hip": 256}     # two programs of 256 threads on a multiprocessor, two waves on a SIMD
 SHARED = 48 * 1024                       # bytes that every GPU grants without asking
-MODULES = {m.name: importlib.import_module("svconv._triton." + m.name) for m in pkgutil.iter_modules(svconv._triton.__path__)}
+MODULES = {m.name.removeprefix("svconv._triton."): importlib.import_module(m.name)
+           for m in pkgutil.walk_packages(svconv._triton.__path__, "svconv._triton.")}
 
 
 def quotient_launches(dtype):
@@ -46,7 +47,7 @@ def quotient_launches(dtype):
     return [(f"{i}: {one.kernel.__name__}", one) for i, one in enumerate(found)]
 
 
-LAUNCHES = {name: module.aot_launches for name, module in MODULES.items() if hasattr(module, "aot_launches")}
+LAUNCHES = {name: module.aot_launches for name, module in MODULES.items() if "." not in name and hasattr(module, "aot_launches")}
 if "quotient" in MODULES:
     LAUNCHES["quotient"] = quotient_launches
 COMPUTED_IN = {"quotient": (torch.float32, torch.float64)}     # half types are converted before the kernels; others: all
@@ -61,24 +62,33 @@ def is_tensor(value):
     return hasattr(value, "data_ptr")
 
 
+def described(value, path, specialized, constants, attributes):
+    """The type of an argument; 1 is a constant, multiples of 16 and fresh tensors are known to be aligned."""
+    if isinstance(value, tuple):
+        return tuple(described(one, (*path, i), specialized, constants, attributes) for i, one in enumerate(value))
+    if is_tensor(value):
+        attributes[path] = [["tt.divisibility", 16]]
+        return "*" + TYPES[value.dtype]
+    if value is None or (value == 1 and specialized):
+        constants[path] = value
+        return "constexpr"
+    if isinstance(value, float):
+        return "fp32"
+    if value % 16 == 0 and specialized:
+        attributes[path] = [["tt.divisibility", 16]]
+    return "i32" if -2**31 <= value < 2**31 else "i64"
+
+
 def source(launch):
-    """What the launcher would compile for these arguments: 1 is a constant, multiples of 16 and fresh tensors are known to be aligned."""
+    """What the launcher would compile for these arguments."""
     signature, constants, attributes = {}, {}, {}
     for position, parameter in enumerate(launch.kernel.params):
-        name = parameter.name
-        value = launch.arguments[name]
-        if is_tensor(value):
-            signature[name] = "*" + TYPES[value.dtype]
-            attributes[(position,)] = [["tt.divisibility", 16]]
-        elif parameter.is_constexpr or value is None or (value == 1 and not parameter.do_not_specialize):
-            signature[name] = "constexpr"
-            constants[name] = value
-        elif isinstance(value, float):
-            signature[name] = "fp32"
+        value = launch.arguments[parameter.name]
+        if parameter.is_constexpr:
+            signature[parameter.name] = "constexpr"
+            constants[(position,)] = value
         else:
-            signature[name] = "i32" if -2**31 <= value < 2**31 else "i64"
-            if value % 16 == 0 and not parameter.do_not_specialize:
-                attributes[(position,)] = [["tt.divisibility", 16]]
+            signature[parameter.name] = described(value, (position,), not parameter.do_not_specialize, constants, attributes)
     return ASTSource(launch.kernel, signature, constants, attributes)
 
 
@@ -138,17 +148,33 @@ def test_half_filters_beside_a_float32_image(tmp_path, record_property):
 def test_no_kernel_is_left_out(name):
     kernels = {k for k, v in vars(MODULES[name]).items() if k.endswith("_kernel") and isinstance(v, triton.runtime.jit.JITFunction)}
     if kernels:
-        assert kernels == {launch.kernel.__name__ for _, launch in LAUNCHES[name](torch.float32)}
+        launched = [launch.kernel for launches in LAUNCHES.values() for _, launch in launches(torch.float32)]
+        assert kernels == {kernel.__name__ for kernel in launched if kernel.__module__ == MODULES[name].__name__}
+
+
+def products(launch, *names):
+    """Types of the products with these arguments in the code for sm_90."""
+    text = triton.compile(source(launch), target=TARGETS["sm_90"], options=launch.options(32)).asm["ttir"]
+    return [re.findall(rf"arith\.muli .*%{name}\b.* : (.*?)(?: loc|$)", text, re.M) for name in names]
 
 
 def test_long_strides_are_64_bit():
     """A stride beyond 2^31 elements becomes an i64 argument, and what is multiplied by it is 64-bit."""
     x = torch.empty_strided((1, 2, 4, 4), (2**33, 2**32, 2**31 + 5, 1), device="meta")
-    filters = torch.empty(1, 1, 1, 3, 3, 4, 4, device="meta")
-    launch = MODULES["pixel_filter"]._fwd_launch(x, filters, None, torch.empty(1, 2, 1, 4, 4, device="meta"), "zeros")
-    made = source(launch)
-    assert made.signature["x_c"] == made.signature["x_h"] == "i64" and made.signature["f_h"] == "i32"
-    text = triton.compile(made, target=TARGETS["sm_90"], options=launch.options(32)).asm["ttir"]
-    for stride in ("x_c", "x_h", "f_h"):
-        products = re.findall(rf"arith\.muli .*%{stride}\w*.* : (.*?)(?: loc|$)", text, re.M)
-        assert all("i64" in product for product in products), (stride, products)
+    filters = torch.empty(1, 1, 1, 3, 3, 4, 8, device="meta")[..., :4]
+    launch = MODULES["pixel_filter"].forward.fwd_launch(x, filters, None, torch.empty(1, 2, 1, 4, 4, device="meta"), "zeros")
+    signature = source(launch).signature
+    assert signature["x_strides"] == ("i64", "i64", "i64", "constexpr") and signature["f_strides"][5] == "i32"
+    found = products(launch, r"x_strides\.1", r"x_strides\.2", r"f_strides\.5")
+    assert found[0] and all("i64" in product for products in found for product in products), found
+
+
+def test_strides_of_contiguous_tensors_are_64_bit():
+    """They do not travel; the kernel multiplies the sizes, in 64 bits."""
+    x, filters = torch.empty(1, 2, 4, 4, device="meta"), torch.empty(1, 1, 1, 3, 3, 4, 4, device="meta")
+    launch = MODULES["pixel_filter"].forward.fwd_launch(x, filters, None, torch.empty(1, 2, 1, 4, 4, device="meta"), "zeros")
+    kinds = [kind for kind in source(launch).signature.values() if kind != "constexpr"]
+    assert kinds == ["*fp32", "*fp32", "*fp32", "i32", "i32", "i32", "i32"]
+    assert products(launch, "H", "W") == [[], []]     # only what was extended to 64 bits is multiplied
+
+

@@ -74,13 +74,6 @@ def test_the_backend_of_the_forward_serves_the_backward(monkeypatch):
     assert chosen(monkeypatch, lambda: y.sum().backward()) == "reference"
 
 
-def test_decorator_form():
-    @svconv.use_backend("reference")
-    def inner():
-        return backends.requested(None)
-    assert inner() == "reference" and inner() == "reference" and backends.requested(None) == ""
-
-
 def test_table_gives_a_reason_for_every_no():
     rows = backends.table(STEMS)
     assert {op for op, *_ in rows} == set(STEMS)

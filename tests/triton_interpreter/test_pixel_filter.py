@@ -132,19 +132,30 @@ def test_strides_beyond_32_bits(kernels):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64], ids=str)
 def test_gram_in_several_parts(kernels, monkeypatch, dtype, with_weights):
     """Where u = W F x would be large the maps go through one after the other; the sum is still rounded once."""
-    monkeypatch.setattr(kernels, "_maps_at_once", lambda x, filters: 2)
+    monkeypatch.setattr(kernels.gram, "_maps_at_once", lambda x, filters: 2)
     x, filters, y = tensors(1, 2, 3, 2, 3, 3, 4, shared_c=True, dtype=dtype)
     weights = y[:, :1].abs() if with_weights else None
     check(kernels, "gram", x, filters, weights, "symmetric")
     check(kernels, "gram_bwd_filters", x, y[:, :, 0], filters, weights, "symmetric")
 
 
+@pytest.mark.parametrize("padding", ["zeros", "reflect"])
+@pytest.mark.parametrize("channels", [5, 7, 10])
+def test_gram_adds_every_channel_once(kernels, channels, padding):
+    """Three parts, so that the middle one adds to a sum in place, and groups of channels that do not come out even."""
+    x, filters, y = tensors(2, channels, 3, 3, 3, 4, 5, shared_c=True)
+    assert kernels.gram._maps_at_once(x, filters) == 1
+    check(kernels, "gram", x, filters, None, padding)
+    check(kernels, "gram", x, filters, y[:, :1].abs(), padding)
+    check(kernels, "gram_bwd_filters", x, y[:, :, 0], filters, None, padding)
+
+
 def test_gram_workspace(kernels):
     """u stays within a tenth of inputs and outputs, down to one map."""
     x, filters, _ = tensors(1, 1, 5, 3, 3, 16, 16, dtype=torch.float32)
-    maps = kernels._maps_at_once(x, filters)
+    maps = kernels.gram._maps_at_once(x, filters)
     assert maps == 4 and maps * x.numel() * 4 <= 0.1 * 4 * (filters.numel() + 2 * x.numel())
-    assert kernels._maps_at_once(x.expand(1, 64, 16, 16), filters) == 1
+    assert kernels.gram._maps_at_once(x.expand(1, 64, 16, 16), filters) == 1
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
