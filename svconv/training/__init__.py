@@ -1,4 +1,1 @@
-"""Training of the shipped models: loops, checkpoints and metrics, usable without the command line.
-
-The loops are imported from their modules, so that the settings can be read without loading a model.
-"""
+"""Training of the shipped models: loop, tasks, checkpoints and metrics, usable without the command line."""

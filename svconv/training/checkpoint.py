@@ -1,7 +1,8 @@
 """Training checkpoints: everything that the next step depends on, in one file that is either old or new, never half written."""
+from svconv.files import FileError
 from svconv.files.archives import read_archive, write_archive
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_checkpoint(path, kind, state):
@@ -10,10 +11,10 @@ def save_checkpoint(path, kind, state):
 
 
 def load_checkpoint(path, kind):
-    """The dict of `save_checkpoint`. ValueError naming the file: missing, damaged, foreign, or of another kind or format."""
+    """The dict of `save_checkpoint`. FileError naming the file: missing, damaged, foreign, or of another kind or format."""
     stored = read_archive(path, "checkpoint")
     if not isinstance(stored, dict) or "svconv_training" not in stored:
-        raise ValueError(f"{path}: not a training checkpoint of svconv")
+        raise FileError(f"{path}: not a training checkpoint of svconv")
     if stored["svconv_training"] != FORMAT or stored.get("kind") != kind:
-        raise ValueError(f"{path}: checkpoint of kind {stored.get('kind')!r}, format {stored['svconv_training']}; expected {kind!r}, {FORMAT}")
+        raise FileError(f"{path}: checkpoint of kind {stored.get('kind')!r}, format {stored['svconv_training']}; expected {kind!r}, {FORMAT}")
     return stored["state"]

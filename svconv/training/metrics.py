@@ -5,6 +5,7 @@ import pathlib
 
 import torch
 
+from svconv.files.errors import FileError, reason
 from svconv.files.outputs import write_text
 
 
@@ -15,11 +16,14 @@ class MetricsLog:
         self.path = pathlib.Path(path)
 
     def write(self, **record):
-        """Append one record; it is on disk when the call returns."""
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Append one record; it is on disk when the call returns. FileError if it cannot be written."""
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise FileError(f"cannot write {self.path}: {reason(error)}") from error
 
     def read(self):
         """All complete records."""
@@ -96,4 +100,6 @@ class AveragedWeights:
 
     def load_state_dict(self, state):
         """Take over a `state_dict`."""
-        self.steps, self.values = state["steps"], {k: v.clone() for k, v in state["values"].items()}
+        self.steps = state["steps"]
+        for name, value in self.values.items():
+            value.copy_(state["values"][name])  # keeps its device

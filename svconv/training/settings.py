@@ -1,58 +1,60 @@
-"""Settings of the training runs."""
-from dataclasses import dataclass
+"""Settings of a training run: a dataclass per model, whose fields carry their help and their limits; `svconv train` makes its options of them."""
+import dataclasses
+import math
+import numbers
+import typing
+
+DEVICES = ("auto", "cpu", "cuda")
+OPTIMISERS = ("soap", "adam", "adadelta")
 
 
-@dataclass
-class LtDSettings:
-    """What a run depends on besides the photographs; stored in its checkpoints.
+def option(default, text, *, choices=None, least=None, above=None, most=None, below=None):
+    """A field of a settings class. text: its line of help; the others bound the values."""
+    limits = {"choices": choices, "least": least, "above": above, "most": most, "below": below}
+    return dataclasses.field(default=default, metadata={"help": text, "limits": limits})
 
-    steps: optimiser steps of stage 1, 2, ... (one number per stage); frozen_steps of each later stage run with the older stages frozen, in addition.
-    loss: "squared" = sum of squared kernel errors (paper); "relative" = the same divided by the true kernel's sum of squares.
-    optimiser: "soap" (Adam in a learned eigenbasis), "adam", or "adadelta" (paper: learning rate 0.01, decay 0.95). decay: share of each phase, at its end, over which the learning rate falls
-    linearly to a twentieth. smallest: smallest box of the training kernels (None: kernel_size).
+
+def kind_of(field):
+    """(int, float, str, bool or tuple for whole numbers, whether None is allowed too)."""
+    kinds = typing.get_args(field.type) or (field.type,)
+    return kinds[0], type(None) in kinds
+
+
+@dataclasses.dataclass
+class Settings:
+    """What every run depends on besides its data; stored in its checkpoints. A model adds fields and `phases()`.
+
+    A phase is a tuple with a field `steps`; a run goes through the phases in their order.
+
+    Raises:
+        ValueError: a value that does not fit; the text begins with the field's name.
     """
 
-    kernel_size: int = 17
-    steps: tuple = (20000, 10000, 10000)
-    frozen_steps: int = 1000
-    batch: int = 16
-    size: int = 96
-    noise: float = 0.01
-    smallest: int | None = 9
-    optimiser: str = "soap"
-    rate: float = 0.01
-    warmup: int = 100
-    decay: float = 0.5
-    loss: str = "squared"
-    rejection: float = 10.0
-    average: float = 0.998
-    seed: int = 0
-    validation_pairs: int = 128
-    validation_size: int = 192
-    validate_every: int = 500
-    save_every: int = 200
-    filter_size: int = 9
-    bias: bool = False
+    batch: int = option(16, "samples per step", least=1)
+    optimiser: str = option("adam", "soap (Adam in a learned eigenbasis), adam, or adadelta", choices=OPTIMISERS)
+    rate: float = option(0.01, "learning rate", above=0)
+    warmup: int = option(100, "steps of rising learning rate in each phase", least=0)
+    decay: float = option(0.5, "share of each phase, at its end, with a learning rate that falls to a twentieth", least=0, most=1)
+    average: float = option(0.998, "decay of the averaged weights", least=0, below=1)
+    seed: int = option(0, "seed of data and weights", least=0)
+    validate_every: int = option(500, "steps between validations", least=1)
+    save_every: int = option(200, "steps between checkpoints", least=1)
+    device: str = option("auto", "where the model runs: auto (a GPU if torch sees one), cpu or cuda", choices=DEVICES)
 
     def __post_init__(self):
-        self.steps = tuple(int(s) for s in self.steps)
-        if not self.steps or min(self.steps) < 0:
-            raise ValueError(f"steps: expected one number >= 0 for every stage, got {self.steps}")
-        if self.optimiser not in ("soap", "adam", "adadelta"):
-            raise ValueError(f"optimiser: expected 'soap', 'adam' or 'adadelta', got {self.optimiser!r}")
-        if self.loss not in ("squared", "relative"):
-            raise ValueError(f"loss: expected 'squared' or 'relative', got {self.loss!r}")
-        if self.batch < 1 or self.rate <= 0 or not 0 <= self.decay <= 1:
-            raise ValueError(f"batch, rate, decay: expected >= 1, > 0 and 0..1, got {self.batch}, {self.rate}, {self.decay}")
+        for field in dataclasses.fields(self):
+            setattr(self, field.name, checked(field, getattr(self, field.name)))
 
-    def phases(self):
-        """[(stages, old ones frozen, steps)] in the order of training."""
-        plan = []
-        for t, steps in enumerate(self.steps):
-            if t:
-                plan.append((t + 1, True, self.frozen_steps))
-            plan.append((t + 1, False, steps))
-        return plan
+    @classmethod
+    def restored(cls, stored, path):
+        """The settings of a checkpoint; ValueError naming the file and a setting that this version does not know."""
+        unknown = sorted(set(stored) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise ValueError(f"{path}: the checkpoint has the setting {unknown[0]!r}, which this version does not know")
+        try:
+            return cls(**stored)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def rate_at(self, step, steps):
         """Learning rate of step 0..steps-1 of a phase."""
@@ -60,3 +62,33 @@ class LtDSettings:
         start = steps * (1 - self.decay)
         fall = 1.0 if step < start else 1 - 0.95 * (step - start) / max(1, steps - start)
         return self.rate * rise * fall
+
+
+def checked(field, value):
+    """The value in the field's type, within its limits; ValueError otherwise."""
+    kind, optional = kind_of(field)
+    if value is None and optional:
+        return None
+    limits = field.metadata["limits"]
+    if kind is tuple:
+        values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+        if not values:
+            raise ValueError(f"{field.name}: expected at least one number, got none")
+        return tuple(_number(field.name, int, v, limits) for v in values)
+    if kind in (int, float):
+        return _number(field.name, kind, value, limits)
+    expected = limits["choices"] or ("on", "off")
+    if value not in (limits["choices"] or (True, False)):
+        raise ValueError(f"{field.name}: expected {', '.join(expected[:-1])} or {expected[-1]}, got {value!r}")
+    return value
+
+
+def _number(name, kind, value, limits):
+    bounds = [f"{sign} {limits[key]:g}" for key, sign in (("least", ">="), ("above", ">"), ("most", "<="), ("below", "<")) if limits[key] is not None]
+    expected = " and ".join(["a whole number" if kind is int else "a number", *bounds]).replace("number and", "number", 1)
+    fits = isinstance(value, numbers.Integral if kind is int else numbers.Real) and not isinstance(value, bool) and math.isfinite(value) and (
+        (limits["least"] is None or value >= limits["least"]) and (limits["above"] is None or value > limits["above"])
+        and (limits["most"] is None or value <= limits["most"]) and (limits["below"] is None or value < limits["below"]))
+    if not fits:
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")
+    return kind(value)

@@ -12,12 +12,17 @@ import svconv
 from svconv.models import LearningToDeblur
 from svconv.training.activation import activation_maximisation
 from svconv.training.checkpoint import load_checkpoint, save_checkpoint
-from svconv.training.learning_to_deblur import LtDTrainer, kernel_error, make_optimiser
-from svconv.training.settings import LtDSettings
+from svconv.training.learning_to_deblur import LearningToDeblurTask, LtDSettings, kernel_error
+from svconv.training.loop import Trainer
+from svconv.training.task import make_optimiser
+
+
+def trained(photographs, out, settings=None, **more):
+    return Trainer(LearningToDeblurTask, photographs, out, settings, **more)
 
 
 def weights(trainer):
-    return [p.detach().clone() for p in trainer.model.parameters()]
+    return [p.detach().clone() for p in trainer.task.model.parameters()]
 
 
 def same(a, b):
@@ -28,16 +33,16 @@ def same(a, b):
 @pytest.mark.parametrize("stop", [3, 5, 8])
 def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(photographs, tiny, tmp_path, optimiser, stop):
     settings = LtDSettings(**tiny, optimiser=optimiser)
-    whole = LtDTrainer(photographs, tmp_path / "a", settings)
+    whole = trained(photographs, tmp_path / "a", settings)
     assert whole.run(progress=False)
-    first = LtDTrainer(photographs, tmp_path / "b", settings)
+    first = trained(photographs, tmp_path / "b", settings)
     assert not first.run(max_steps=stop, progress=False)
     first.one_step()  # work that a kill throws away
     torch.manual_seed(99)
-    second = LtDTrainer(photographs, tmp_path / "b", resume=tmp_path / "b" / "last.pt")
+    second = trained(photographs, tmp_path / "b", resume=tmp_path / "b" / "last.pt")
     assert second.step == stop and second.run(progress=False)
     assert same(weights(whole), weights(second))
-    assert all(torch.equal(whole.average.values[k], second.average.values[k]) for k in whole.average.values)
+    assert all(torch.equal(whole.task.average.values[k], second.task.average.values[k]) for k in whole.task.average.values)
     logs = [[{k: v for k, v in r.items() if k not in ("cpu_seconds", "train_error")} for r in t.log.read()] for t in (whole, second)]
     assert logs[0] == logs[1]
 
@@ -45,8 +50,8 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(photographs, t
 def train_in_child(photographs, out, settings=None, **run):
     """A training run in a fresh process, resumed from `out` without settings; equal processes give equal bits, this one has run other tests."""
     start = f"S(**{settings!r})" if settings else f"resume={str(out / 'last.pt')!r}"
-    script = ("from svconv.training.learning_to_deblur import LtDTrainer as T; from svconv.training.settings import LtDSettings as S\n"
-              f"T({str(photographs)!r}, {str(out)!r}, {start}).run(progress=False, **{run!r})")
+    script = ("from svconv.training.loop import Trainer; from svconv.training.learning_to_deblur import LearningToDeblurTask as T, LtDSettings as S\n"
+              f"Trainer(T, {str(photographs)!r}, {str(out)!r}, {start}).run(progress=False, **{run!r})")
     environment = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(svconv.__file__)), OMP_NUM_THREADS="1")  # fixed: torch's sums depend on it
     return subprocess.Popen([sys.executable, "-c", script], env=environment)
 
@@ -63,18 +68,18 @@ def test_a_killed_process_resumes(photographs, tiny, tmp_path):
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    killed = LtDTrainer(photographs, tmp_path / "k", resume=last)
+    killed = trained(photographs, tmp_path / "k", resume=last)
     stopped = killed.step
     assert stopped >= 2 and stopped % 2 == 0 and all(r["step"] <= stopped for r in killed.log.read())
     assert train_in_child(photographs, tmp_path / "k", max_steps=2).wait(120) == 0
     assert train_in_child(photographs, tmp_path / "s", settings, max_steps=stopped + 2).wait(120) == 0
-    resumed, straight = (LtDTrainer(photographs, tmp_path / name, resume=tmp_path / name / "last.pt") for name in "ks")
+    resumed, straight = (trained(photographs, tmp_path / name, resume=tmp_path / name / "last.pt") for name in "ks")
     assert resumed.step == straight.step == stopped + 2
     assert same(weights(resumed), weights(straight))
 
 
 def test_training_lowers_the_error(photographs, tiny, tmp_path):
-    trainer = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**dict(tiny, steps=(60,), batch=8, size=32, validate_every=10, rate=0.05)))
+    trainer = trained(photographs, tmp_path / "o", LtDSettings(**dict(tiny, steps=(60,), batch=8, size=32, validate_every=10, rate=0.05)))
     trainer.run(progress=False)
     first = trainer.log.read()[0]
     assert first["error_of_delta"] > first["error_of_mean_kernel"] > 0 and first["settings"]["batch"] == 8
@@ -85,18 +90,18 @@ def test_training_lowers_the_error(photographs, tiny, tmp_path):
 
 
 def test_old_stages_are_frozen_after_a_stage_was_added(photographs, tiny, tmp_path):
-    trainer = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**tiny))
+    trainer = trained(photographs, tmp_path / "o", LtDSettings(**tiny))
     trainer.run(max_steps=4, progress=False)
     trainer.run(max_steps=1, progress=False)
-    assert trainer.phase == 1 and trainer.model.arguments["stages"] == 2
-    old = [p.detach().clone() for p in trainer.model.scales[0]["stages"][0].parameters()]
-    new = [p.detach().clone() for p in trainer.model.scales[0]["stages"][1].parameters()]
-    beta = trainer.model.scales[0]["log_beta"][0].item()
+    assert trainer.phase == 1 and trainer.task.model.arguments["stages"] == 2
+    old = [p.detach().clone() for p in trainer.task.model.scales[0]["stages"][0].parameters()]
+    new = [p.detach().clone() for p in trainer.task.model.scales[0]["stages"][1].parameters()]
+    beta = trainer.task.model.scales[0]["log_beta"][0].item()
     trainer.run(max_steps=1, progress=False)
-    assert same(old, list(trainer.model.scales[0]["stages"][0].parameters()))
-    assert not same(new, list(trainer.model.scales[0]["stages"][1].parameters())) and trainer.model.scales[0]["log_beta"][0].item() != beta
+    assert same(old, list(trainer.task.model.scales[0]["stages"][0].parameters()))
+    assert not same(new, list(trainer.task.model.scales[0]["stages"][1].parameters())) and trainer.task.model.scales[0]["log_beta"][0].item() != beta
     trainer.run(progress=False)
-    assert trainer.phase == 3 and not same(old, list(trainer.model.scales[0]["stages"][0].parameters()))
+    assert trainer.phase == 3 and not same(old, list(trainer.task.model.scales[0]["stages"][0].parameters()))
     assert trainer.log.read()[-1]["stages"] == 2
 
 
@@ -125,7 +130,7 @@ def test_bad_settings_are_named(bad):
 
 
 def test_processor_time_is_the_budget(photographs, tiny, tmp_path):
-    trainer = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**dict(tiny, steps=(100000,))))
+    trainer = trained(photographs, tmp_path / "o", LtDSettings(**dict(tiny, steps=(100000,))))
     assert not trainer.run(cpu_minutes=0.3 / 60, progress=False)
     assert 0 < trainer.step < 5000 and 0.3 < trainer.cpu_seconds < 5
 
@@ -167,19 +172,19 @@ def test_activation_maximisation_finds_images_with_less_kernel_error():
 
 
 def test_a_finished_run_can_be_extended(photographs, tiny, tmp_path):
-    trainer = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**tiny))
+    trainer = trained(photographs, tmp_path / "o", LtDSettings(**tiny))
     assert trainer.run(progress=False) and trainer.step == 9
-    again = LtDTrainer(photographs, tmp_path / "o", resume=tmp_path / "o" / "last.pt")
+    again = trained(photographs, tmp_path / "o", resume=tmp_path / "o" / "last.pt")
     assert again.run(progress=False) and again.step == 9 and same(weights(trainer), weights(again))
-    longer = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**dict(tiny, steps=(4, 6))), resume=tmp_path / "o" / "last.pt")
+    longer = trained(photographs, tmp_path / "o", LtDSettings(**dict(tiny, steps=(4, 6))), resume=tmp_path / "o" / "last.pt")
     assert longer.run(progress=False) and longer.step == 12 and not same(weights(trainer), weights(longer))
 
 
 def test_a_change_of_the_loss_restarts_what_was_measured_with_the_old_one(photographs, tiny, tmp_path):
-    trainer = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**tiny))
+    trainer = trained(photographs, tmp_path / "o", LtDSettings(**tiny))
     trainer.run(max_steps=2, progress=False)
-    trainer.rejection.mean = 1e-9  # as if the old loss were much smaller
+    trainer.task.rejection.mean = 1e-9  # as if the old loss were much smaller
     trainer.save()
-    changed = LtDTrainer(photographs, tmp_path / "o", LtDSettings(**dict(tiny, loss="relative")), resume=tmp_path / "o" / "last.pt")
+    changed = trained(photographs, tmp_path / "o", LtDSettings(**dict(tiny, loss="relative")), resume=tmp_path / "o" / "last.pt")
     changed.run(max_steps=1, progress=False)
-    assert changed.rejection.rejected == 0 and changed.best is None
+    assert changed.task.rejection.rejected == 0 and changed.best is None

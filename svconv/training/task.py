@@ -1,0 +1,103 @@
+"""What a model brings to the training loop."""
+import abc
+
+import torch
+
+from svconv.training.metrics import AveragedWeights
+from svconv.training.settings import Settings
+from svconv.training.soap import SOAP
+
+
+class Task(abc.ABC):
+    """A model, its data and its loss. The loop owns everything else: budget, interrupt, checkpoint, resume, log, progress, best and device.
+
+    A subclass is constructed as `Task(photographs, settings, device)`, calls this constructor with the settings, the device and a fresh model, and
+    has a first line in its docstring that `svconv train --help` prints. Items of data are made on the CPU; `place` moves them.
+
+    Attributes:
+        kind: the name on the command line and in checkpoints. settings_class: its `Settings`.
+        measured_by: the settings that the score depends on; when one changes, the best score starts afresh.
+    """
+
+    kind, settings_class, measured_by = None, Settings, ()
+
+    def __init__(self, settings, device, model):
+        self.settings, self.device = settings, device
+        self.model, self.optimiser, self.average = self.place(model), None, None
+
+    def place(self, thing):
+        """A module or a tensor on the device of the run."""
+        return thing.to(self.device)
+
+    @abc.abstractmethod
+    def prepare(self, phase):
+        """Bring the model into the form that a phase of `settings.phases()` trains: grow it, choose what learns by `requires_grad_`."""
+
+    @abc.abstractmethod
+    def batch(self, position):
+        """The tensors of one step, on the CPU; items position, position + 1, ..., the same at every call."""
+
+    @abc.abstractmethod
+    def loss(self, *tensors):
+        """(the loss to descend or None to leave this batch out, the error as a number for the log) of a batch on the device."""
+
+    @abc.abstractmethod
+    def validate(self, model):
+        """{name: value} of a model in eval mode on data that is never learned from, for the log."""
+
+    @abc.abstractmethod
+    def score(self, result):
+        """The number by which the best weights are chosen, from what `validate` returns; smaller is better."""
+
+    def notes(self):
+        """More entries for the log, beside those of `validate`."""
+        return {}
+
+    def baselines(self):
+        """Scores of what needs no training, for the log's first entry."""
+        return {}
+
+    def best_file(self):
+        """The name of the file for the best weights so far."""
+        return "best.pt"
+
+    def begin(self, phase):
+        """Start a phase: a fresh optimiser and a fresh average."""
+        self.prepare(phase)
+        self.optimiser = make_optimiser(self.settings, [p for p in self.model.parameters() if p.requires_grad])
+        self.average = AveragedWeights(self.model, self.settings.average)
+
+    def step(self, tensors, rate):
+        """One step of the optimiser; returns the error for the log."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        loss, error = self.loss(*tensors)
+        if loss is not None:
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimiser.step()
+        self.average.update(self.model)
+        return error
+
+    def state(self):
+        """What a resumed run needs; tensors, numbers, strings, lists and dicts of them."""
+        return {"arguments": self.model.arguments, "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(),
+                "average": self.average.state_dict()}
+
+    def load_state(self, state, former, phase):
+        """Go on from a `state` of a run with the settings `former`, in `phase`."""
+        self.model = self.place(type(self.model)(**state["arguments"]))
+        self.model.load_state_dict(state["model"])
+        self.begin(phase)
+        if former.optimiser == self.settings.optimiser:  # another optimiser starts afresh
+            self.optimiser.load_state_dict(state["optimiser"])
+        self.average.load_state_dict(state["average"])
+
+
+def make_optimiser(settings, parameters):
+    """The optimiser of the settings, fresh."""
+    if settings.optimiser == "adadelta":
+        return torch.optim.Adadelta(parameters, lr=settings.rate, rho=0.95)
+    if settings.optimiser == "soap":
+        return SOAP(parameters, lr=settings.rate)
+    return torch.optim.Adam(parameters, lr=settings.rate, betas=(0.9, 0.99))
