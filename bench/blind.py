@@ -3,8 +3,10 @@
     python bench/blind.py                     prints the tables and writes them into docs/quality.md
     python bench/blind.py --weights FILE      another file of `svconv train ltd` than the shipped one; writes nothing
 
-Error ratio = SSD(restored with the estimate) / SSD(restored with the true kernel), both by `solvers.hyper_laplacian`, after the best integer shift.
-Test images come from the development data (SVCONV_DATA, by default ../shared/data beside the checkout); the networks are not trained on them.
+Error ratio = SSD(restored with the estimate) / SSD(restored with the true kernel), both by `solvers.hyper_laplacian`, after the best
+integer shift.
+Test images come from the development data (SVCONV_DATA, by default ../shared/data beside the checkout); the networks are not trained on
+them.
 """
 import argparse
 import os
@@ -17,11 +19,11 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench import pages  # noqa: E402
-from svconv import kernel_quotient, project_kernel, solvers  # noqa: E402
-from svconv.data import degrade, motion_kernel, read_grey  # noqa: E402
-from svconv.data.pairs import valid_convolution  # noqa: E402
-from svconv.models import LearningToDeblur  # noqa: E402
+from bench import pages
+from svconv import kernel_quotient, project_kernel, solvers
+from svconv.data import degrade, motion_kernel, read_grey
+from svconv.data.pairs import valid_convolution
+from svconv.models import LearningToDeblur
 
 SIZE, KERNEL, NOISE, MARGIN, REACH = 320, 17, 0.01, 20, 4
 LAM = 500  # of the deconvolution: lower than for a known kernel, because errors of the kernel act like noise
@@ -96,7 +98,11 @@ def smallest_error(x, truth):
     height, width = truth.shape[-2:]
     m = MARGIN
     inside = truth[..., m:height - m, m:width - m]
-    errors = [(x[..., m + i:height - m + i, m + j:width - m + j] - inside).square().sum() for i in range(-REACH, REACH + 1) for j in range(-REACH, REACH + 1)]
+    errors = [
+        (x[..., m + i : height - m + i, m + j : width - m + j] - inside).square().sum()
+        for i in range(-REACH, REACH + 1)
+        for j in range(-REACH, REACH + 1)
+    ]
     return float(torch.stack(errors).min())
 
 
@@ -109,7 +115,9 @@ def measure(model, cases, say=print):
     """{method: [error ratio of each case]}"""
     methods = {"no deblurring": None, "plain gradients": plain_kernel, "strongest gradients": gradient_kernel}
     methods["`LearningToDeblur`"] = lambda y: model(y).kernel
-    methods["`LearningToDeblur`, then `blind_kernel` on two scales"] = lambda y: solvers.blind_kernel(y, KERNEL, start=model(y).kernel, scales=2).x
+    methods["`LearningToDeblur`, then `blind_kernel` on two scales"] = lambda y: (
+        solvers.blind_kernel(y, KERNEL, start=model(y).kernel, scales=2).x
+    )
     methods["`blind_kernel` alone"] = lambda y: solvers.blind_kernel(y, KERNEL).x
     ratios = {name: [] for name in methods}
     for name, sharp, blurry, kernel in cases:
@@ -133,13 +141,17 @@ def table(ratios):
 def section(synthetic, captured, counts):
     return f"""## Blind deblurring
 
-Written by `python bench/blind.py`. Error ratio: squared error of the image restored with the estimated kernel over that of the image restored with the true
-kernel; both with `solvers.hyper_laplacian(lam={LAM})`, best integer shift within {REACH} pixels, {MARGIN} pixels left out at each border. The network is the shipped `ltd-17`.
+Written by `python bench/blind.py`. Error ratio: squared error of the image restored with the estimated kernel over that of the image
+restored with the true
+kernel; both with `solvers.hyper_laplacian(lam={LAM})`, best integer shift within {REACH} pixels, {MARGIN} pixels left out at each border.
+The network is the shipped `ltd-17`.
 "Plain gradients": one kernel quotient of the image's differences with themselves; "strongest gradients": with the strongest tenth of them.
-`solvers.blind_kernel` alternates between an image with few edges and its kernel, without learning; with the network's kernel as its start it is what
+`solvers.blind_kernel` alternates between an image with few edges and its kernel, without learning; with the network's kernel as its start
+it is what
 `svconv deblur --blind --refine` does.
 
-{counts[0]} cases: grey {SIZE} x {SIZE} crops of test photographs ({', '.join(FOLDERS)}), each blurred with a sampled {KERNEL}-pixel kernel and with a measured one (Levin 2009,
+{counts[0]} cases: grey {SIZE} x {SIZE} crops of test photographs ({", ".join(FOLDERS)}), each blurred with a sampled {KERNEL}-pixel
+kernel and with a measured one (Levin 2009,
 numbers 2 and 3), noise {NOISE}:
 
 {table(synthetic)}

@@ -23,10 +23,10 @@ import time
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent)]
 
-import torch  # noqa: E402
+import torch
 
-from bench import measure  # noqa: E402
-from bench.cases import cases  # noqa: E402
+from bench import measure
+from bench.cases import cases
 
 LIMIT = 470.0          # seconds for everything
 BUILD_LIMIT = 110.0

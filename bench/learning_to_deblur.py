@@ -5,7 +5,8 @@
     python bench/learning_to_deblur.py --kernel 17        some kernel sizes
     python bench/learning_to_deblur.py --smoke            one tiny image, seconds; checks the machinery, writes nothing
 
-Each cell: `LearningToDeblur.estimate` with three stages per scale on one grey image, beside the same model in plain torch (conv2d, tanh, rfft2,
+Each cell: `LearningToDeblur.estimate` with three stages per scale on one grey image, beside the same model in plain torch (conv2d, tanh,
+rfft2,
 irfft2) with the same weights, one after the other in every round. Weights are random: time does not depend on them.
 """
 import argparse
@@ -18,10 +19,10 @@ import time
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))     # last: an installed svconv goes before the checkout
 
-import torch  # noqa: E402
+import torch
 
-from bench import measure, pages  # noqa: E402
-from bench.plain_learning_to_deblur import estimate as plain_estimate  # noqa: E402
+from bench import measure, pages
+from bench.plain_learning_to_deblur import estimate as plain_estimate
 
 PAPER = {17: {255: 1.1, 800: 5.2, 1024: 9.5, 2048: 53.1},         # seconds, Matlab on an Intel i5, 32 filters
          25: {255: 1.2, 800: 14.3, 1024: 18.5, 2048: 89.1},
@@ -135,12 +136,16 @@ def memory(kernel, side):
 def show(record):
     times, parts = record["times"], record["parts"]
     own = times["svconv"]
-    print(f"kernel {record['kernel']}, {record['side']} x {record['side']}: {own['median']:.3f} s ({own['min']:.3f} least, {own['runs']} runs), "
-          f"plain torch {times['plain torch']['median']:.3f} s, {record['over plain torch']:.1f}x; "
-          + (f"paper {record['paper']} s, {record['over the paper']:.0f}x; " if "paper" in record else "")
-          + ", ".join(f"{name} {seconds / sum(parts.values()):.0%}" for name, seconds in parts.items())
-          + f"; kernels differ by {record['deviations'][0]:.0e} (first) to {max(record['deviations']):.0e}"
-          + (f"; peak memory {record['memory']['estimate'] / 2**30:.2f} GiB" if "memory" in record else ""), flush=True)
+    print(
+        f"kernel {record['kernel']}, {record['side']} x {record['side']}: {own['median']:.3f} s "
+        f"({own['min']:.3f} least, {own['runs']} runs), "
+        f"plain torch {times['plain torch']['median']:.3f} s, {record['over plain torch']:.1f}x; "
+        + (f"paper {record['paper']} s, {record['over the paper']:.0f}x; " if "paper" in record else "")
+        + ", ".join(f"{name} {seconds / sum(parts.values()):.0%}" for name, seconds in parts.items())
+        + f"; kernels differ by {record['deviations'][0]:.0e} (first) to {max(record['deviations']):.0e}"
+        + (f"; peak memory {record['memory']['estimate'] / 2**30:.2f} GiB" if "memory" in record else ""),
+        flush=True,
+    )
 
 
 # the document -------------------------------------------------------------------------------------------------------
@@ -150,32 +155,58 @@ def section(data):
     cpu, records = data["cpu"], data["records"]
     cells = {(r["kernel"], r["side"]): r for r in records}
     loads = [r["load_average"] for r in records if r["load_average"] is not None]
-    head = (f"{cpu['name']} (family {cpu['family']}, model {cpu['model']}), {cpu['cores']} cores, {cpu['isa']}, {data['threads']} threads, torch "
-            f"{data['torch']}, float32; commit {', '.join(sorted({r['commit'] for r in records}))}; load average {min(loads)} to {max(loads)}. "
-            "Measured by `python bench/learning_to_deblur.py`.")
+    head = (
+        f"{cpu['name']} (family {cpu['family']}, model {cpu['model']}), {cpu['cores']} cores, "
+        f"{cpu['isa']}, {data['threads']} threads, torch "
+        f"{data['torch']}, float32; commit {', '.join(sorted({r['commit'] for r in records}))}; load average {min(loads)} to {max(loads)}. "
+        "Measured by `python bench/learning_to_deblur.py`."
+    )
     sides = sorted({side for _, side in cells})
     lines = [head, "", "Seconds of a kernel estimate, in brackets the paper's (Matlab, Intel i5) and how many times less ours are:", "",
              "| kernel | " + " | ".join(f"{s} x {s}" for s in sides) + " |", "| --- |" + " ---: |" * len(sides)]
     for kernel in SIZES:
         row = [cells.get((kernel, s)) for s in sides]
-        lines.append(f"| {kernel} | " + " | ".join(
-            "not measured" if r is None else f"{r['times']['svconv']['median']:.3g} ({r['paper']}: {r['over the paper']:.0f}x)" for r in row) + " |")
-    lines += ["", "The same model in plain torch (conv2d, tanh, rfft2, irfft2), seconds, and how many times slower it is in the same run:", "",
-              "| kernel | " + " | ".join(f"{s} x {s}" for s in sides) + " |", "| --- |" + " ---: |" * len(sides)]
+        lines.append(
+            f"| {kernel} | "
+            + " | ".join(
+                "not measured" if r is None else f"{r['times']['svconv']['median']:.3g} ({r['paper']}: {r['over the paper']:.0f}x)"
+                for r in row
+            )
+            + " |"
+        )
+    lines += [
+        "",
+        "The same model in plain torch (conv2d, tanh, rfft2, irfft2), seconds, and how many times slower it is in the same run:",
+        "",
+        "| kernel | " + " | ".join(f"{s} x {s}" for s in sides) + " |",
+        "| --- |" + " ---: |" * len(sides),
+    ]
     for kernel in SIZES:
         row = [cells.get((kernel, s)) for s in sides]
-        lines.append(f"| {kernel} | " + " | ".join(
-            "not measured" if r is None else f"{r['times']['plain torch']['median']:.3g} ({r['over plain torch']:.1f}x)" for r in row) + " |")
+        lines.append(
+            f"| {kernel} | "
+            + " | ".join(
+                "not measured" if r is None else f"{r['times']['plain torch']['median']:.3g} ({r['over plain torch']:.1f}x)" for r in row
+            )
+            + " |"
+        )
     largest = [cells[k, sides[-1]] for k in SIZES if (k, sides[-1]) in cells]
     lines += ["", f"Where the time goes at {sides[-1]} x {sides[-1]}, and the peak memory of an estimate, its image included:", "",
               "| kernel | features | kernel quotient | image quotient | rest | memory |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
     for r in largest:
         total = sum(r["parts"].values())
         shown = " | ".join(f"{r['parts'][name] / total:.0%}" for name in [*PARTS, "rest"])
-        lines.append(f"| {r['kernel']} | {shown} | " + (f"{r['memory']['estimate'] / 2**30:.2f} GiB |" if "memory" in r else "not measured |"))
+        lines.append(
+            f"| {r['kernel']} | {shown} | " + (f"{r['memory']['estimate'] / 2**30:.2f} GiB |" if "memory" in r else "not measured |")
+        )
     first, all_stages = max(r["deviations"][0] for r in records), max(max(r["deviations"]) for r in records)
-    return [*lines, "", f"The kernel of the first stage agrees with that of plain torch to {first:.0e} of its largest value in every cell, those of all "
-            f"stages to {all_stages:.0e}: the weights are random, and every stage divides by what the one before it estimated, which amplifies rounding."]
+    return [
+        *lines,
+        "",
+        f"The kernel of the first stage agrees with that of plain torch to {first:.0e} of its largest value in every cell, those of all "
+        f"stages to {all_stages:.0e}: the weights are random, and every stage divides by what "
+        "the one before it estimated, which amplifies rounding.",
+    ]
 
 
 def write_document(data):
@@ -195,7 +226,12 @@ def main():
     path = measure.RESULTS / f"learning_to_deblur-{measure.cpu_slug()}.json"
     data = json.loads(path.read_text()) if path.exists() else {"records": []}
     if not options.render:
-        data = {"kind": "learning_to_deblur", **measure.metadata(), "command": "python bench/learning_to_deblur.py", "records": data["records"]}
+        data = {
+            "kind": "learning_to_deblur",
+            **measure.metadata(),
+            "command": "python bench/learning_to_deblur.py",
+            "records": data["records"],
+        }
         for side in options.side or SIDES:
             for kernel in options.kernel or SIZES:
                 record = measure_cell(kernel, side, options.rounds, options.budget)

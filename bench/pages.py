@@ -7,7 +7,7 @@ import pathlib
 
 def write(path, text):
     """Writes beside the target, then renames: a reader never sees half a file."""
-    from svconv.files import outputs    # here, because a page is often only read, and that needs no torch
+    from svconv.files import outputs  # here, because a page is often only read, and that needs no torch
 
     outputs.make_folder(pathlib.Path(path).parent)
     outputs.write_text(path, text)

@@ -15,8 +15,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench import pages, solver_settings  # noqa: E402
-from svconv import Conv, solvers  # noqa: E402
+from bench import pages, solver_settings
+from svconv import Conv, solvers
 
 MARGIN, REACH = 15, 5  # pixels left out at each border, and the largest shift tried
 SECTION = "non-blind"
@@ -84,8 +84,10 @@ def table(methods, pairs, scores):
 def section(methods, pairs, scores):
     return f"""## Non-blind deblurring, captured photographs
 
-Written by `python bench/quality.py`. PSNR in dB on the {len(pairs)} pairs of Levin et al. 2009 in the development data: 255 x 255 photographs really
-captured with camera shake, restored with the kernel measured from the same shake. Best integer shift within {REACH} pixels, {MARGIN} pixels left out at each
+Written by `python bench/quality.py`. PSNR in dB on the {len(pairs)} pairs of Levin et al. 2009 in the development data: 255 x 255
+photographs really
+captured with camera shake, restored with the kernel measured from the same shake. Best integer shift within {REACH} pixels, {MARGIN}
+pixels left out at each
 border. One setting per solver for all pairs, near the best for captured photographs in the sweep below; the rows "defaults" are what a call
 without settings gives.
 

@@ -14,7 +14,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))
 
-from bench import pages  # noqa: E402
+from bench import pages
 
 RESULTS = ROOT / "bench" / "results"
 README = ROOT / "README.md"

@@ -29,7 +29,7 @@ if _TYPE_CHECKING:
     from svconv.operators import *
 
 __version__ = "0.1.0"
-_PACKAGES = tuple(module.name for module in _pkgutil.iter_modules(__path__)  # noqa: F405
+_PACKAGES = tuple(module.name for module in _pkgutil.iter_modules(__path__)
                   if module.ispkg and not module.name.startswith("_"))
 
 

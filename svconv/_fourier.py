@@ -1,7 +1,9 @@
 """Discrete Fourier transforms of small kernels inside large planes, fast lengths, and the Barthann taper.
 
-A kernel of kh x kw values stands in the plane at the positions a - center, a = 0..kh-1 (taken modulo the plane). Its transform, and the kh x kw
-values of an inverse transform, are products with two thin matrices, which costs less than a transform of the whole plane as long as the kernel
+A kernel of kh x kw values stands in the plane at the positions a - center, a = 0..kh-1 (taken modulo the plane). Its transform, and the
+kh x kw
+values of an inverse transform, are products with two thin matrices, which costs less than a transform of the whole plane as long as the
+kernel
 is small and makes a fractional centre free. Planes are H x W, spectra the half spectra H x (W//2 + 1) of real planes, unnormalised forward.
 """
 import functools
@@ -134,7 +136,8 @@ def shift_ramp(n, shift, dtype, device):
 
 
 class _Product(torch.autograd.Function):
-    """a @ b of complex matrices in full precision, also in every derivative: a user's `set_float32_matmul_precision("high")` would send it through TF32."""
+    """a @ b of complex matrices in full precision, also in every derivative: a user's `set_float32_matmul_precision("high")` would send
+    it through TF32."""
 
     generate_vmap_rule = True
 

@@ -1,6 +1,7 @@
 """An image that stands in a larger plane: how it gets in, how a result gets out, the exact transposes of both, and the same as index maps.
 
-With `enter` and `leave` a convolution on a plane is `leave(F^-1 K F enter(x))` and its adjoint `enter'(F^-1 conj(K) F leave'(y))`. Everything is made
+With `enter` and `leave` a convolution on a plane is `leave(F^-1 K F enter(x))` and its adjoint `enter'(F^-1 conj(K) F leave'(y))`.
+Everything is made
 of slices and flips: no index tables, no synchronisation with a device, gradients of every order.
 """
 import dataclasses
@@ -37,7 +38,8 @@ class Axis:
         return torch.cat(parts, dim)
 
     def enter_adjoint(self, y, dim):
-        """The transpose of `enter`: what stands outside of the image is added to the pixel it came from, in a fixed order; the rest is dropped."""
+        """The transpose of `enter`: what stands outside of the image is added to the pixel it came from, in a fixed order; the rest is
+        dropped."""
         x = y.narrow(dim, self.before, self.n)
         if self.padding == "zeros" or not (self.before or self.after):
             return x
@@ -64,7 +66,8 @@ class Axis:
 
     @property
     def enter_map(self):
-        """int64 [length]: the pixel that stands at each place, -1 for a zero; None where plane and image are the same. For compiled code."""
+        """int64 [length]: the pixel that stands at each place, -1 for a zero; None where plane and image are the same. For compiled
+        code."""
         return None if self.length == self.n else _enter_map(self)
 
     @property
@@ -93,7 +96,8 @@ def _padded(x, dim, before, after):
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
-    """An image of `image` = (H, W) pixels in a plane of `size`, continued by `padding` over `margins` (top, bottom, left, right), zeros beyond.
+    """An image of `image` = (H, W) pixels in a plane of `size`, continued by `padding` over `margins` (top, bottom, left, right), zeros
+    beyond.
 
     >>> import torch
     >>> plane = Plane((1, 3), (0, 0, 2, 1), (1, 8), "reflect")
@@ -146,7 +150,8 @@ def window_plane(image, kernel_size, padding):
 
 
 def convolution_plane(image, kernel_size, padding):
-    """Where a convolution with centre (kh//2, kw//2) is computed in Fourier space, at fast lengths except for "circular", which needs exactly H x W.
+    """Where a convolution with centre (kh//2, kw//2) is computed in Fourier space, at fast lengths except for "circular", which needs
+    exactly H x W.
 
     Beyond a zero border half a kernel of zeros is enough, it may be shared by both sides.
     """
@@ -160,7 +165,8 @@ def convolution_plane(image, kernel_size, padding):
 
 
 def division_plane(image, kernel_size, padding):
-    """Where an image is divided by a spectrum: continued by a kernel on each side and at the far side on to a fast length; "circular": H x W."""
+    """Where an image is divided by a spectrum: continued by a kernel on each side and at the far side on to a fast length; "circular": H
+    x W."""
     (h, w), (kh, kw) = image, kernel_size
     if padding == "circular":
         return image_plane((h, w))

@@ -1,4 +1,6 @@
-"""Checks of arguments: a shape is written once, in the words of the docstring, and every error names argument, expectation and what came."""
+"""Checks of arguments: a shape is written once, in the words of the docstring, and every error names argument, expectation and what
+came."""
+
 import math
 import numbers
 
@@ -26,7 +28,9 @@ def check_tensor(name, t, dtypes=DTYPES):
     if not isinstance(t, torch.Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(t).__name__}")
     if t.dtype not in dtypes:
-        texts = [str(dtype).removeprefix("torch.") for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16) if dtype in dtypes]
+        texts = [
+            str(dtype).removeprefix("torch.") for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16) if dtype in dtypes
+        ]
         raise TypeError(f"{name}: expected dtype {', '.join(texts[:-1])} or {texts[-1]}, got {t.dtype}")
 
 
@@ -57,7 +61,8 @@ class Dims:
         self._bind(owner, sizes.items())
 
     def check(self, name, t, *layouts, noun="", beside="", dtypes=DTYPES):
-        """Raises unless `t` is a floating tensor in one of the layouts; binds the letters that are new. noun, beside: words about the layout in errors."""
+        """Raises unless `t` is a floating tensor in one of the layouts; binds the letters that are new. noun, beside: words about the
+        layout in errors."""
         check_tensor(name, t, dtypes)
         for layout in layouts:
             words = layout.split()
@@ -82,7 +87,8 @@ class Dims:
                 if letter == word:
                     new[letter] = size
             elif size != known and not (letter != word and size == 1):
-                raise ValueError(f"{name}: expected {self._meaning(word, known)} at axis {axis - len(words) if letter in ('H', 'W') else axis}, got {shape_text(t)}")
+                place = axis - len(words) if letter in ("H", "W") else axis
+                raise ValueError(f"{name}: expected {self._meaning(word, known)} at axis {place}, got {shape_text(t)}")
         sides = [letter for letter in new if letter not in MAY_BE_EMPTY]
         if any(new[letter] == 0 for letter in sides):
             raise ValueError(f"{name}: expected {' and '.join(f'{letter} >= 1' for letter in sides)}, got {shape_text(t)}")
@@ -163,7 +169,11 @@ def _interval(above, least, below, most):
 
 def pair(name, value, *, least=None, integer=False):
     """A number or a pair (rows, columns) of them as a pair."""
-    single = isinstance(value, (numbers.Number, torch.SymInt, torch.SymFloat)) or isinstance(value, (np.generic, np.ndarray)) and np.ndim(value) == 0
+    single = (
+        isinstance(value, (numbers.Number, torch.SymInt, torch.SymFloat))
+        or isinstance(value, (np.generic, np.ndarray))
+        and np.ndim(value) == 0
+    )
     values = (value, value) if single else value
     if isinstance(values, (torch.Tensor, str)) or not hasattr(values, "__len__") or len(values) != 2:
         raise ValueError(f"{name}: expected a number or a pair (rows, columns), got {value!r}")

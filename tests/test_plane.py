@@ -2,11 +2,11 @@
 import itertools
 
 import numpy as np
-import oracles
 import pytest
 import torch
-from oracles import PADDINGS
 
+import oracles
+from oracles import PADDINGS
 from svconv._boundary import source_indices
 from svconv._fourier import kernel_spectrum
 from svconv._plane import Axis, Plane, convolution_plane, division_plane, window_plane
@@ -142,8 +142,14 @@ def test_letters_bind_at_first_sight_and_empty_batches_pass():
 def test_numbers():
     assert number("a", np.uint8(3), integer=True) == 3 and number("a", np.array(0.5), above=0, most=1) == 0.5
     assert pair("size", np.int64(4), integer=True) == (4, 4) and pair("size", (np.float32(0.5), 2)) == (0.5, 2.0)
-    for value, error, text in [("1", TypeError, "a: expected a number > 0, got '1'"), (True, TypeError, "got True"), (0, ValueError, "a number > 0, got 0"),
-                               (float("nan"), ValueError, "got nan"), (float("inf"), ValueError, "got inf"), (torch.ones(()), TypeError, "a: expected")]:
+    for value, error, text in [
+        ("1", TypeError, "a: expected a number > 0, got '1'"),
+        (True, TypeError, "got True"),
+        (0, ValueError, "a number > 0, got 0"),
+        (float("nan"), ValueError, "got nan"),
+        (float("inf"), ValueError, "got inf"),
+        (torch.ones(()), TypeError, "a: expected"),
+    ]:
         with pytest.raises(error, match=text):
             number("a", value, above=0)
     with pytest.raises(TypeError, match="a: expected an integer >= 1, got 1.5"):

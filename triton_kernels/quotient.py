@@ -1,16 +1,18 @@
 """Triton kernels of the quotient family: what stands between the transforms, on interleaved half spectra (float32 and float64).
 
-The transforms are torch.fft's; a kernel's spectrum and the kernel's values of an inverse transform are thin matrix products (`svconv._fourier`), so
+The transforms are torch.fft's; a kernel's spectrum and the kernel's values of an inverse transform are thin matrix products
+(`svconv._fourier`), so
 that the inverse is pruned to kh x kw outputs. Every program owns its elements: no atomics, sums over features in a fixed order.
 """
 import torch
 import triton
 import triton.language as tl
+from svconv._triton.launch import Launch
 
 from svconv._fourier import barthann_taper, kernel_spectrum, kernel_values, psf_center
-from svconv._triton.launch import Launch
+from svconv._plane import convolution_plane, division_plane
 from svconv.reference import quotient as reference
-from svconv.reference.quotient import cut, division_margins, extend, fold, frame, place, plane_mean, sum_beta, sum_to
+from svconv.reference.quotient import plane_mean, sum_beta, sum_to
 
 BLOCK = 512
 
@@ -102,6 +104,7 @@ def _quotient_apply_kernel(x, k, beta, power, out, channels, size, batch_stride,
             norm = kr * kr + ki * ki + weight * tl.load(power + i, inside, 1.0)
         else:
             norm = kr * kr + ki * ki + weight
+        norm = tl.where(norm == 0, float("inf"), norm)    # the quotient is 0 where the divisor vanishes
         re = re / norm
         im = im / norm
     tl.store(out + at, re, inside)
@@ -126,6 +129,7 @@ def _quotient_image_bwd_kernel(g, y, k, beta, power, out_y, out_k, slope, channe
         norm = kr * kr + ki * ki + weight * tl.load(power + i, inside, 1.0)
     else:
         norm = kr * kr + ki * ki + weight
+    norm = tl.where(norm == 0, float("inf"), norm)
     gr, gi = tl.load(g + at, inside, 0.0) / norm, tl.load(g + at + 1, inside, 0.0) / norm
     xr, xi = (kr * yr + ki * yi) / norm, (kr * yi - ki * yr) / norm
     s = gr * xr + gi * xi
@@ -177,39 +181,49 @@ def _apply(spectrum, k, conjugate, beta=None, power=None):
     out, parts = _like(spectrum)
     size = spectrum.shape[-2] * spectrum.shape[-1]
     batch_stride, channel_stride = _kernel_strides(k)
-    Launch(_quotient_apply_kernel, _programs(spectrum.shape[0] * spectrum.shape[1], size),
-           dict(x=_parts(spectrum), k=_parts(k), beta=parts if beta is None else beta.contiguous(), power=parts if power is None else power.contiguous(),
-                out=parts, channels=spectrum.shape[1], size=size, batch_stride=batch_stride, channel_stride=channel_stride,
-                beta_stride=0 if beta is None else _shared(beta, 0), CONJUGATE=conjugate, DIVIDE=beta is not None, POWER=power is not None,
-                BLOCK=BLOCK), 4)(spectrum.device)
+    Launch(
+        _quotient_apply_kernel,
+        _programs(spectrum.shape[0] * spectrum.shape[1], size),
+        dict(
+            x=_parts(spectrum),
+            k=_parts(k),
+            beta=parts if beta is None else beta.contiguous(),
+            power=parts if power is None else power.contiguous(),
+            out=parts,
+            channels=spectrum.shape[1],
+            size=size,
+            batch_stride=batch_stride,
+            channel_stride=channel_stride,
+            beta_stride=0 if beta is None else _shared(beta, 0),
+            CONJUGATE=conjugate,
+            DIVIDE=beta is not None,
+            POWER=power is not None,
+            BLOCK=BLOCK,
+        ),
+        4,
+    )(spectrum.device)
     return out
 
 
 # the ops ------------------------------------------------------------------------------------------------------------
 
 def conv_fwd(x, kernel, padding):
-    h, w = x.shape[-2:]
-    margins, plane = frame(h, w, *kernel.shape[-2:], padding)
-    spectrum = torch.fft.rfft2(extend(x, margins, padding), s=plane)
-    spectrum = _apply(spectrum, kernel_spectrum(kernel, plane, psf_center(kernel.shape[-2:])), False)
-    return cut(torch.fft.irfft2(spectrum, s=plane), margins, h, w).contiguous()
+    plane = convolution_plane(x.shape[-2:], kernel.shape[-2:], padding)
+    transfer = kernel_spectrum(kernel, plane.size, psf_center(kernel.shape[-2:]))
+    return plane.leave(torch.fft.irfft2(_apply(torch.fft.rfft2(plane.enter(x)), transfer, False), s=plane.size)).contiguous()
 
 
 def conv_adjoint(y, kernel, padding):
-    h, w = y.shape[-2:]
-    margins, plane = frame(h, w, *kernel.shape[-2:], padding)
-    spectrum = torch.fft.rfft2(place(y, margins, plane))
-    spectrum = _apply(spectrum, kernel_spectrum(kernel, plane, psf_center(kernel.shape[-2:])), True)
-    x = torch.fft.irfft2(spectrum, s=plane)
-    return fold(x[..., :h + margins[0] + margins[1], :w + margins[2] + margins[3]], margins, padding).contiguous()
+    plane = convolution_plane(y.shape[-2:], kernel.shape[-2:], padding)
+    transfer = kernel_spectrum(kernel, plane.size, psf_center(kernel.shape[-2:]))
+    spectrum = _apply(torch.fft.rfft2(plane.leave_adjoint(y)), transfer, True)
+    return plane.enter_adjoint(torch.fft.irfft2(spectrum, s=plane.size)).contiguous()
 
 
-def conv_bwd_kernel(x, g, batch, channels, kh, kw, padding):
-    h, w = x.shape[-2:]
-    margins, plane = frame(h, w, kh, kw, padding)
-    x = torch.fft.rfft2(extend(x, margins, padding), s=plane)
-    product = _apply(torch.fft.rfft2(place(g, margins, plane)), x, True)
-    return kernel_values(sum_to(product, (batch, channels)), plane, (kh, kw), psf_center((kh, kw))).contiguous()
+def conv_bwd_kernel(x, g, shape, dtype, padding):
+    plane = convolution_plane(x.shape[-2:], shape[-2:], padding)
+    product = _apply(torch.fft.rfft2(plane.leave_adjoint(g)), torch.fft.rfft2(plane.enter(x)), True)
+    return kernel_values(sum_to(product, shape), plane.size, shape[-2:], psf_center(shape[-2:])).contiguous()
 
 
 def kernel_quotient_fwd(x, y, beta, kh, kw, taper, cy, cx):
@@ -217,8 +231,12 @@ def kernel_quotient_fwd(x, y, beta, kh, kw, taper, cy, cx):
     x, y = (torch.fft.rfft2(_tapered(t, kh, kw, taper)) for t in (x, y))
     size = x.shape[-2] * x.shape[-1]
     quotient, parts = _like(x[:, 0])
-    Launch(_quotient_estimate_kernel, _programs(b, size),
-           dict(x=_parts(x), y=_parts(y), beta=beta.contiguous(), out=parts, features=n, size=size, beta_stride=_shared(beta, 0), BLOCK=BLOCK), 4)(x.device)
+    Launch(
+        _quotient_estimate_kernel,
+        _programs(b, size),
+        dict(x=_parts(x), y=_parts(y), beta=beta.contiguous(), out=parts, features=n, size=size, beta_stride=_shared(beta, 0), BLOCK=BLOCK),
+        4,
+    )(x.device)
     return kernel_values(quotient, plane, (kh, kw), (cy, cx)).contiguous()
 
 
@@ -228,50 +246,75 @@ def kernel_quotient_bwd(g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta)
     size = x.shape[-2] * x.shape[-1]
     (d_x, parts_x), (d_y, parts_y) = _like(x), _like(y)
     slope = torch.empty((b, *x.shape[-2:]), dtype=g.dtype, device=g.device)
-    Launch(_quotient_kernel_bwd_kernel, _programs(b, size),
-           dict(x=_parts(x), y=_parts(y), g=_parts(kernel_spectrum(g, plane, (cy, cx))), beta=beta.contiguous(), out_x=parts_x, out_y=parts_y,
-                slope=slope, features=n, size=size, beta_stride=_shared(beta, 0), BLOCK=BLOCK), 4)(x.device)
-    empty = g.new_empty(0)
+    Launch(
+        _quotient_kernel_bwd_kernel,
+        _programs(b, size),
+        dict(
+            x=_parts(x),
+            y=_parts(y),
+            g=_parts(kernel_spectrum(g, plane, (cy, cx))),
+            beta=beta.contiguous(),
+            out_x=parts_x,
+            out_y=parts_y,
+            slope=slope,
+            features=n,
+            size=size,
+            beta_stride=_shared(beta, 0),
+            BLOCK=BLOCK,
+        ),
+        4,
+    )(x.device)
 
     def back(spectrum):
         return _tapered(torch.fft.irfft2(spectrum, s=plane), kh, kw, taper)
 
-    return (back(d_x) if need_x else empty, back(d_y) if need_y else empty,
-            -sum_beta(plane_mean(slope, plane), beta) if need_beta else empty)
-
-
-def _plane(y, kernel, padding):
-    margins = division_margins(*kernel.shape[-2:], padding)
-    return margins, (y.shape[-2] + margins[0] + margins[1], y.shape[-1] + margins[2] + margins[3])
+    return (back(d_x) if need_x else beta.new_empty(0), back(d_y) if need_y else beta.new_empty(0),
+            -sum_beta(plane_mean(slope, plane), beta) if need_beta else beta.new_empty(0))
 
 
 def image_quotient_fwd(y, kernel, beta, power, padding, cy, cx):
-    h, w = y.shape[-2:]
-    margins, plane = _plane(y, kernel, padding)
-    spectrum = _apply(torch.fft.rfft2(extend(y, margins, padding)), kernel_spectrum(kernel, plane, (cy, cx)), True, beta, power)
-    return cut(torch.fft.irfft2(spectrum, s=plane), margins, h, w).contiguous()
+    plane = division_plane(y.shape[-2:], kernel.shape[-2:], padding)
+    spectrum = _apply(torch.fft.rfft2(plane.enter(y)), kernel_spectrum(kernel, plane.size, (cy, cx)), True, beta, power)
+    return plane.leave(torch.fft.irfft2(spectrum, s=plane.size)).contiguous()
 
 
 def image_quotient_bwd(g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power):
     if need_power:
         return reference.image_quotient_bwd(g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power)
-    margins, plane = _plane(y, kernel, padding)
-    k = kernel_spectrum(kernel, plane, (cy, cx))
-    g, y = torch.fft.rfft2(place(g, margins, plane)), torch.fft.rfft2(extend(y, margins, padding))
+    plane = division_plane(y.shape[-2:], kernel.shape[-2:], padding)
+    k = kernel_spectrum(kernel, plane.size, (cy, cx))
+    g, y = torch.fft.rfft2(plane.leave_adjoint(g)), torch.fft.rfft2(plane.enter(y))
     size = g.shape[-2] * g.shape[-1]
     (d_y, parts_y), (d_k, parts_k) = _like(g), _like(g)
     slope = torch.empty(g.shape, dtype=kernel.dtype, device=g.device)
     batch_stride, channel_stride = _kernel_strides(k)
-    Launch(_quotient_image_bwd_kernel, _programs(g.shape[0] * g.shape[1], size),
-           dict(g=_parts(g), y=_parts(y), k=_parts(k), beta=beta.contiguous(), power=slope if power is None else power.contiguous(), out_y=parts_y,
-                out_k=parts_k, slope=slope, channels=g.shape[1], size=size, batch_stride=batch_stride, channel_stride=channel_stride,
-                beta_stride=_shared(beta, 0), POWER=power is not None, BLOCK=BLOCK), 4)(g.device)
-    empty = kernel.new_empty(0)
-    g_y = fold(torch.fft.irfft2(d_y, s=plane), margins, padding).contiguous() if need_y else empty
-    g_kernel = empty
+    Launch(
+        _quotient_image_bwd_kernel,
+        _programs(g.shape[0] * g.shape[1], size),
+        dict(
+            g=_parts(g),
+            y=_parts(y),
+            k=_parts(k),
+            beta=beta.contiguous(),
+            power=slope if power is None else power.contiguous(),
+            out_y=parts_y,
+            out_k=parts_k,
+            slope=slope,
+            channels=g.shape[1],
+            size=size,
+            batch_stride=batch_stride,
+            channel_stride=channel_stride,
+            beta_stride=_shared(beta, 0),
+            POWER=power is not None,
+            BLOCK=BLOCK,
+        ),
+        4,
+    )(g.device)
+    g_y, g_kernel, g_beta, g_power = (beta.new_empty(0) for _ in range(4))
+    if need_y:
+        g_y = plane.enter_adjoint(torch.fft.irfft2(d_y, s=plane.size)).contiguous()
     if need_kernel:
-        g_kernel = kernel_values(sum_to(d_k, kernel.shape), plane, kernel.shape[-2:], (cy, cx)).contiguous()
-    g_beta = empty
+        g_kernel = kernel_values(sum_to(d_k, kernel.shape), plane.size, kernel.shape[-2:], (cy, cx)).contiguous()
     if need_beta:
-        g_beta = -sum_beta(plane_mean((slope if power is None else slope * power).sum(1), plane), beta)
-    return g_y, g_kernel, g_beta, empty
+        g_beta = -sum_beta(plane_mean((slope if power is None else slope * power).sum(1), plane.size), beta)
+    return g_y, g_kernel, g_beta, g_power

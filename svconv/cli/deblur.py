@@ -28,14 +28,32 @@ def add_parser(subparsers):
     blur = parser.add_mutually_exclusive_group(required=True)
     blur.add_argument("--kernel", metavar="K", help="the blur kernel: .npy ([kh, kw], [kh, kw, 3] or [3, kh, kw]) or an image")
     blur.add_argument("--blind", action="store_true", help="estimate the kernel from the photograph (uniform blur)")
-    parser.add_argument("--method", choices=[m for methods in METHODS.values() for m in methods],
-                        help=f"with --kernel: {', '.join(METHODS['kernel'])}; with --blind: {', '.join(METHODS['blind'])}; the first is the default")
-    parser.add_argument("--reg", type=float, metavar="R",
-                        help="strength of the smoothing, larger is smoother (default: " + ", ".join(f"{m} {r:g}" for m, r in REG.items()) + f"; with --blind {BLIND} times that)")
+    parser.add_argument(
+        "--method",
+        choices=[m for methods in METHODS.values() for m in methods],
+        help=f"with --kernel: {', '.join(METHODS['kernel'])}; with --blind: {', '.join(METHODS['blind'])}; the first is the default",
+    )
+    parser.add_argument(
+        "--reg",
+        type=float,
+        metavar="R",
+        help="strength of the smoothing, larger is smoother (default: "
+        + ", ".join(f"{m} {r:g}" for m, r in REG.items())
+        + f"; with --blind {BLIND} times that)",
+    )
     blind = parser.add_argument_group("with --blind")
-    blind.add_argument("--kernel-size", type=int, metavar="N", help="side of the estimated kernel in pixels (default: 17); ltd: a shipped size, l0: any odd one")
-    blind.add_argument("--refine", action="store_true", help="let blind_kernel go on from the kernel of the trained model (ltd; slower, not always better)")
-    blind.add_argument("--final", choices=("irls", "hyper"), help="how the photograph is restored with the estimated kernel (default: irls)")
+    blind.add_argument(
+        "--kernel-size",
+        type=int,
+        metavar="N",
+        help="side of the estimated kernel in pixels (default: 17); ltd: a shipped size, l0: any odd one",
+    )
+    blind.add_argument(
+        "--refine", action="store_true", help="let blind_kernel go on from the kernel of the trained model (ltd; slower, not always better)"
+    )
+    blind.add_argument(
+        "--final", choices=("irls", "hyper"), help="how the photograph is restored with the estimated kernel (default: irls)"
+    )
     blind.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
     blind.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones")
     parser.set_defaults(run=run)
@@ -124,7 +142,8 @@ def without_margin(kernel):
 
 
 def estimate_kernel(arguments, picture):
-    """The kernel [1, k, k] of the photograph's luminance: the trained model's, refined by alternation on request, or from alternation alone (l0)."""
+    """The kernel [1, k, k] of the photograph's luminance: the trained model's, refined by alternation on request, or from alternation
+    alone (l0)."""
     import torch
 
     from svconv.cli import progress
@@ -134,8 +153,12 @@ def estimate_kernel(arguments, picture):
     model = None if arguments.method == "l0" else load_model(arguments)
     size = model.kernel_sizes[-1] if model else arguments.kernel_size or 17
     if min(picture.size) < 2 * size:
-        raise InputError(f"{arguments.image}: expected sides of at least {2 * size} pixels (twice the kernel), got {picture.size[1]} x {picture.size[0]}")
-    y = richest_window(picture.plane(0) if picture.channels == 1 else sum(w * picture.plane(c) for c, w in enumerate((0.299, 0.587, 0.114))), WINDOW)
+        raise InputError(
+            f"{arguments.image}: expected sides of at least {2 * size} pixels (twice the kernel), got {picture.size[1]} x {picture.size[0]}"
+        )
+    y = richest_window(
+        picture.plane(0) if picture.channels == 1 else sum(w * picture.plane(c) for c, w in enumerate((0.299, 0.587, 0.114))), WINDOW
+    )
     with torch.no_grad():
         kernel = model(y).kernel if model else None
         if y.max() == y.min():
@@ -179,5 +202,7 @@ def load_model(arguments):
     sizes = sorted(int(name.removeprefix("ltd-")) for name in LearningToDeblur.known_weights() if name.removeprefix("ltd-").isdigit())
     size = arguments.kernel_size or 17
     if size not in sizes:
-        raise InputError(f"--kernel-size: expected one of the shipped {', '.join(map(str, sizes)) or '(none)'}, got {size} (others with --weights FILE)")
+        raise InputError(
+            f"--kernel-size: expected one of the shipped {', '.join(map(str, sizes)) or '(none)'}, got {size} (others with --weights FILE)"
+        )
     return LearningToDeblur.from_pretrained(f"ltd-{size}")

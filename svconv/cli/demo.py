@@ -10,11 +10,16 @@ REWEIGHTINGS, CG_ITER = 2, 60
 
 def add_parser(subparsers):
     parser = subparsers.add_parser(
-        "demo", help="blur and restore a photograph whose blur changes from pixel to pixel",
-        description=f"Blurs the photograph that comes with the package with a different PSF at every pixel and noise of {NOISE:.1%}%, restores it with "
-                    "re-weighted least squares (svconv.solvers.irls) and writes truth.png, before.png, after.png and comparison.png.")
+        "demo",
+        help="blur and restore a photograph whose blur changes from pixel to pixel",
+        description=f"Blurs the photograph that comes with the package with a different PSF at every pixel and noise of {NOISE:.1%}%, "
+        "restores it with "
+        "re-weighted least squares (svconv.solvers.irls) and writes truth.png, before.png, after.png and comparison.png.",
+    )
     parser.add_argument("-o", "--output", default="svconv-demo", metavar="FOLDER", help="where the pictures go (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=None, metavar="PIXELS", help="use only a central square of this side (default: the whole photograph)")
+    parser.add_argument(
+        "--size", type=int, default=None, metavar="PIXELS", help="use only a central square of this side (default: the whole photograph)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -61,7 +66,9 @@ def demonstrate(files, size=None):
     pictures.write_comparison(files["comparison"], [("blurred", before, f"{gained[0]:.2f} dB"), ("restored", after, f"{gained[1]:.2f} dB"),
                                                     ("truth", truth, "")], filters)
     height, width = truth.shape[-2:]
-    print(f"photograph   {width} x {height}, a PSF of {SIZE} x {SIZE} for every pixel ({filters.numel() * 4 / 1e6:.0f} MB), {NOISE:.1%} noise")
+    print(
+        f"photograph   {width} x {height}, a PSF of {SIZE} x {SIZE} for every pixel ({filters.numel() * 4 / 1e6:.0f} MB), {NOISE:.1%} noise"
+    )
     print(f"PSNR before  {gained[0]:.2f} dB\nPSNR after   {gained[1]:.2f} dB ({gained[1] - gained[0]:+.2f} dB)")
     print(f"time         {seconds:.1f} s for the restoration, backend {backend()}, {torch.get_num_threads()} threads")
     print(f"pictures     {', '.join(files.values())}")

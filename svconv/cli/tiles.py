@@ -8,14 +8,17 @@ def grid(size, side, halo):
 
 
 def spans(length, side, halo):
-    """[(start, stop, first edge, last edge, fade)] along one axis: equal parts of at most `side` pixels, enlarged by `halo` where there is a neighbour.
+    """[(start, stop, first edge, last edge, fade)] along one axis: equal parts of at most `side` pixels, enlarged by `halo` where there
+    is a neighbour.
 
     The part between the edges is the tile's own; weights fall to 0 over `fade` pixels about an edge, which is None at the image's border.
     """
     n = -(-length // side)
     cuts = [length * i // n for i in range(n + 1)]
     fade = min(halo, length // n)
-    return [(max(0, a - halo), min(length, b + halo), a if a > 0 else None, b if b < length else None, fade) for a, b in zip(cuts, cuts[1:])]
+    return [
+        (max(0, a - halo), min(length, b + halo), a if a > 0 else None, b if b < length else None, fade) for a, b in zip(cuts, cuts[1:])
+    ]
 
 
 def weights(span):

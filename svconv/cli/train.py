@@ -25,13 +25,22 @@ def load_task(name):
 
 def _add_model(models, name, task):
     title = task.__doc__.splitlines()[0]
-    p = models.add_parser(name, help=title, description=f"{title}. Writes last.pt (checkpoint), the best weights and metrics.jsonl to --out.")
-    p.add_argument("--data", required=True, metavar="FOLDER", help="folder of sharp photographs, searched recursively; every 20th is held out for validation")
+    p = models.add_parser(
+        name, help=title, description=f"{title}. Writes last.pt (checkpoint), the best weights and metrics.jsonl to --out."
+    )
+    p.add_argument(
+        "--data",
+        required=True,
+        metavar="FOLDER",
+        help="folder of sharp photographs, searched recursively; every 20th is held out for validation",
+    )
     p.add_argument("--out", required=True, metavar="DIR", help="folder for checkpoints, weights and the log; it must not hold another run")
     p.add_argument("--resume", metavar="FILE", help="go on from this checkpoint; options that are not given keep its values")
     p.add_argument("--max-steps", type=int, metavar="N", help="stop (and save) after this many steps of this run")
     p.add_argument("--minutes", type=float, metavar="M", help="stop (and save) after this much processor time of this run")
-    p.add_argument("--threads", type=int, metavar="N", default=1, help="threads of torch; results are bit-identical for the same number (default: 1)")
+    p.add_argument(
+        "--threads", type=int, metavar="N", default=1, help="threads of torch; results are bit-identical for the same number (default: 1)"
+    )
     p.add_argument("--quiet", action="store_true", help="no progress bar")
     for field in dataclasses.fields(task.settings_class):
         _add_setting(p, field)

@@ -4,4 +4,14 @@ from svconv.data.motion import motion_kernel, motion_path
 from svconv.data.pairs import BlurPairs
 from svconv.data.photographs import PhotographCache, list_photographs, read_grey, split_photographs
 
-__all__ = ["BlurPairs", "PhotographCache", "degrade", "jpeg_round_trip", "list_photographs", "motion_kernel", "motion_path", "read_grey", "split_photographs"]
+__all__ = [
+    "BlurPairs",
+    "PhotographCache",
+    "degrade",
+    "jpeg_round_trip",
+    "list_photographs",
+    "motion_kernel",
+    "motion_path",
+    "read_grey",
+    "split_photographs",
+]

@@ -58,7 +58,8 @@ def degrade(x, *, gaussian=0.0, poisson=None, impulse=0.0, saturation=None, jpeg
 
 
 def jpeg_round_trip(x, quality):
-    """Code each image of [..., C, H, W] (C = 1 or 3, range 0..1) as baseline JPEG of the given quality 1..100 and read it back; not differentiable."""
+    """Code each image of [..., C, H, W] (C = 1 or 3, range 0..1) as baseline JPEG of the given quality 1..100 and read it back; not
+    differentiable."""
     from PIL import Image
 
     if int(quality) != quality or not 1 <= quality <= 100:

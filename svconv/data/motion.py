@@ -17,7 +17,9 @@ def _path_factor(points):
     covariance = _SCALE**2 * (1 + d + d * d / 3) * torch.exp(-d)
     covariance.diagonal().add_(1e-9)  # smooth paths make the matrix nearly singular; this moves a path by 3e-5 of a kernel
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # LAPACK rounds differently with several, a nearly singular matrix shows it, and the factor stays for the whole process
+    torch.set_num_threads(
+        1
+    )  # LAPACK rounds differently with several, a nearly singular matrix shows it, and the factor stays for the whole process
     try:
         return torch.linalg.cholesky(covariance).float()
     finally:
@@ -44,8 +46,10 @@ def motion_path(n=1, *, points=_POINTS, generator=None):
 def motion_kernel(size, n=1, *, generator=None):
     """Random motion-blur kernels as in "Learning to Deblur" (TPAMI 2016), section on training data.
 
-    A path (`motion_path`) is scaled so that its bounding box measures `size - 2` pixels along its longer side, its centre of mass is moved to
-    pixel `size // 2`, every point is spread over its four neighbours by bilinear weights, and the sum is scaled to 1. A path that would leave
+    A path (`motion_path`) is scaled so that its bounding box measures `size - 2` pixels along its longer side, its centre of mass is
+    moved to
+    pixel `size // 2`, every point is spread over its four neighbours by bilinear weights, and the sum is scaled to 1. A path that would
+    leave
     the kernel after centring is shrunk until it fits, so nothing is cut off and the centre of mass is exact.
 
     Args:

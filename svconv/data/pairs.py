@@ -11,7 +11,8 @@ GRADIENT, SHARE, TRIES = 0.05, 0.06, 20
 
 
 def enough_gradient(image):
-    """True unless under 6 % of the pixels have a gradient magnitude (forward differences in x and y) of at least 0.05; image [H, W], 0..1."""
+    """True unless under 6 % of the pixels have a gradient magnitude (forward differences in x and y) of at least 0.05; image [H, W],
+    0..1."""
     dy = image[1:, :-1] - image[:-1, :-1]
     dx = image[:-1, 1:] - image[:-1, :-1]
     return bool((dx.square() + dy.square() >= GRADIENT**2).float().mean() >= SHARE)
@@ -27,7 +28,8 @@ def valid_convolution(image, kernel):
 class BlurPairs(torch.utils.data.Dataset):
     """Blurred crops of photographs with their kernels; item i is the same on every run, whatever was asked for before.
 
-    A crop is enlarged by the kernel, flipped and transposed at random, blurred by a *valid* convolution (so the blurry crop has real borders, with
+    A crop is enlarged by the kernel, flipped and transposed at random, blurred by a *valid* convolution (so the blurry crop has real
+    borders, with
     light coming in from outside), then noise is added. Crops with little gradient are drawn again (`enough_gradient`), at most 20 times.
 
     Args:
@@ -41,14 +43,17 @@ class BlurPairs(torch.utils.data.Dataset):
         cache_bytes: bound on the memory of decoded photographs (uint8, grey).
 
     Items:
-        (blurry [1, size, size], sharp [1, size, size], kernel [kernel_size, kernel_size]), float32; blurry = sharp convolved with the kernel,
+        (blurry [1, size, size], sharp [1, size, size], kernel [kernel_size, kernel_size]), float32; blurry = sharp convolved with the
+        kernel,
         centre kernel_size // 2, plus noise.
 
     Raises:
         ValueError: bad sizes, an empty folder, or no photograph as large as a crop; FileError: a photograph that cannot be read.
     """
 
-    def __init__(self, photographs, size=128, kernel_size=17, *, length=1_000_000, seed=0, noise=0.01, smallest=None, cache_bytes=512 << 20):
+    def __init__(
+        self, photographs, size=128, kernel_size=17, *, length=1_000_000, seed=0, noise=0.01, smallest=None, cache_bytes=512 << 20
+    ):
         smallest = kernel_size if smallest is None else smallest
         if not 1 <= smallest <= kernel_size:
             raise ValueError(f"smallest: expected 1..{kernel_size}, got {smallest}")

@@ -36,7 +36,8 @@ def split_photographs(files, every=20):
 class PhotographCache:
     """Grey photographs as uint8 [H, W], the least recently used ones dropped beyond `max_bytes`.
 
-    Pictures whose longer side exceeds `halve_above` are reduced by two until it does not: large photographs are rarely sharp at pixel scale.
+    Pictures whose longer side exceeds `halve_above` are reduced by two until it does not: large photographs are rarely sharp at pixel
+    scale.
     """
 
     def __init__(self, max_bytes=512 << 20, halve_above=1000):
@@ -61,7 +62,8 @@ class PhotographCache:
 
 
 def read_grey(path, halve_above=None):
-    """A photograph as uint8 [H, W] (ITU-R 601 luma), turned by its EXIF tag, halved while its longer side exceeds `halve_above`; FileError."""
+    """A photograph as uint8 [H, W] (ITU-R 601 luma), turned by its EXIF tag, halved while its longer side exceeds `halve_above`;
+    FileError."""
     from PIL import Image
 
     picture = read_image(path)

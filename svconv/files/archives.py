@@ -14,7 +14,8 @@ def write_archive(path, data):
 
 
 def read_archive(path, what):
-    """What `write_archive` wrote, tensors on the CPU. FileError naming the file if it is missing or damaged; `what` says what it should be."""
+    """What `write_archive` wrote, tensors on the CPU. FileError naming the file if it is missing or damaged; `what` says what it should
+    be."""
     if not os.path.isfile(path):
         raise FileError(f"{path}: no such {what}")
     try:

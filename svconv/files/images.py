@@ -1,6 +1,7 @@
 """Photographs in and out: 8 and 16 bit, grey and colour, alpha, colour profile.
 
-Pillow reads and writes what has 8 bits; 16-bit PNG (imagecodecs) and 16-bit or float TIFF (tifffile) go past it, because it keeps 8 bits of their colours.
+Pillow reads and writes what has 8 bits; 16-bit PNG (imagecodecs) and 16-bit or float TIFF (tifffile) go past it, because it keeps 8 bits
+of their colours.
 """
 import dataclasses
 import os
@@ -216,9 +217,16 @@ def write_image(path, picture):
             file.write(_with_profile(_library("imagecodecs", path).png_encode(a), picture.icc))
         else:
             tifffile = _library("tifffile", path)
-            tifffile.imwrite(file, a, photometric="rgb" if picture.channels == 3 else "minisblack", planarconfig="contig" if a.ndim == 3 else None,
-                             extrasamples=None if picture.alpha is None else ["unassalpha"],
-                             compression="zlib", iccprofile=picture.icc or None, metadata=None)
+            tifffile.imwrite(
+                file,
+                a,
+                photometric="rgb" if picture.channels == 3 else "minisblack",
+                planarconfig="contig" if a.ndim == 3 else None,
+                extrasamples=None if picture.alpha is None else ["unassalpha"],
+                compression="zlib",
+                iccprofile=picture.icc or None,
+                metadata=None,
+            )
 
 
 def _with_profile(png, icc):

@@ -36,7 +36,11 @@ def _read_array(path):
     try:
         return np.load(path, allow_pickle=False)
     except ValueError as error:
-        text = "it holds pickled Python objects, which are never loaded" if "pickle" in str(error).lower() else f"the file is damaged ({reason(error)})"
+        text = (
+            "it holds pickled Python objects, which are never loaded"
+            if "pickle" in str(error).lower()
+            else f"the file is damaged ({reason(error)})"
+        )
         raise FileError(f"kernel {path}: {text}") from error
 
 
@@ -56,7 +60,9 @@ def check_fits(path, kernel, picture):
     """FileError unless the kernel is no larger than the image and has one channel or as many as it."""
     size, image = kernel.shape[1:], picture.size
     if size[0] > image[0] or size[1] > image[1]:
-        raise FileError(f"kernel {path}: {size[0]} x {size[1]} pixels (rows x columns) are larger than the image of {image[0]} x {image[1]}")
+        raise FileError(
+            f"kernel {path}: {size[0]} x {size[1]} pixels (rows x columns) are larger than the image of {image[0]} x {image[1]}"
+        )
     if len(kernel) > picture.channels:
         raise FileError(f"kernel {path}: it has 3 channels but the image is grey")
 

@@ -10,7 +10,9 @@ def check_folder(path):
     """FileError unless a file can be created in the folder of `path` and `path` is not itself a folder."""
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
-        raise FileError(f"cannot write {path}: " + ("the folder does not exist" if not os.path.exists(folder) else f"{folder} is not a folder"))
+        raise FileError(
+            f"cannot write {path}: " + ("the folder does not exist" if not os.path.exists(folder) else f"{folder} is not a folder")
+        )
     if os.path.isdir(path):
         raise FileError(f"cannot write {path}: it is a folder")
     try:

@@ -12,7 +12,8 @@ FOLDER = pathlib.Path(__file__).parent / "weights"
 class Pretrained:
     """Mixin of a `torch.nn.Module`: `save`, `load`, `from_pretrained`, and the constructor's arguments in its repr.
 
-    A model keeps its constructor's arguments as the dict `arguments` and says in its class how its shipped files begin (`weights_prefix`) and
+    A model keeps its constructor's arguments as the dict `arguments` and says in its class how its shipped files begin (`weights_prefix`)
+    and
     which of them is the default (`default_weights`).
     """
 
@@ -26,7 +27,8 @@ class Pretrained:
 
     @classmethod
     def load(cls, path):
-        """A model in eval mode, float32, from a file of `save`. FileError (a ValueError) naming the file: missing, damaged, or not of this model."""
+        """A model in eval mode, float32, from a file of `save`. FileError (a ValueError) naming the file: missing, damaged, or not of
+        this model."""
         arguments, state = read_weights(path, cls.__name__)
         try:
             model = cls(**arguments)
@@ -37,7 +39,8 @@ class Pretrained:
 
     @classmethod
     def from_pretrained(cls, name=None):
-        """The model with the shipped weights `name` (None: the default ones). ValueError naming the known ones if there are no such weights."""
+        """The model with the shipped weights `name` (None: the default ones). ValueError naming the known ones if there are no such
+        weights."""
         name = cls.default_weights if name is None else str(name)
         known = cls.known_weights()
         if name not in known:
@@ -55,7 +58,8 @@ class Pretrained:
 
 
 def read_weights(path, model_name):
-    """(arguments, state) of a file of `Pretrained.save`, float32; FileError naming the file if it is damaged or belongs to something else."""
+    """(arguments, state) of a file of `Pretrained.save`, float32; FileError naming the file if it is damaged or belongs to something
+    else."""
     stored = read_archive(path, "weight file")
     if not isinstance(stored, dict) or not {"model", "arguments", "state"} <= stored.keys() or not isinstance(stored["state"], dict):
         raise FileError(f"{path}: not a weight file of svconv")

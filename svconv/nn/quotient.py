@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from svconv._boundary import canonical_padding
-from svconv._shapes import check_image
 from svconv._fourier import barthann_taper
+from svconv._shapes import check_image
 from svconv.ops import image_quotient, kernel_quotient, project_kernel
 
 

@@ -1,4 +1,6 @@
-"""A bilinear family is three ops, y = W x, x = W' y and the gradient in W, which are each other's gradients: every order of derivative exists."""
+"""A bilinear family is three ops, y = W x, x = W' y and the gradient in W, which are each other's gradients: every order of derivative
+exists."""
+
 import collections
 
 from svconv.ops._library import register
@@ -45,8 +47,15 @@ def bilinear(stem, name, weights, y_like, x_like, options=""):
         x, g = ctx.saved_tensors
         return gradients(ctx, lambda: adjoint(g, upstream, *ctx.rest), lambda: fwd(x, upstream, *ctx.rest), others=2)
 
-    fwd = register(stem, f"{name}_fwd(Tensor x, Tensor {weights}, {rest}) -> Tensor", lambda x, *a: x.new_empty(y_like(x, *a)), setup, of_fwd,
-                   multilinear(lambda: fwd, 0, 1), batched={})
+    fwd = register(
+        stem,
+        f"{name}_fwd(Tensor x, Tensor {weights}, {rest}) -> Tensor",
+        lambda x, *a: x.new_empty(y_like(x, *a)),
+        setup,
+        of_fwd,
+        multilinear(lambda: fwd, 0, 1),
+        batched={},
+    )
     adjoint = register(stem, f"{name}_adjoint(Tensor y, Tensor {weights}, {rest}) -> Tensor", lambda y, *a: y.new_empty(x_like(y, *a)),
                        setup, of_adjoint, multilinear(lambda: adjoint, 0, 1), batched={})
     bwd = register(stem, f"{name}_bwd_{weights}(Tensor x, Tensor g, SymInt[] shape, ScalarType dtype, {rest}) -> Tensor",

@@ -1,4 +1,6 @@
-"""Registered ops under torch.func (grad, vjp, jvp, vmap and their nests) and dual numbers, which look through an autograd.Function but not through an op."""
+"""Registered ops under torch.func (grad, vjp, jvp, vmap and their nests) and dual numbers, which look through an autograd.Function but
+not through an op."""
+
 import torch
 from torch.autograd import forward_ad
 
@@ -16,7 +18,8 @@ class Op:
     """
 
     def __init__(self, overload, setup_context=None, backward=None, jvp=None, formula=None):
-        """jvp: (primals, tangents) -> tangents of the output. formula: the op in plain torch, from the same arguments without the backend."""
+        """jvp: (primals, tangents) -> tangents of the output. formula: the op in plain torch, from the same arguments without the
+        backend."""
         self.overload, self._formula, self._function = overload, formula, None
         if backward is not None:
             self._function = _function(overload, setup_context, backward, by_formula(formula) if jvp is None and formula else jvp)
@@ -25,7 +28,9 @@ class Op:
         if self._function is None or not transforming():
             return self.overload(*arguments)
         if torch.compiler.is_compiling():
-            torch._dynamo.graph_break(msg="svconv: torch.func transforms inside of torch.compile run uncompiled (use torch.autograd.grad for one graph)")
+            torch._dynamo.graph_break(
+                msg="svconv: torch.func transforms inside of torch.compile run uncompiled (use torch.autograd.grad for one graph)"
+            )
         if self._formula is not None and not torch._C._are_functorch_transforms_active():
             return self._formula(*arguments[:-1])       # dual numbers alone: a formula cannot be differentiated inside of a jvp there
         return self._function.apply(*arguments)
@@ -84,10 +89,12 @@ def by_formula(formula):
 
 
 def batching(op, images=1, summed=None, plain=(), folds=True):
-    """The batching rule of an op whose tensors lead with B or 1 and whose samples are independent: the vmapped axis is folded into B where that copies
+    """The batching rule of an op whose tensors lead with B or 1 and whose samples are independent: the vmapped axis is folded into B
+    where that copies
     nothing, one call after the other elsewhere.
 
-    images: how many leading tensors have the full B. summed: the position of a shape whose leading 1 means a sum over the batch (the gradient in shared weights). plain: positions of tensors without a batch.
+    images: how many leading tensors have the full B. summed: the position of a shape whose leading 1 means a sum over the batch (the
+    gradient in shared weights). plain: positions of tensors without a batch.
     """
     def rule(info, in_dims, *arguments):
         n = info.batch_size

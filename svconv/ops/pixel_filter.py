@@ -52,7 +52,9 @@ def _gram_jvp(primals, tangents):
         if dx is not None:
             yield _gram(dx, filters, weights, *rest)
         if df is not None:
-            yield _adjoint(_weighed(weights, _fwd(x, df, *rest)), filters, *rest) + _adjoint(_weighed(weights, _fwd(x, filters, *rest)), df, *rest)
+            yield _adjoint(_weighed(weights, _fwd(x, df, *rest)), filters, *rest) + _adjoint(
+                _weighed(weights, _fwd(x, filters, *rest)), df, *rest
+            )
         if dw is not None:
             yield _adjoint(dw * _fwd(x, filters, *rest), filters, *rest)
 

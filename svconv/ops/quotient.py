@@ -1,6 +1,7 @@
 """Closed-form division in Fourier space: the blur kernel of feature pairs, or the latent image of a blurry one.
 
-Inside, images are [B, C, H, W], kernels [B|1, C|1, kh, kw], beta [B|1], all float32 or float64. The quotients are not bilinear: their gradients are
+Inside, images are [B, C, H, W], kernels [B|1, C|1, kh, kw], beta [B|1], all float32 or float64. The quotients are not bilinear: their
+gradients are
 one fused op each, and the gradient of that op goes through the differentiable formulas of the reference.
 """
 import math
@@ -133,14 +134,16 @@ def _prior_power(prior, kernel, plane):
 def kernel_quotient(x, y, kernel_size, *, beta=1e-4, taper="barthann", center=None, backend=None, check=False):
     """The blur kernel of n feature pairs: `F^-1[ sum_i conj(X_i) Y_i / (sum_i |X_i|^2 + beta) ]`, cropped to kernel_size.
 
-    It minimises sum_i |k * x_i - y_i|^2 + beta |k|^2 over circular convolutions (transform of exactly H x W, unnormalised forward). The result is
+    It minimises sum_i |k * x_i - y_i|^2 + beta |k|^2 over circular convolutions (transform of exactly H x W, unnormalised forward). The
+    result is
     raw: it may be negative and does not sum to one (see `project_kernel`).
 
     Args:
         x, y: sharp and blurry features [B, n, H, W]; float32, float64, bfloat16 or float16 (computed in float32).
         kernel_size: an int or (kh, kw), at most the image.
         beta: > 0; a number, a 0-d tensor or [B], dtype of x (float32 also beside half types).
-        taper: "barthann" weights both sides of x and y by the halves of a Barthann window of length 2 kh (2 kw), sampled at n/(2 kh - 1), with ones
+        taper: "barthann" weights both sides of x and y by the halves of a Barthann window of length 2 kh (2 kw), sampled at n/(2 kh - 1),
+        with ones
             between (kh is capped at half the side); None leaves them.
         center: the position of shift zero in the result, (kh//2, kw//2) by default; may be fractional (a phase ramp).
         backend: force "cuda", "triton", "cpu" or "reference"; None chooses.
@@ -152,7 +155,8 @@ def kernel_quotient(x, y, kernel_size, *, beta=1e-4, taper="barthann", center=No
     Raises:
         ValueError: a shape or value that does not fit. TypeError: a dtype or device that does not fit.
 
-    First and second order gradients in x, y and beta. Bit-identical from run to run. Extra memory: the spectra of x and y. Features that are
+    First and second order gradients in x, y and beta. Bit-identical from run to run. Extra memory: the spectra of x and y. Features that
+    are
     all zero give the zero kernel; a NaN spoils the kernel of its own sample. Learning to Deblur (2016), Eq. (4).
 
     >>> import torch, svconv
@@ -178,7 +182,8 @@ def kernel_quotient(x, y, kernel_size, *, beta=1e-4, taper="barthann", center=No
 def image_quotient(y, kernel, *, beta, prior="identity", padding="circular", center=None, backend=None, check=False):
     """The latent image of a blurry one: `F^-1[ conj(K) Y / (|K|^2 + beta sum_j |D_j|^2) ]`.
 
-    It minimises |k * x - y|^2 + beta sum_j |d_j * x|^2 over circular convolutions, at exactly H x W for "circular". For the other paddings y is
+    It minimises |k * x - y|^2 + beta sum_j |d_j * x|^2 over circular convolutions, at exactly H x W for "circular". For the other
+    paddings y is
     continued by that rule, (kh, kw) on each side and at the far side on to the next length with factors 2, 3, 5, 7, divided, and cropped.
 
     Args:

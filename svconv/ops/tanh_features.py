@@ -17,9 +17,14 @@ def _fake_bwd(g, x, latent, filters, hidden, biases, last, need):
 
 _bwd = register(
     "tanh_features",
-    "tanh_features_bwd(Tensor g, Tensor x, Tensor? latent, Tensor filters, Tensor hidden, Tensor? biases, Tensor last, bool[6] need, str backend) "
+    "tanh_features_bwd(Tensor g, Tensor x, Tensor? latent, Tensor filters, Tensor hidden, Tensor? biases, Tensor last, "
+    "bool[6] need, str backend) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-    _fake_bwd, save(7), second_order(reference.tanh_features_bwd), formula=reference.tanh_features_bwd)
+    _fake_bwd,
+    save(7),
+    second_order(reference.tanh_features_bwd),
+    formula=reference.tanh_features_bwd,
+)
 
 
 def _backward(ctx, g):
@@ -49,8 +54,10 @@ def tanh_features(x, latent, filters, hidden, biases, last, *, backend=None):
     Raises:
         ValueError: a shape that does not fit. TypeError: a dtype or device that does not fit. RuntimeError: the forced backend cannot run.
 
-    First and second order gradients in everything. Forward bit-identical for any number of threads, gradients for a fixed number. Memory beside the
-    result: under 1 MiB per thread on "cpu"; no maps are kept for the gradient, which computes them anew strip by strip (the second order keeps them).
+    First and second order gradients in everything. Forward bit-identical for any number of threads, gradients for a fixed number. Memory
+    beside the
+    result: under 1 MiB per thread on "cpu"; no maps are kept for the gradient, which computes them anew strip by strip (the second order
+    keeps them).
     tanh on "cpu" is within 4 units in the last place.
     Learning to Deblur (2016), the feature module.
 

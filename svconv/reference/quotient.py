@@ -1,6 +1,7 @@
 """Convolution and the closed-form quotients in plain torch: the specification of the quotient family.
 
-Canonical shapes: images [B, C, H, W], kernels [B|1, C|1, kh, kw], feature pairs [B, n, H, W], beta [B|1]; float32 or float64. Everything is written
+Canonical shapes: images [B, C, H, W], kernels [B|1, C|1, kh, kw], feature pairs [B, n, H, W], beta [B|1]; float32 or float64. Everything
+is written
 in differentiable operations, so that the second derivatives of the ops can be taken through the formulas of the first ones.
 """
 import torch
@@ -70,7 +71,8 @@ def kernel_quotient_fwd(x, y, beta, kh, kw, taper, cy, cx):
 def kernel_quotient_bwd(g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta):
     """Gradients in x, y and beta for the upstream gradient g [B, kh, kw]; what is not needed comes back empty.
 
-    With K = N / D and G the transform of g at the kernel's positions: dY = X G / D, dX = (conj(G) Y - 2 Re(conj(G) K) X) / D, dbeta = - mean of Re(conj(G) K / D).
+    With K = N / D and G the transform of g at the kernel's positions: dY = X G / D, dX = (conj(G) Y - 2 Re(conj(G) K) X) / D, dbeta = -
+    mean of Re(conj(G) K / D).
     """
     plane, (kh, kw) = x.shape[-2:], g.shape[-2:]
     x, y = (torch.fft.rfft2(_tapered(t, kh, kw, taper)) for t in (x, y))

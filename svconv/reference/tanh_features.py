@@ -9,7 +9,8 @@ _PIXELS = 1 << 17  # of one strip
 
 
 def tanh_features_fwd(x, latent, filters, hidden, biases, last):
-    """x [B, C0, H, W], latent [B, C1, H, W] or None, filters [N, C0 + C1, k, k], hidden [L, N, N], biases [L + 1, N] or None, last [O, N] -> [B, O, H, W]."""
+    """x [B, C0, H, W], latent [B, C1, H, W] or None, filters [N, C0 + C1, k, k], hidden [L, N, N], biases [L + 1, N] or None, last [O, N]
+    -> [B, O, H, W]."""
     padded = with_border(x, latent, filters.shape[-1])
     out = x.new_empty(x.shape[0], last.shape[0], *x.shape[2:])
     for top, bottom in _strips(x):
@@ -18,14 +19,19 @@ def tanh_features_fwd(x, latent, filters, hidden, biases, last):
 
 
 def tanh_features_bwd(g, x, latent, filters, hidden, biases, last, need):
-    """Gradients in x, latent, filters, hidden, biases and last for the upstream gradient g [B, O, H, W]; `need`: a flag for each, the others come back empty.
+    """Gradients in x, latent, filters, hidden, biases and last for the upstream gradient g [B, O, H, W]; `need`: a flag for each, the
+    others come back empty.
 
-    The maps of a strip are computed anew. With d_L = (last' g) (1 - h_L^2) and d_{i-1} = (R_i' d_i) (1 - h_{i-1}^2): dlast = g h_L', dR_i = d_i h_{i-1}',
+    The maps of a strip are computed anew. With d_L = (last' g) (1 - h_L^2) and d_{i-1} = (R_i' d_i) (1 - h_{i-1}^2): dlast = g h_L', dR_i
+    = d_i h_{i-1}',
     db_i = sum d_i, df = d_0 correlated with the padded image, dx = the transpose of the padding of f' d_0.
     """
     padded = with_border(x, latent, filters.shape[-1])
     g_padded = torch.zeros_like(padded)
-    g_filters, g_last = torch.zeros_like(filters, memory_format=torch.contiguous_format), torch.zeros_like(last, memory_format=torch.contiguous_format)
+    g_filters, g_last = (
+        torch.zeros_like(filters, memory_format=torch.contiguous_format),
+        torch.zeros_like(last, memory_format=torch.contiguous_format),
+    )
     g_hidden = [last.new_zeros(mix.shape) for mix in hidden]
     g_biases = [last.new_zeros(filters.shape[0]) for _ in range(hidden.shape[0] + 1)]
     for top, bottom in _strips(x):

@@ -163,7 +163,8 @@ def _shifted(k, down, right):
 
 
 def _few_edges(y, k, reg):
-    """argmin |k * x - y|^2 + reg |grad x|_0 by splitting: gradients kept where their square is above reg / beta, which doubles each step."""
+    """argmin |k * x - y|^2 + reg |grad x|_0 by splitting: gradients kept where their square is above reg / beta, which doubles each
+    step."""
     size = [fast_length(n + 2 * k.shape[-1]) for n in y.shape[-2:]]
     top, left = ((length - n) // 2 for length, n in zip(size, y.shape[-2:]))
     plane = wide_plane(y.shape[-2:], top, left, size)

@@ -1,7 +1,8 @@
 """Gradients of `x = A(params)^-1 b` through one adjoint solve, differentiable twice.
 
-With g the gradient in x, `lam = A^-1 g` is the gradient in b, and the gradient in the params is the partial derivative of 
-`-<lam, A(params) x>` at fixed x and lam. That partial derivative is a Function of its own: its backward returns the gradients in x and lam too, which is what
+With g the gradient in x, `lam = A^-1 g` is the gradient in b, and the gradient in the params is the partial derivative of
+`-<lam, A(params) x>` at fixed x and lam. That partial derivative is a Function of its own: its backward returns the gradients in x and
+lam too, which is what
 the second order needs and what detaching x alone would lose.
 """
 import dataclasses

@@ -16,5 +16,7 @@ def load_checkpoint(path, kind):
     if not isinstance(stored, dict) or "svconv_training" not in stored:
         raise FileError(f"{path}: not a training checkpoint of svconv")
     if stored["svconv_training"] != FORMAT or stored.get("kind") != kind:
-        raise FileError(f"{path}: checkpoint of kind {stored.get('kind')!r}, format {stored['svconv_training']}; expected {kind!r}, {FORMAT}")
+        raise FileError(
+            f"{path}: checkpoint of kind {stored.get('kind')!r}, format {stored['svconv_training']}; expected {kind!r}, {FORMAT}"
+        )
     return stored["state"]

@@ -23,7 +23,8 @@ class Phase(NamedTuple):
 class LtDSettings(Settings):
     """Settings of `svconv train ltd`.
 
-    steps: one number per stage; frozen_steps come in addition. loss: "squared" = sum of squared kernel errors (paper), "relative" = the same divided by
+    steps: one number per stage; frozen_steps come in addition. loss: "squared" = sum of squared kernel errors (paper), "relative" = the
+    same divided by
     the true kernel's sum of squares. The paper's optimiser is adadelta with rate 0.01 and decay 0.95 of its averages.
     """
 
@@ -105,7 +106,8 @@ class LearningToDeblurTask(Task):
         return {"stages": self.model.arguments["stages"], "rejected": self.rejection.rejected}
 
     def baselines(self):
-        """What a guess that does not look at the image scores: the delta, and the mean of all held-out kernels (which it would have to know)."""
+        """What a guess that does not look at the image scores: the delta, and the mean of all held-out kernels (which it would have to
+        know)."""
         truth = torch.stack([pair[2] for pair in self.validation])
         delta = torch.zeros_like(truth[:1])
         delta[0, truth.shape[1] // 2, truth.shape[2] // 2] = 1

@@ -18,7 +18,8 @@ PROGRESS = ("step", "position", "phase", "phase_step", "cpu_seconds", "best")
 
 
 class Trainer:
-    """A training run with the state that a checkpoint holds; `run` goes on until the plan is done, the budget is used or an interrupt comes.
+    """A training run with the state that a checkpoint holds; `run` goes on until the plan is done, the budget is used or an interrupt
+    comes.
 
     Args:
         task: a class derived from `svconv.training.task.Task`.
@@ -30,7 +31,8 @@ class Trainer:
     Raises:
         ValueError: settings, photographs, a checkpoint or a folder that does not fit. Nothing is written then.
 
-    On a CPU, a resumed run ends with the bits of a run without interruption, for the same photographs, settings, number of threads, machine and versions.
+    On a CPU, a resumed run ends with the bits of a run without interruption, for the same photographs, settings, number of threads,
+    machine and versions.
     """
 
     def __init__(self, task, photographs, out, settings=None, *, resume=None):
@@ -100,8 +102,15 @@ class Trainer:
         model = self.averaged_model()
         with torch.no_grad():
             result = self.task.validate(model)
-        self.log.write(step=self.step, phase=self.phase, pairs=self.position, train_error=round(recent, 6), cpu_seconds=round(self.cpu_seconds, 1),
-                       **self.task.notes(), **result)
+        self.log.write(
+            step=self.step,
+            phase=self.phase,
+            pairs=self.position,
+            train_error=round(recent, 6),
+            cpu_seconds=round(self.cpu_seconds, 1),
+            **self.task.notes(),
+            **result,
+        )
         score = self.task.score(result)
         if self.best is None or score < self.best:
             self.best = score
@@ -120,7 +129,8 @@ class Trainer:
     def run(self, *, max_steps=None, cpu_minutes=None, progress=True):
         """Train until the plan is done (True), or `max_steps` more steps or `cpu_minutes` of processor time are used (False).
 
-        KeyboardInterrupt is delayed to the end of a step, a checkpoint is written, then it is raised. Processor time, not wall time, is counted: a stopped
+        KeyboardInterrupt is delayed to the end of a step, a checkpoint is written, then it is raised. Processor time, not wall time, is
+        counted: a stopped
         process uses none.
         """
         s, started, first, recent = self.settings, time.process_time(), self.step, 0.0
@@ -128,7 +138,12 @@ class Trainer:
         bar = _progress_bar(progress, sum(phase.steps for phase in plan), self.step)
         with delayed_interrupt() as interrupted:
             while self._next_phase(plan):
-                if max_steps is not None and self.step - first >= max_steps or cpu_minutes is not None and self.cpu_seconds - base > 60 * cpu_minutes:
+                if (
+                    max_steps is not None
+                    and self.step - first >= max_steps
+                    or cpu_minutes is not None
+                    and self.cpu_seconds - base > 60 * cpu_minutes
+                ):
                     break
                 error = self.one_step()
                 recent += (error - recent) * max(0.01, 1 / (self.step - first))

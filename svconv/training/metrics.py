@@ -46,7 +46,8 @@ class MetricsLog:
 class OutlierRejection:
     """Leaves out samples whose error exceeds `factor` times the running mean error (Learning to Deblur, training; factor 10).
 
-    The mean runs over accepted samples with weight 1/n for the first samples and 1 - `momentum` per batch later; non-finite errors are always left out.
+    The mean runs over accepted samples with weight 1/n for the first samples and 1 - `momentum` per batch later; non-finite errors are
+    always left out.
     """
 
     def __init__(self, factor=10.0, momentum=0.99):

@@ -1,4 +1,6 @@
-"""Settings of a training run: a dataclass per model, whose fields carry their help and their limits; `svconv train` makes its options of them."""
+"""Settings of a training run: a dataclass per model, whose fields carry their help and their limits; `svconv train` makes its options of
+them."""
+
 import dataclasses
 import math
 import numbers
@@ -84,11 +86,23 @@ def checked(field, value):
 
 
 def _number(name, kind, value, limits):
-    bounds = [f"{sign} {limits[key]:g}" for key, sign in (("least", ">="), ("above", ">"), ("most", "<="), ("below", "<")) if limits[key] is not None]
+    bounds = [
+        f"{sign} {limits[key]:g}"
+        for key, sign in (("least", ">="), ("above", ">"), ("most", "<="), ("below", "<"))
+        if limits[key] is not None
+    ]
     expected = " and ".join(["a whole number" if kind is int else "a number", *bounds]).replace("number and", "number", 1)
-    fits = isinstance(value, numbers.Integral if kind is int else numbers.Real) and not isinstance(value, bool) and math.isfinite(value) and (
-        (limits["least"] is None or value >= limits["least"]) and (limits["above"] is None or value > limits["above"])
-        and (limits["most"] is None or value <= limits["most"]) and (limits["below"] is None or value < limits["below"]))
+    fits = (
+        isinstance(value, numbers.Integral if kind is int else numbers.Real)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and (
+            (limits["least"] is None or value >= limits["least"])
+            and (limits["above"] is None or value > limits["above"])
+            and (limits["most"] is None or value <= limits["most"])
+            and (limits["below"] is None or value < limits["below"])
+        )
+    )
     if not fits:
         raise ValueError(f"{name}: expected {expected}, got {value!r}")
     return kind(value)

@@ -1,15 +1,19 @@
-"""Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024, "SOAP"): few parameters, expensive gradients, ill-conditioned losses."""
+"""Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024, "SOAP"): few parameters, expensive gradients, ill-conditioned
+losses."""
+
 import torch
 
 
 class SOAP(torch.optim.Optimizer):
-    """Each parameter is seen as a matrix [first dimension, the rest]; averages L of G G' and R of G' G give bases Q_L, Q_R, and Adam runs on Q_L' G Q_R.
+    """Each parameter is seen as a matrix [first dimension, the rest]; averages L of G G' and R of G' G give bases Q_L, Q_R, and Adam runs
+    on Q_L' G Q_R.
 
     The bases follow by one QR iteration every `every` steps. The first step only starts the averages. Meant for small matrices: the
     cost per basis update is cubic in both sides.
 
     Args:
-        params: parameters or groups. lr: learning rate. betas: decays of Adam's two averages. shampoo: decay of L and R. every: steps between updates
+        params: parameters or groups. lr: learning rate. betas: decays of Adam's two averages. shampoo: decay of L and R. every: steps
+        between updates
         of the bases. eps: added to the root of the second average.
     """
 

@@ -11,7 +11,8 @@ from svconv.training.soap import SOAP
 class Task(abc.ABC):
     """A model, its data and its loss. The loop owns everything else: budget, interrupt, checkpoint, resume, log, progress, best and device.
 
-    A subclass is constructed as `Task(photographs, settings, device)`, calls this constructor with the settings, the device and a fresh model, and
+    A subclass is constructed as `Task(photographs, settings, device)`, calls this constructor with the settings, the device and a fresh
+    model, and
     has a first line in its docstring that `svconv train --help` prints. Items of data are made on the CPU; `place` moves them.
 
     Attributes:

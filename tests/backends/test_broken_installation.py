@@ -40,7 +40,9 @@ def test_kernels_that_do_not_load(monkeypatch, tmp_path, fresh_choice, name, err
     assert backends.why_not(name, "pixel_filter", "pixel_filter_fwd", "cpu") == reason
     assert {row[3] for row in backends.table(STEMS) if row[2] == name} == {reason}
     assert run().flatten().tolist() == [1.0] * 4
-    with pytest.raises(RuntimeError, match=f"backend '{name}' was forced but cannot run pixel_filter_fwd on cpu: the .* do not load: {kind}"):
+    with pytest.raises(
+        RuntimeError, match=f"backend '{name}' was forced but cannot run pixel_filter_fwd on cpu: the .* do not load: {kind}"
+    ):
         run(name)
 
 

@@ -152,9 +152,18 @@ def sample(kind):
              "targets": [{"metric": "vs shift loop", "sign": ">=", "limit": 1, "value": 0.8, "met": False},
                          {"metric": "vs unfold", "sign": ">=", "limit": 3, "value": 14.04, "met": True}],
              "memory": {"inputs": 1 << 30, "results": 1 << 30, "peak_extra": 1 << 30, "ratio": 1.021}}
-    return {"kind": kind, "torch": "2.13", "threads": 2, "triton": "3.6", "records": [entry], "ceilings": {"copy": 4.1e12},
-            "cpu": {"name": "Some CPU", "family": "25", "model": "17", "cores": 2, "isa": "avx512f"},
-            "gpu": {"name": "Some GPU", "driver": "1"}, "tests": {"summary": "12 passed"}, "steps": [{"name": "build", "error": "no compiler"}]}
+    return {
+        "kind": kind,
+        "torch": "2.13",
+        "threads": 2,
+        "triton": "3.6",
+        "records": [entry],
+        "ceilings": {"copy": 4.1e12},
+        "cpu": {"name": "Some CPU", "family": "25", "model": "17", "cores": 2, "isa": "avx512f"},
+        "gpu": {"name": "Some GPU", "driver": "1"},
+        "tests": {"summary": "12 passed"},
+        "steps": [{"name": "build", "error": "no compiler"}],
+    }
 
 
 def test_report_prints_wins_losses_and_missed_targets(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[2]))
-from bench import learning_to_deblur as bench  # noqa: E402
+from bench import learning_to_deblur as bench
 
 
 @torch.no_grad()
@@ -29,4 +29,8 @@ def test_a_cell_and_its_document(tmp_path, monkeypatch):
     bench.write_document(data)
     text = bench.DOCUMENT.read_text()
     bench.write_document(data)
-    assert bench.DOCUMENT.read_text() == text and "(1.1: 9x)" in text and text.count(f"<!-- {bench.SECTION} -->") == text.count(f"<!-- /{bench.SECTION} -->") == 1
+    assert (
+        bench.DOCUMENT.read_text() == text
+        and "(1.1: 9x)" in text
+        and text.count(f"<!-- {bench.SECTION} -->") == text.count(f"<!-- /{bench.SECTION} -->") == 1
+    )

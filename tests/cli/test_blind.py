@@ -38,11 +38,29 @@ def blurred(tmp_path_factory):
 @pytest.mark.parametrize("final", ["irls", "hyper"])
 def test_the_estimated_kernel_is_saved_and_used(run, tmp_path, photo_file, weights, final):
     """The same picture as with --kernel and the saved kernel."""
-    assert run("deblur", photo_file, "--blind", "--weights", weights, "-o", tmp_path / "a.png", "--save-kernel", tmp_path / "k.npy", "--final", final,
-               "--reg", "2e-3").status == 0
+    assert (
+        run(
+            "deblur",
+            photo_file,
+            "--blind",
+            "--weights",
+            weights,
+            "-o",
+            tmp_path / "a.png",
+            "--save-kernel",
+            tmp_path / "k.npy",
+            "--final",
+            final,
+            "--reg",
+            "2e-3",
+        ).status
+        == 0
+    )
     k = np.load(tmp_path / "k.npy")
     assert k.shape == (9, 9) and k.dtype == np.float32 and k.min() >= 0 and abs(k.sum() - 1) < 1e-5
-    assert run("deblur", photo_file, "--kernel", tmp_path / "k.npy", "--method", final, "--reg", "2e-3", "-o", tmp_path / "b.png").status == 0
+    assert (
+        run("deblur", photo_file, "--kernel", tmp_path / "k.npy", "--method", final, "--reg", "2e-3", "-o", tmp_path / "b.png").status == 0
+    )
     difference = images.read_image(tmp_path / "a.png").pixels.astype(int) - images.read_image(tmp_path / "b.png").pixels
     assert np.abs(difference).max() <= 1
 
@@ -50,14 +68,33 @@ def test_the_estimated_kernel_is_saved_and_used(run, tmp_path, photo_file, weigh
 def test_the_kernel_comes_from_the_luminance(run, tmp_path, photo_file, photo, weights):
     grey = photo @ np.array([0.299, 0.587, 0.114]) / 255
     expected = models.LearningToDeblur.load(weights)(torch.tensor(grey, dtype=torch.float32)[None, None]).kernel[0].detach().numpy()
-    assert run("deblur", photo_file, "--blind", "--weights", weights, "-o", tmp_path / "a.png", "--save-kernel", tmp_path / "k.npy").status == 0
-    np.testing.assert_allclose(np.load(tmp_path / "k.npy"), expected, atol=5e-4)  # the kernel of an untrained model is sensitive to rounding
+    assert (
+        run("deblur", photo_file, "--blind", "--weights", weights, "-o", tmp_path / "a.png", "--save-kernel", tmp_path / "k.npy").status
+        == 0
+    )
+    np.testing.assert_allclose(
+        np.load(tmp_path / "k.npy"), expected, atol=5e-4
+    )  # the kernel of an untrained model is sensitive to rounding
 
 
 def test_a_grey_image_and_a_kernel_in_png(run, tmp_path, photo, weights):
     pytest.importorskip("imagecodecs")
     Image.fromarray(photo[..., 0]).save(tmp_path / "in.png")
-    assert run("deblur", tmp_path / "in.png", "--blind", "--refine", "--weights", weights, "-o", tmp_path / "a.png", "--save-kernel", tmp_path / "k.png").status == 0
+    assert (
+        run(
+            "deblur",
+            tmp_path / "in.png",
+            "--blind",
+            "--refine",
+            "--weights",
+            weights,
+            "-o",
+            tmp_path / "a.png",
+            "--save-kernel",
+            tmp_path / "k.png",
+        ).status
+        == 0
+    )
     assert kernels.read_kernel(tmp_path / "k.png").shape == (1, 9, 9)
     assert images.read_image(tmp_path / "a.png").channels == 1
 

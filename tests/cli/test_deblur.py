@@ -20,7 +20,8 @@ def motion(size=9):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    """(folder, sharp picture) with blurred.png, blurred16.png and kernel.npy: a piece of the photograph, blurred as the scene goes on outside of it."""
+    """(folder, sharp picture) with blurred.png, blurred16.png and kernel.npy: a piece of the photograph, blurred as the scene goes on
+    outside of it."""
     folder = tmp_path_factory.mktemp("scene")
     photograph = demo.photograph(size=136)
     k = torch.from_numpy(motion())[None, None]
@@ -61,7 +62,21 @@ def test_reg_smooths(run, tmp_path, scene):
     folder, _ = scene
     rough = []
     for reg in ("1e-4", "1e-1"):
-        assert run("deblur", folder / "blurred.png", "--kernel", folder / "kernel.npy", "--method", "cg", "--reg", reg, "-o", tmp_path / "out.png").status == 0
+        assert (
+            run(
+                "deblur",
+                folder / "blurred.png",
+                "--kernel",
+                folder / "kernel.npy",
+                "--method",
+                "cg",
+                "--reg",
+                reg,
+                "-o",
+                tmp_path / "out.png",
+            ).status
+            == 0
+        )
         rough.append(np.abs(np.diff(images.read_image(tmp_path / "out.png").pixels.astype(float), axis=0)).mean())
     assert rough[0] > 1.3 * rough[1]
 
@@ -166,7 +181,17 @@ def test_wrong_inputs_and_outputs_are_refused_before_the_work(refused, tmp_path,
     refused("deblur", photo_file, "--kernel", kernel_file, "-o", tmp_path / "out.png", "--reg", "-1", naming="--reg")
     refused("deblur", photo_file, "--kernel", kernel_file, "-o", tmp_path / "out.png", "--reg", "nan", naming="--reg")
     refused("deblur", photo_file, "--kernel", kernel_file, "-o", tmp_path / "out.png", "--method", "ltd", naming="--method")
-    refused("deblur", photo_file, "--kernel", kernel_file, "-o", tmp_path / "out.png", "--save-kernel", "k.png", naming="--save-kernel: only with --blind")
+    refused(
+        "deblur",
+        photo_file,
+        "--kernel",
+        kernel_file,
+        "-o",
+        tmp_path / "out.png",
+        "--save-kernel",
+        "k.png",
+        naming="--save-kernel: only with --blind",
+    )
     refused("deblur", photo_file, "--kernel", kernel_file, "--blind", "-o", tmp_path / "out.png", naming="not allowed")
     refused("deblur", photo_file, "-o", tmp_path / "out.png", naming="--kernel")
     refused("deblur", photo_file, "--kernel", kernel_file, naming="-o")
@@ -179,7 +204,9 @@ def test_the_checks_do_not_stop_good_calls(run, tmp_path, photo_file, kernel_fil
     assert outcome.status == 1 and "Started" in outcome.err
 
 
-@pytest.mark.parametrize("error, status", [(OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130), (RuntimeError("broken"), 1)])
+@pytest.mark.parametrize(
+    "error, status", [(OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130), (RuntimeError("broken"), 1)]
+)
 def test_an_existing_output_survives_a_failed_write(run, tmp_path, photo_file, kernel_file, monkeypatch, error, status):
     out = tmp_path / "results" / "out.png"
     out.parent.mkdir()

@@ -51,7 +51,8 @@ def test_filters_are_psfs_that_change_over_the_field():
 
 
 def test_filters_move_the_scene_along_the_path_of_the_shake():
-    """A point of light becomes the PSF of its place, not its mirror image: correlating with the filters draws the path (y, x) of `camera_shake`."""
+    """A point of light becomes the PSF of its place, not its mirror image: correlating with the filters draws the path (y, x) of
+    `camera_shake`."""
     filters = demo.camera_shake(41, 41)
     point = torch.zeros(1, 1, 41, 41)
     point[..., 20, 20] = 1

@@ -61,7 +61,9 @@ def test_an_unknown_backend_is_named(refused, monkeypatch):
 @pytest.mark.parametrize("command", ["info", "certify"])
 def test_a_mistake_in_the_instruction_set_is_one_line_and_status_2(command):
     pytest.importorskip("svconv._C", reason="svconv._C is not built")
-    done = subprocess.run([sys.executable, "-m", "svconv", command], env={**os.environ, "SVCONV_ISA": "sse9"}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "svconv", command], env={**os.environ, "SVCONV_ISA": "sse9"}, capture_output=True, text=True
+    )
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("svconv: error: SVCONV_ISA: expected one of ") and "sse9" in done.stderr
 

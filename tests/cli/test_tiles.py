@@ -42,5 +42,6 @@ def test_a_restored_picture_has_no_seams(monkeypatch, method):
     monkeypatch.setattr(deblur, "HALO", 32)
     tiled = deblur.restore(picture, k, method, 2e-3).pixels.astype(float)
     changed, seam = np.abs(whole - picture.pixels).mean(), np.s_[16:-16, 90:110]
-    # seen: 0.012, 0.10, 0.004 of the change; with an overlap of one pixel 0.067, 0.30, 0.078 (cg stops early, at a slightly different place each time)
+    # seen: 0.012, 0.10, 0.004 of the change; with an overlap of one pixel 0.067, 0.30, 0.078 (cg stops early, at a slightly different
+    # place each time)
     assert np.abs(tiled - whole)[seam].mean() < {"irls": 0.03, "cg": 0.15, "hyper": 0.02}[method] * changed

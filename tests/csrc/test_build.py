@@ -57,7 +57,8 @@ static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullp
 PyMODINIT_FUNC PyInit__C() {
   PyObject* m = PyModule_Create(&definition);
   PyModule_AddIntConstant(m, "dispatch", dispatch);
-#define LEVEL(level) PyModule_AddStringConstant(m, #level "_first", level::first); PyModule_AddStringConstant(m, #level "_second", level::second);
+#define LEVEL(level) PyModule_AddStringConstant(m, #level "_first", level::first); PyModule_AddStringConstant(m, #level "_second",
+# level::second);
   LEVELS
   return m;
 }
@@ -74,15 +75,21 @@ def small_tree(tmp_path):
     levels = LEVELS if os.uname().machine in ("x86_64", "AMD64") else {"generic": "less"}
     text = MODULE.replace("LEVELS", " ".join(f"LEVEL({level})" for level in levels))
     (tmp_path / "svconv").mkdir()
-    for name, content in {"cpu/first/kernel.cpp": KERNEL.replace("NAME", "first"), "cpu/second/kernel.cpp": KERNEL.replace("NAME", "second"),
-                          "cpu/kernel.cpp": "extern const int dispatch;\nconst int dispatch = 7;\n", "bindings/kernel.cpp": text}.items():
+    for name, content in {
+        "cpu/first/kernel.cpp": KERNEL.replace("NAME", "first"),
+        "cpu/second/kernel.cpp": KERNEL.replace("NAME", "second"),
+        "cpu/kernel.cpp": "extern const int dispatch;\nconst int dispatch = 7;\n",
+        "bindings/kernel.cpp": text,
+    }.items():
         path = tmp_path / "csrc" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
 
     def build(**environment):
         command = [sys.executable, "setup.py", "build_ext", "--inplace"]
-        done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "SVCONV_BUILD": "cpu", **environment}, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, "SVCONV_BUILD": "cpu", **environment}, capture_output=True, text=True
+        )
         return done, levels
 
     return build, tmp_path
@@ -99,7 +106,9 @@ def test_files_of_one_name_in_two_folders_both_reach_the_module(small_tree):
     build, folder = small_tree
     done, levels = build()
     assert done.returncode == 0, done.stdout + done.stderr
-    expected = {f"{level}_{name}": f"{name} compiled for {kind} as {level}" for level, kind in levels.items() for name in ("first", "second")}
+    expected = {
+        f"{level}_{name}": f"{name} compiled for {kind} as {level}" for level, kind in levels.items() for name in ("first", "second")
+    }
     assert constants(folder) == {"dispatch": 7, **expected}
 
 

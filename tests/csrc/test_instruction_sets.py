@@ -17,7 +17,8 @@ rng = np.random.default_rng(5)
 x, f, y = (rng.standard_normal(s).astype(np.float32) for s in ((1, 2, 33, 45), (1, 1, 2, 5, 11, 33, 45), (1, 2, 2, 33, 45)))
 half = lambda a, t: torch.from_numpy(a).to(t).view(torch.uint16).numpy()
 outs = []
-for name, conv in (("float32", lambda a: a), ("bfloat16", lambda a: half(a, torch.bfloat16)), ("float16", lambda a: half(a, torch.float16))):
+for name, conv in (("float32", lambda a: a), ("bfloat16", lambda a: half(a, torch.bfloat16)), ("float16", lambda a: half(a,
+torch.float16))):
     empty = lambda a: np.empty_like(conv(a))
     tail = ("circular", 2, name, name)
     o = [empty(y), empty(x), empty(f), empty(x)]
@@ -62,7 +63,9 @@ def test_unknown_instruction_set_is_a_value_error_with_the_allowed_ones(child):
 
 
 def test_the_reason_of_a_missing_module_stays_a_reason(child):
-    done = child("import sys, torch, svconv.backends.cpu as cpu\nsys.modules['svconv._C'] = None\nprint(cpu.extension())", SVCONV_ISA="sse9")
+    done = child(
+        "import sys, torch, svconv.backends.cpu as cpu\nsys.modules['svconv._C'] = None\nprint(cpu.extension())", SVCONV_ISA="sse9"
+    )
     assert done.returncode == 0 and "svconv._C" in done.stdout
 
 

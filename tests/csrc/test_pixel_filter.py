@@ -1,7 +1,7 @@
 """Every kernel of pixel_filter in the compiled module against direct NumPy sums, and its refusal of what does not fit."""
 import numpy as np
 import pytest
-import torch  # noqa: F401  before svconv._C, so that one libgomp serves both
+import torch
 
 _C = pytest.importorskip("svconv._C", reason="svconv._C is not built")
 
@@ -75,7 +75,9 @@ def close(got, expected, dtype, terms):
     sums = 2.0**-53 if dtype == "float64" else 2.0**-24
     scale = np.abs(expected).max() if expected.size else 0.0
     error = np.abs(got - expected)
-    assert (error <= EPS[dtype] * 1.01 * np.abs(expected) + 2 * terms * sums * scale + 1e-7 * (dtype == "float16")).all(), error.max() / scale
+    assert (error <= EPS[dtype] * 1.01 * np.abs(expected) + 2 * terms * sums * scale + 1e-7 * (dtype == "float16")).all(), (
+        error.max() / scale
+    )
 
 
 # ---- one case, all four kernels

@@ -30,8 +30,21 @@ def test_strips_of_any_width(columns):
 
 
 def arrays():
-    return dict(x=np.zeros((1, 2, 6, 4, 2)), kernel=np.zeros((1, 1, 3, 4, 2)), out=np.zeros((1, 2, 6, 4, 2)), mode="multiply", plane=6, offset=1,
-                load=None, store=None, ramp=None, beta=None, power=None, threads=1, dtype="float64")
+    return dict(
+        x=np.zeros((1, 2, 6, 4, 2)),
+        kernel=np.zeros((1, 1, 3, 4, 2)),
+        out=np.zeros((1, 2, 6, 4, 2)),
+        mode="multiply",
+        plane=6,
+        offset=1,
+        load=None,
+        store=None,
+        ramp=None,
+        beta=None,
+        power=None,
+        threads=1,
+        dtype="float64",
+    )
 
 
 @pytest.mark.parametrize("change,match", [

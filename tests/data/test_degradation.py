@@ -63,8 +63,10 @@ def test_noise_is_differentiable_and_the_input_is_kept():
     assert torch.equal(x.grad, torch.ones_like(x)) and torch.equal(x.detach(), GREY)
 
 
-@pytest.mark.parametrize("options", [dict(gaussian=-1), dict(gaussian=float("nan")), dict(poisson=0), dict(impulse=1.5), dict(saturation=0), dict(jpeg=0),
-                                     dict(jpeg=101)])
+@pytest.mark.parametrize(
+    "options",
+    [dict(gaussian=-1), dict(gaussian=float("nan")), dict(poisson=0), dict(impulse=1.5), dict(saturation=0), dict(jpeg=0), dict(jpeg=101)],
+)
 def test_bad_values_are_named(options):
     with pytest.raises(ValueError, match=f"^{next(iter(options))}:"):
         degrade(GREY, **options)

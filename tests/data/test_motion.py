@@ -63,7 +63,8 @@ def test_bad_arguments_are_named(arguments, name):
 
 
 def test_the_kernels_do_not_depend_on_the_number_of_threads():
-    """The factor of the covariance is kept for the whole process: it must not remember how many threads there were when it was first needed."""
+    """The factor of the covariance is kept for the whole process: it must not remember how many threads there were when it was first
+    needed."""
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 4):

@@ -65,7 +65,10 @@ def test_smaller_kernels_are_centred_in_the_large_one(photographs):
 
 
 def test_flat_crops_are_drawn_again(tmp_path):
-    flat, edges = np.full((64, 64), 128, np.uint8), np.kron(np.random.default_rng(0).integers(0, 255, (16, 16)), np.ones((4, 4))).astype(np.uint8)
+    flat, edges = (
+        np.full((64, 64), 128, np.uint8),
+        np.kron(np.random.default_rng(0).integers(0, 255, (16, 16)), np.ones((4, 4))).astype(np.uint8),
+    )
     for i in range(3):
         Image.fromarray(flat).save(tmp_path / f"flat{i}.png")
     Image.fromarray(edges).save(tmp_path / "edges.png")

@@ -11,7 +11,11 @@ from svconv.files.errors import FileError
 
 def random_picture(dtype, channels, alpha=False, size=(7, 9)):
     rng = np.random.default_rng(channels)
-    draw = (lambda *s: rng.random(s, np.float32)) if dtype == np.float32 else (lambda *s: rng.integers(0, np.iinfo(dtype).max + 1, s).astype(dtype))
+    draw = (
+        (lambda *s: rng.random(s, np.float32))
+        if dtype == np.float32
+        else (lambda *s: rng.integers(0, np.iinfo(dtype).max + 1, s).astype(dtype))
+    )
     return images.Picture(draw(*size, channels), draw(*size) if alpha else None)
 
 
@@ -24,7 +28,9 @@ CASES = [(dtype, suffix) for suffix in (".png", ".tif") for dtype in (np.uint8, 
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("dtype, suffix, alpha", [(*case, alpha) for case in CASES for alpha in (False, True) if not (alpha and case[1] == ".bmp")])
+@pytest.mark.parametrize(
+    "dtype, suffix, alpha", [(*case, alpha) for case in CASES for alpha in (False, True) if not (alpha and case[1] == ".bmp")]
+)
 def test_round_trip_is_exact(tmp_path, dtype, suffix, alpha, channels):
     needs(dtype, suffix)
     picture = random_picture(dtype, channels, alpha)
@@ -165,7 +171,13 @@ def test_other_colours_and_animations_are_refused(tmp_path, photo):
     colour.save(tmp_path / "moving.gif", save_all=True, append_images=[Image.fromarray(255 - photo)])
     colour.save(tmp_path / "moving.png", save_all=True, append_images=[Image.fromarray(255 - photo)])
     colour.save(tmp_path / "pages.tif", save_all=True, append_images=[Image.fromarray(255 - photo)])
-    for name, text in (("cmyk.jpg", "CMYK"), ("lab.tif", "LAB"), ("moving.gif", "animation"), ("moving.png", "animation"), ("pages.tif", "2 pictures")):
+    for name, text in (
+        ("cmyk.jpg", "CMYK"),
+        ("lab.tif", "LAB"),
+        ("moving.gif", "animation"),
+        ("moving.png", "animation"),
+        ("pages.tif", "2 pictures"),
+    ):
         with pytest.raises(FileError, match=text):
             images.read_image(tmp_path / name)
 

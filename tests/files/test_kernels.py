@@ -9,7 +9,9 @@ from svconv.files import kernels
 from svconv.files.errors import FileError
 
 
-@pytest.mark.parametrize("shape, expected", [((5, 4), (1, 5, 4)), ((5, 4, 3), (3, 5, 4)), ((3, 5, 4), (3, 5, 4)), ((5, 4, 1), (1, 5, 4)), ((3, 3), (1, 3, 3))])
+@pytest.mark.parametrize(
+    "shape, expected", [((5, 4), (1, 5, 4)), ((5, 4, 3), (3, 5, 4)), ((3, 5, 4), (3, 5, 4)), ((5, 4, 1), (1, 5, 4)), ((3, 3), (1, 3, 3))]
+)
 def test_arrays_are_normalised_per_channel(tmp_path, shape, expected):
     raw = np.random.default_rng(0).random(shape)
     np.save(tmp_path / "k.npy", raw)
@@ -40,10 +42,21 @@ def test_an_array_under_another_name_is_recognised(tmp_path):
     assert kernels.read_kernel(tmp_path / "k.dat").shape == (1, 3, 3)
 
 
-@pytest.mark.parametrize("array, text", [
-    (np.zeros((3, 3)), "sum > 0"), (-np.ones((3, 3)), "sum > 0"), (np.array([[1.0, np.nan]]), "NaN"), (np.array([[1.0, np.inf]]), "NaN or infinite"),
-    (np.ones((3, 3), complex), "real numbers"), (np.array([["a"]]), "real numbers"), (np.ones(3), "got .3."), (np.ones((2, 3, 4)), "got .2, 3, 4."),
-    (np.ones((0, 3)), "sides >= 1"), (np.stack([np.ones((3, 4)), np.zeros((3, 4)), np.ones((3, 4))]), "sum > 0")])
+@pytest.mark.parametrize(
+    "array, text",
+    [
+        (np.zeros((3, 3)), "sum > 0"),
+        (-np.ones((3, 3)), "sum > 0"),
+        (np.array([[1.0, np.nan]]), "NaN"),
+        (np.array([[1.0, np.inf]]), "NaN or infinite"),
+        (np.ones((3, 3), complex), "real numbers"),
+        (np.array([["a"]]), "real numbers"),
+        (np.ones(3), "got .3."),
+        (np.ones((2, 3, 4)), "got .2, 3, 4."),
+        (np.ones((0, 3)), "sides >= 1"),
+        (np.stack([np.ones((3, 4)), np.zeros((3, 4)), np.ones((3, 4))]), "sum > 0"),
+    ],
+)
 def test_what_is_no_kernel_is_refused(tmp_path, array, text):
     np.save(tmp_path / "k.npy", array)
     with pytest.raises(FileError, match=f"k.npy.*{text}"):

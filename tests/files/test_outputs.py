@@ -53,7 +53,11 @@ def test_a_link_stays_a_link(tmp_path):
 
 def test_folders_that_take_no_file_are_refused_before_any_work(tmp_path):
     (tmp_path / "file").touch()
-    for path, text in ((tmp_path / "missing" / "a.png", "does not exist"), (tmp_path / "file" / "a.png", "not a folder|does not exist"), (tmp_path, "it is a folder")):
+    for path, text in (
+        (tmp_path / "missing" / "a.png", "does not exist"),
+        (tmp_path / "file" / "a.png", "not a folder|does not exist"),
+        (tmp_path, "it is a folder"),
+    ):
         with pytest.raises(FileError, match=text):
             outputs.check_folder(path)
     if os.path.isdir("/proc"):
@@ -91,9 +95,13 @@ def write_log(path):
 WRITERS = {
     "picture.png": lambda path: images.write_image(path, images.Picture(np.zeros((4, 5, 3), np.uint8))),
     "picture.tif": lambda path: images.write_image(path, images.Picture(np.zeros((4, 5, 1), np.float32))),
-    "kernel.npy": lambda path: kernels.write_kernel(path, np.ones((3, 3))), "kernel.png": lambda path: kernels.write_kernel(path, np.ones((3, 3))),
-    "archive.pt": lambda path: archives.write_archive(path, {"a": torch.zeros(2)}), "page.md": lambda path: outputs.write_text(path, "text"),
-    "weights.pt": write_weights, "checkpoint.pt": write_checkpoint, "metrics.jsonl": write_log,
+    "kernel.npy": lambda path: kernels.write_kernel(path, np.ones((3, 3))),
+    "kernel.png": lambda path: kernels.write_kernel(path, np.ones((3, 3))),
+    "archive.pt": lambda path: archives.write_archive(path, {"a": torch.zeros(2)}),
+    "page.md": lambda path: outputs.write_text(path, "text"),
+    "weights.pt": write_weights,
+    "checkpoint.pt": write_checkpoint,
+    "metrics.jsonl": write_log,
 }
 
 

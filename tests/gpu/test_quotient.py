@@ -1,10 +1,10 @@
 """The quotient family on a GPU: every backend that runs there against the reference on the CPU in float64."""
-import oracles
 import pytest
 import torch
-from oracles import PADDINGS, close
 
+import oracles
 import svconv
+from oracles import PADDINGS, close
 
 pytestmark = pytest.mark.gpu
 BACKENDS = oracles.usable_backends("quotient", "kernel_quotient_fwd", "cuda") if torch.cuda.is_available() else ["triton"]

@@ -1,8 +1,8 @@
 """Operators and solvers on a GPU: the same results as on the CPU, per-sample stopping without a look, gradients."""
 import pytest
 import torch
-from scenes import blur_kernel, picture
 
+from scenes import blur_kernel, picture
 from svconv import Conv, PixelFilter, solvers
 from svconv.operators import Identity
 

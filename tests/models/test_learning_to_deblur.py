@@ -28,18 +28,38 @@ def texture(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("arguments, expected", [
-    (dict(stages=1), 3744), (dict(stages=2), 10081), (dict(), 16546), (dict(kernel_sizes=(17, 25)), 35685), (dict(kernel_sizes=(17, 25, 33)), 54824),
-    (dict(stages=1, filters=8), 8 * 81 + 64 + 32), (dict(stages=1, hidden=0), 2592 + 128), (dict(stages=1, hidden=2), 3744 + 1024),
-    (dict(stages=1, features=4), 3744 + 128), (dict(stages=1, fixed_gradients=True), 3744 - 64), (dict(stages=1, bias=True), 3744 + 64),
-    (dict(stages=1, filter_size=5), 32 * 25 + 1024 + 128),
-])
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (dict(stages=1), 3744),
+        (dict(stages=2), 10081),
+        (dict(), 16546),
+        (dict(kernel_sizes=(17, 25)), 35685),
+        (dict(kernel_sizes=(17, 25, 33)), 54824),
+        (dict(stages=1, filters=8), 8 * 81 + 64 + 32),
+        (dict(stages=1, hidden=0), 2592 + 128),
+        (dict(stages=1, hidden=2), 3744 + 1024),
+        (dict(stages=1, features=4), 3744 + 128),
+        (dict(stages=1, fixed_gradients=True), 3744 - 64),
+        (dict(stages=1, bias=True), 3744 + 64),
+        (dict(stages=1, filter_size=5), 32 * 25 + 1024 + 128),
+    ],
+)
 def test_parameter_counts(arguments, expected):
     assert count(LearningToDeblur(**arguments)) == expected
 
 
-@pytest.mark.parametrize("arguments", [dict(), dict(kernel_sizes=(5, 9), stages=2), dict(hidden=0, output_tanh=True), dict(fixed_gradients=True),
-                                       dict(bias=True, hidden=2, features=3), dict(sharpen=True)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        dict(),
+        dict(kernel_sizes=(5, 9), stages=2),
+        dict(hidden=0, output_tanh=True),
+        dict(fixed_gradients=True),
+        dict(bias=True, hidden=2, features=3),
+        dict(sharpen=True),
+    ],
+)
 def test_shapes_and_kernels_that_are_distributions(arguments):
     model = LearningToDeblur(**{"kernel_sizes": (9,), "stages": 3, "filters": 6, "filter_size": 5, **arguments}).eval()
     result = model(texture(2, 1, 40, 51))
@@ -119,16 +139,34 @@ def test_a_constant_image_gives_the_delta_and_leaves_the_others_alone(bias):
     torch.testing.assert_close(both.kernel[0], alone.kernel[0], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("y", [torch.full((1, 1, 40, 40), float("nan")), torch.full((1, 1, 40, 40), float("inf")), torch.zeros(1, 3, 40, 40),
-                               torch.zeros(1, 1, 33, 40), torch.zeros(1, 1, 40, 40, dtype=torch.uint8), torch.zeros(40, 40)])
+@pytest.mark.parametrize(
+    "y",
+    [
+        torch.full((1, 1, 40, 40), float("nan")),
+        torch.full((1, 1, 40, 40), float("inf")),
+        torch.zeros(1, 3, 40, 40),
+        torch.zeros(1, 1, 33, 40),
+        torch.zeros(1, 1, 40, 40, dtype=torch.uint8),
+        torch.zeros(40, 40),
+    ],
+)
 def test_bad_images_are_refused(y):
     with pytest.raises(ValueError, match="^y:"):
         LearningToDeblur(stages=1)(y)
 
 
-@pytest.mark.parametrize("arguments, name", [(dict(kernel_sizes=()), "kernel_sizes"), (dict(kernel_sizes=(25, 17)), "kernel_sizes"), (dict(stages=0), "stages"),
-                                             (dict(filter_size=4), "filter_size"), (dict(features=(2,)), "features"), (dict(features=0), "features"),
-                                             (dict(features=4, fixed_gradients=True), "features")])
+@pytest.mark.parametrize(
+    "arguments, name",
+    [
+        (dict(kernel_sizes=()), "kernel_sizes"),
+        (dict(kernel_sizes=(25, 17)), "kernel_sizes"),
+        (dict(stages=0), "stages"),
+        (dict(filter_size=4), "filter_size"),
+        (dict(features=(2,)), "features"),
+        (dict(features=0), "features"),
+        (dict(features=4, fixed_gradients=True), "features"),
+    ],
+)
 def test_bad_constructor_arguments_are_named(arguments, name):
     with pytest.raises(ValueError, match=f"^{name}:"):
         LearningToDeblur(**arguments)
@@ -194,8 +232,13 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="w.pt: not a readable"):
         LearningToDeblur.load(path)
-    for stored in ({"a": 1}, [1], {"model": "SVMAP", "arguments": {}, "state": {}},
-                   {"model": "LearningToDeblur", "arguments": {"stages": 1}, "state": {}}, {"model": "LearningToDeblur", "arguments": {"colour": 1}, "state": {}}):
+    for stored in (
+        {"a": 1},
+        [1],
+        {"model": "SVMAP", "arguments": {}, "state": {}},
+        {"model": "LearningToDeblur", "arguments": {"stages": 1}, "state": {}},
+        {"model": "LearningToDeblur", "arguments": {"colour": 1}, "state": {}},
+    ):
         torch.save(stored, path)
         with pytest.raises(ValueError, match="w.pt"):
             LearningToDeblur.load(path)

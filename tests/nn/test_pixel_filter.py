@@ -36,7 +36,9 @@ def test_layer_equals_the_op_and_its_adjoint():
     assert "circular" in repr(nn.PixelFilter2d("wrap")) and not list(nn.PixelFilter2d().state_dict())
 
 
-@pytest.mark.parametrize("arguments,text", [((0, 1, 3), "in_channels: expected an integer >= 1, got 0"), ((1, 2.0, 3), "filters: .*got 2.0")])
+@pytest.mark.parametrize(
+    "arguments,text", [((0, 1, 3), "in_channels: expected an integer >= 1, got 0"), ((1, 2.0, 3), "filters: .*got 2.0")]
+)
 def test_bad_hyper_parameters(arguments, text):
     with pytest.raises(ValueError, match=text):
         nn.FilterPredictor(*arguments)

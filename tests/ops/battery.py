@@ -1,7 +1,9 @@
-"""The contract of an op family as tests: a family describes its functions as `Call` values, and `Battery` yields what must hold for each of them.
+"""The contract of an op family as tests: a family describes its functions as `Call` values, and `Battery` yields what must hold for each
+of them.
 
     class TestPixelFilter(Battery):
-        stem, op, calls = "pixel_filter", "pixel_filter_fwd", (Call("pixel_filter", make, run, oracle=..., adjoint="pixel_filter_adjoint"), ...)
+        stem, op, calls = "pixel_filter", "pixel_filter_fwd", (Call("pixel_filter", make, run, oracle=...,
+        adjoint="pixel_filter_adjoint"), ...)
 
 `conftest.py` parametrises `call`, `padding` and `backend` from the class.
 """
@@ -11,6 +13,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+
 from oracles import PADDINGS, close
 
 HALF = (torch.bfloat16, torch.float16)
@@ -141,14 +144,20 @@ class Battery:
         x, *rest = call.tensors(b=1)
         many = torch.stack([x, -x, x.flip(-1)], 2)
         together = torch.vmap(lambda x: call.run(x, *rest, padding=padding, backend=backend), in_dims=2)(many)
-        close(together, torch.stack([call.run(many.select(2, i), *rest, padding=padding, backend=backend) for i in range(3)]), scale=call.scale)
+        close(
+            together,
+            torch.stack([call.run(many.select(2, i), *rest, padding=padding, backend=backend) for i in range(3)]),
+            scale=call.scale,
+        )
 
     def test_gradients_through_permuted_inputs(self, call, backend):
         def back(t):
             return t.mT if t.dim() >= 4 else t
 
         bases = [back(turned(t)).detach().requires_grad_() for t in call.tensors(b=1, c=2, hw=(3, 4))]
-        assert torch.autograd.gradcheck(lambda *t: call.run(*map(back, t), padding=call.paddings[-1], backend=backend), bases, fast_mode=True)
+        assert torch.autograd.gradcheck(
+            lambda *t: call.run(*map(back, t), padding=call.paddings[-1], backend=backend), bases, fast_mode=True
+        )
 
     def test_results_may_be_changed_in_place(self, call, backend):
         tensors = [t.requires_grad_() for t in call.tensors()]
@@ -184,7 +193,11 @@ class Battery:
         memory = torch.zeros(2**20 + 8, dtype=x.dtype)
         far = memory.as_strided(x.shape, (2**19, 2**18, *[2**17] * (x.dim() - 4), 2**16, 1))
         far.copy_(x)
-        close(call.run(far, *rest, padding=call.paddings[0], backend=backend), call.run(x, *rest, padding=call.paddings[0], backend=backend), scale=call.scale)
+        close(
+            call.run(far, *rest, padding=call.paddings[0], backend=backend),
+            call.run(x, *rest, padding=call.paddings[0], backend=backend),
+            scale=call.scale,
+        )
 
     # types
 

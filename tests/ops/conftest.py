@@ -1,6 +1,7 @@
 """Parametrises the tests of a `battery.Battery` from the class that describes a family."""
-import oracles
 import pytest
+
+import oracles
 
 
 def pytest_generate_tests(metafunc):

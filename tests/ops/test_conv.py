@@ -1,12 +1,12 @@
 """conv and conv_adjoint on every backend that runs here: oracles, scipy, gradients, registration, errors."""
 import numpy as np
-import oracles
 import pytest
 import torch
 from battery import Battery, Call
-from oracles import PADDINGS, close
 
+import oracles
 import svconv
+from oracles import PADDINGS, close
 from svconv.ops.conv import _ops
 
 signal = pytest.importorskip("scipy.signal")

@@ -5,11 +5,11 @@ import subprocess
 import sys
 
 import numpy as np
-import oracles
 import pytest
 import torch
 from torch.nn import functional as F
 
+import oracles
 import svconv
 from svconv import backends
 from svconv.backends.cpu import tanh_features as cpu
@@ -26,7 +26,8 @@ SHAPES = [(1, 1, 0, 20, 30, 32, 9, 1, 4), (2, 1, 1, 47, 203, 32, 9, 1, 8), (1, 1
 
 def case(b, c, more, h, w, n, k, depth, o, bias=True, dtype=torch.float32):
     g = torch.Generator().manual_seed(h * w + n)
-    draw = lambda *s: torch.randn(*s, generator=g).to(dtype)
+    def draw(*s):
+        return torch.randn(*s, generator=g).to(dtype)
     return (draw(b, c, h, w), draw(b, more, h, w) if more else None, draw(n, c + more, k, k) * (1.5 / k), draw(depth, n, n) * 0.3,
             draw(depth + 1, n) if bias else None, draw(o, n))
 
@@ -97,7 +98,9 @@ def test_nan_stays_where_it_is_seen(backend):
 @needs_cpu
 def test_tanh_within_a_few_units_in_the_last_place():
     """A filter of one tap and a recombination of one map show tanh itself."""
-    x = torch.cat([torch.linspace(-12, 12, 200_001), torch.logspace(-37, 1, 50_000), torch.tensor([0.0, float("inf"), -float("inf"), 1e30])])
+    x = torch.cat(
+        [torch.linspace(-12, 12, 200_001), torch.logspace(-37, 1, 50_000), torch.tensor([0.0, float("inf"), -float("inf"), 1e30])]
+    )
     one = torch.ones(1, 1)
     y = tanh_features(x[None, None, None], None, one[None, None], torch.zeros(0, 1, 1), None, one, backend="cpu").flatten().double()
     wanted = torch.tanh(x.double())
@@ -199,7 +202,10 @@ def test_the_strips_equal_plain_autograd_of_the_reference(monkeypatch, shape, bi
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_gradients_match_float64(backend, shape, nan_memory):
     args, wide = case(*shape), case(*shape)
-    tensors, wide = [t.requires_grad_(True) for t in args if t is not None], [None if t is None else t.double().requires_grad_(True) for t in wide]
+    tensors, wide = (
+        [t.requires_grad_(True) for t in args if t is not None],
+        [None if t is None else t.double().requires_grad_(True) for t in wide],
+    )
     y, wanted = tanh_features(*args, backend=backend), expected(*wide)
     g = torch.randn(y.shape)
     wide = [t for t in wide if t is not None]
@@ -240,7 +246,8 @@ def test_the_gradient_keeps_no_maps():
 import resource, torch
 from svconv.ops.tanh_features import tanh_features
 def run(side):
-    a = [torch.rand(1, 1, side, side, requires_grad=True), None, torch.rand(32, 1, 9, 9, requires_grad=True), torch.rand(1, 32, 32), None, torch.rand(4, 32)]
+    a = [torch.rand(1, 1, side, side, requires_grad=True), None, torch.rand(32, 1, 9, 9, requires_grad=True), torch.rand(1, 32, 32), None,
+    torch.rand(4, 32)]
     tanh_features(*a).sum().backward()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 small = run(64)
@@ -253,7 +260,9 @@ print(run(1024) - small)
 def test_it_compiles_with_its_gradient():
     function, tensors = leaves(case(1, 1, 1, 12, 9, 4, 3, 1, 3))
     compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
-    for a, b in zip(torch.autograd.grad(compiled(*tensors).square().sum(), tensors), torch.autograd.grad(function(*tensors).square().sum(), tensors)):
+    for a, b in zip(
+        torch.autograd.grad(compiled(*tensors).square().sum(), tensors), torch.autograd.grad(function(*tensors).square().sum(), tensors)
+    ):
         torch.testing.assert_close(a, b)
 
 
@@ -268,10 +277,18 @@ def test_registration(bias, latent):
     torch.library.opcheck(_fwd.overload, (*last, ""))
 
 
-@pytest.mark.parametrize("change,named", [
-    (dict(x=torch.ones(1, 4, 4)), "x: "), (dict(latent=torch.ones(1, 1, 4, 5)), "latent: "), (dict(filters=torch.ones(2, 1, 3, 3)), "filters: "),
-    (dict(filters=torch.ones(2, 2, 2, 2)), "filters: "), (dict(hidden=torch.ones(1, 2, 3)), "hidden: "), (dict(biases=torch.ones(1, 2)), "biases: "),
-    (dict(last=torch.ones(3, 5)), "last: ")])
+@pytest.mark.parametrize(
+    "change,named",
+    [
+        (dict(x=torch.ones(1, 4, 4)), "x: "),
+        (dict(latent=torch.ones(1, 1, 4, 5)), "latent: "),
+        (dict(filters=torch.ones(2, 1, 3, 3)), "filters: "),
+        (dict(filters=torch.ones(2, 2, 2, 2)), "filters: "),
+        (dict(hidden=torch.ones(1, 2, 3)), "hidden: "),
+        (dict(biases=torch.ones(1, 2)), "biases: "),
+        (dict(last=torch.ones(3, 5)), "last: "),
+    ],
+)
 def test_wrong_shapes_are_named(change, named):
     good = dict(x=torch.ones(1, 1, 4, 4), latent=torch.ones(1, 1, 4, 4), filters=torch.ones(2, 2, 3, 3), hidden=torch.ones(1, 2, 2),
                 biases=torch.ones(2, 2), last=torch.ones(3, 2))

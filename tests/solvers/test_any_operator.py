@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from scenes import blur_kernel, photograph, picture, psnr
 
 import svconv
+from scenes import blur_kernel, photograph, picture, psnr
 from svconv import Conv, Identity, PixelFilter, solvers, stack
 from svconv.operators import Operator
 

@@ -1,9 +1,9 @@
 """hyper_laplacian: its steps written out, every border, batches and colour, callback, messages."""
 import pytest
 import torch
-from scenes import blur_kernel, photograph, picture, psnr
 
 import svconv
+from scenes import blur_kernel, photograph, picture, psnr
 from svconv import Conv
 from svconv.solvers import hyper_laplacian, hyper_laplacian_shrink
 

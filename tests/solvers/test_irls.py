@@ -1,8 +1,8 @@
 """irls: the objective it minimises, borders, masks, colour and batches, callback, messages; the stencil against the filters themselves."""
 import pytest
 import torch
-from scenes import blur_kernel, photograph, picture, psnr
 
+from scenes import blur_kernel, photograph, picture, psnr
 from svconv import Conv, PixelFilter
 from svconv.solvers import irls
 from svconv.solvers.derivatives import FILTERS, apply, derivative, stencil

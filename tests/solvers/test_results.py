@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from scenes import blur_kernel, picture
 
+from scenes import blur_kernel, picture
 from svconv import Conv, Identity, solvers
 from svconv.solvers.result import Result
 

@@ -1,8 +1,8 @@
 """richardson_lucy: the written-out iteration, flux and positivity for every padding, borders, masks, damping, messages."""
 import pytest
 import torch
-from scenes import blur_kernel, photograph, picture, psnr
 
+from scenes import blur_kernel, photograph, picture, psnr
 from svconv import Conv, PixelFilter
 from svconv._boundary import PADDINGS
 from svconv.solvers import richardson_lucy

@@ -1,8 +1,8 @@
 """Every classical solver with every border on empty, tiny and odd images, and on composite operators."""
 import pytest
 import torch
-from scenes import blur_kernel
 
+from scenes import blur_kernel
 from svconv import Conv, PixelFilter, solvers
 
 BORDERS = ("mask", "taper", "replicate", None)

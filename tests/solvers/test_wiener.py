@@ -1,10 +1,10 @@
 """wiener: closed form and CG agree, gradients, borders, priors, messages."""
 import pytest
 import torch
-from oracles import PADDINGS, dense_matrix
-from scenes import blur_kernel, photograph, picture, psnr
 
 import svconv
+from oracles import PADDINGS, dense_matrix
+from scenes import blur_kernel, photograph, picture, psnr
 from svconv import Conv, Identity, PixelFilter
 from svconv.solvers import wiener
 

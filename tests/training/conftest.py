@@ -18,8 +18,20 @@ def photographs(tmp_path):
 
 @pytest.fixture
 def tiny():
-    return dict(kernel_size=5, steps=(4, 3), frozen_steps=2, batch=2, size=24, smallest=3, filter_size=3, validation_pairs=3, validation_size=32,
-                validate_every=2, save_every=2, warmup=2)
+    return dict(
+        kernel_size=5,
+        steps=(4, 3),
+        frozen_steps=2,
+        batch=2,
+        size=24,
+        smallest=3,
+        filter_size=3,
+        validation_pairs=3,
+        validation_size=32,
+        validate_every=2,
+        save_every=2,
+        warmup=2,
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,8 @@ from svconv.models import LearningToDeblur
 from svconv.training.checkpoint import load_checkpoint, save_checkpoint
 from svconv.training.learning_to_deblur import LtDSettings
 
-SMALL = "--kernel-size 5 --smallest 3 --size 24 --batch 2 --frozen-steps 1 --validation-pairs 2 --validation-size 32 --validate-every 2 --save-every 2".split()
+SMALL = ("--kernel-size 5 --smallest 3 --size 24 --batch 2 --frozen-steps 1 --validation-pairs 2 --validation-size 32 "
+         "--validate-every 2 --save-every 2").split()
 
 
 def test_it_trains_and_resumes(photographs, tmp_path, capsys):
@@ -27,12 +28,28 @@ def test_it_trains_and_resumes(photographs, tmp_path, capsys):
     assert LearningToDeblur.load(tmp_path / "o" / "best-2.pt").arguments["stages"] == 2
 
 
-@pytest.mark.parametrize("change, named", [
-    (("--data", "nowhere"), "nowhere"), (("--resume", "none.pt"), "none.pt"), (("--steps", "a"), "--steps"), (("--optimiser", "lion"), "optimiser"),
-    (("--size", "3"), "size"), (("--validate-every", "0"), "--validate-every: "), (("--validation-pairs", "0"), "--validation-pairs: "),
-    (("--save-every", "0"), "--save-every: "), (("--batch", "0"), "--batch: "), (("--rate", "nan"), "--rate: "), (("--smallest", "9"), "--smallest: "),
-    (("--validation-size", "4"), "size"), (("--validation-size", "400"), "photographs"), (("--threads", "0"), "--threads: "),
-    (("--max-steps", "-1"), "--max-steps: "), (("--minutes", "nan"), "--minutes: "), (("--device", "abacus"), "--device: ")])
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        (("--data", "nowhere"), "nowhere"),
+        (("--resume", "none.pt"), "none.pt"),
+        (("--steps", "a"), "--steps"),
+        (("--optimiser", "lion"), "optimiser"),
+        (("--size", "3"), "size"),
+        (("--validate-every", "0"), "--validate-every: "),
+        (("--validation-pairs", "0"), "--validation-pairs: "),
+        (("--save-every", "0"), "--save-every: "),
+        (("--batch", "0"), "--batch: "),
+        (("--rate", "nan"), "--rate: "),
+        (("--smallest", "9"), "--smallest: "),
+        (("--validation-size", "4"), "size"),
+        (("--validation-size", "400"), "photographs"),
+        (("--threads", "0"), "--threads: "),
+        (("--max-steps", "-1"), "--max-steps: "),
+        (("--minutes", "nan"), "--minutes: "),
+        (("--device", "abacus"), "--device: "),
+    ],
+)
 def test_mistakes_are_status_2_and_one_line(photographs, tmp_path, capsys, change, named):
     options = {"--data": str(photographs), "--out": str(tmp_path / "o")}
     small = [] if change[0] == "--size" else SMALL
@@ -87,10 +104,19 @@ def changed_checkpoint(folder, change):
     save_checkpoint(folder / "last.pt", "ltd", state)
 
 
-@pytest.mark.parametrize("change, named", [
-    (lambda s: s["settings"].update(colour="red"), "'colour'"), (lambda s: s["settings"].update(batch=0), "batch"), (lambda s: s.pop("settings"), "settings"),
-    (lambda s: s.pop("phase"), "phase"), (lambda s: s.pop("task"), "task"), (lambda s: s["task"].pop("average"), "average"),
-    (lambda s: s["task"]["arguments"].update(colour="red"), "colour"), (lambda s: s["task"]["model"].popitem(), "state_dict")])
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        (lambda s: s["settings"].update(colour="red"), "'colour'"),
+        (lambda s: s["settings"].update(batch=0), "batch"),
+        (lambda s: s.pop("settings"), "settings"),
+        (lambda s: s.pop("phase"), "phase"),
+        (lambda s: s.pop("task"), "task"),
+        (lambda s: s["task"].pop("average"), "average"),
+        (lambda s: s["task"]["arguments"].update(colour="red"), "colour"),
+        (lambda s: s["task"]["model"].popitem(), "state_dict"),
+    ],
+)
 def test_a_checkpoint_of_another_version_is_named(finished, capsys, change, named):
     folder, call = finished
     changed_checkpoint(folder, change)
@@ -119,8 +145,32 @@ def test_every_setting_is_an_option(capsys):
 
 
 def test_options_become_settings_of_their_types(photographs, tmp_path):
-    assert main(["train", "ltd", "--data", str(photographs), "--out", str(tmp_path / "o"), "--quiet", *SMALL, "--steps", "1,0", "--bias", "--smallest", "none",
-                 "--rate", "0.02", "--device", "cpu", "--filter-size", "3"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "ltd",
+                "--data",
+                str(photographs),
+                "--out",
+                str(tmp_path / "o"),
+                "--quiet",
+                *SMALL,
+                "--steps",
+                "1,0",
+                "--bias",
+                "--smallest",
+                "none",
+                "--rate",
+                "0.02",
+                "--device",
+                "cpu",
+                "--filter-size",
+                "3",
+            ]
+        )
+        == 0
+    )
     stored = load_checkpoint(tmp_path / "o" / "last.pt", "ltd")
     expected = dict(steps=(1, 0), bias=True, smallest=None, rate=0.02, device="cpu", kernel_size=5)
     assert {name: stored["settings"][name] for name in expected} == expected and stored["task"]["arguments"]["bias"] is True
@@ -129,8 +179,26 @@ def test_options_become_settings_of_their_types(photographs, tmp_path):
 def test_an_interrupt_saves_and_is_130(photographs, tmp_path):
     out = tmp_path / "o"
     environment = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(svconv.__file__)))
-    process = subprocess.Popen([sys.executable, "-m", "svconv", "train", "ltd", "--data", str(photographs), "--out", str(out), "--quiet", *SMALL,
-                                "--steps", "100000"], env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "svconv",
+            "train",
+            "ltd",
+            "--data",
+            str(photographs),
+            "--out",
+            str(out),
+            "--quiet",
+            *SMALL,
+            "--steps",
+            "100000",
+        ],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     deadline = time.monotonic() + 90
     while not (out / "last.pt").exists() and time.monotonic() < deadline:
         assert process.poll() is None

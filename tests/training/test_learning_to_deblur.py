@@ -48,11 +48,17 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(photographs, t
 
 
 def train_in_child(photographs, out, settings=None, **run):
-    """A training run in a fresh process, resumed from `out` without settings; equal processes give equal bits, this one has run other tests."""
+    """A training run in a fresh process, resumed from `out` without settings; equal processes give equal bits, this one has run other
+    tests."""
     start = f"S(**{settings!r})" if settings else f"resume={str(out / 'last.pt')!r}"
-    script = ("from svconv.training.loop import Trainer; from svconv.training.learning_to_deblur import LearningToDeblurTask as T, LtDSettings as S\n"
-              f"Trainer(T, {str(photographs)!r}, {str(out)!r}, {start}).run(progress=False, **{run!r})")
-    environment = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(svconv.__file__)), OMP_NUM_THREADS="1")  # fixed: torch's sums depend on it
+    script = (
+        "from svconv.training.loop import Trainer\n"
+        "from svconv.training.learning_to_deblur import LearningToDeblurTask as T, LtDSettings as S\n"
+        f"Trainer(T, {str(photographs)!r}, {str(out)!r}, {start}).run(progress=False, **{run!r})"
+    )
+    environment = dict(
+        os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(svconv.__file__)), OMP_NUM_THREADS="1"
+    )  # fixed: torch's sums depend on it
     return subprocess.Popen([sys.executable, "-c", script], env=environment)
 
 
@@ -99,7 +105,10 @@ def test_old_stages_are_frozen_after_a_stage_was_added(photographs, tiny, tmp_pa
     beta = trainer.task.model.scales[0]["log_beta"][0].item()
     trainer.run(max_steps=1, progress=False)
     assert same(old, list(trainer.task.model.scales[0]["stages"][0].parameters()))
-    assert not same(new, list(trainer.task.model.scales[0]["stages"][1].parameters())) and trainer.task.model.scales[0]["log_beta"][0].item() != beta
+    assert (
+        not same(new, list(trainer.task.model.scales[0]["stages"][1].parameters()))
+        and trainer.task.model.scales[0]["log_beta"][0].item() != beta
+    )
     trainer.run(progress=False)
     assert trainer.phase == 3 and not same(old, list(trainer.task.model.scales[0]["stages"][0].parameters()))
     assert trainer.log.read()[-1]["stages"] == 2
@@ -123,7 +132,9 @@ def test_kernel_errors():
     assert kernel_error(a, b).tolist() == [2.0, 0.25] and kernel_error(a, b, "relative").tolist() == [2.0, 1.0]
 
 
-@pytest.mark.parametrize("bad", [dict(steps=()), dict(steps=(-1,)), dict(optimiser="lion"), dict(loss="cubic"), dict(batch=0), dict(rate=0)])
+@pytest.mark.parametrize(
+    "bad", [dict(steps=()), dict(steps=(-1,)), dict(optimiser="lion"), dict(loss="cubic"), dict(batch=0), dict(rate=0)]
+)
 def test_bad_settings_are_named(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         LtDSettings(**bad)
@@ -163,7 +174,9 @@ def test_activation_maximisation_finds_images_with_less_kernel_error():
     model = LearningToDeblur((5,), 1, 3)
     before = [p.detach().clone() for p in model.parameters()]
     seen = []
-    image, errors = activation_maximisation(model, 24, 60, rate=0.05, generator=torch.Generator().manual_seed(1), callback=lambda s, n, x: seen.append((s, n)))
+    image, errors = activation_maximisation(
+        model, 24, 60, rate=0.05, generator=torch.Generator().manual_seed(1), callback=lambda s, n, x: seen.append((s, n))
+    )
     assert image.shape == (1, 1, 24, 24) and 0 <= float(image.min()) and float(image.max()) <= 1
     assert float(errors[-15:].mean()) < float(errors[:5].mean()) and seen[-1] == (60, 60)
     assert same(before, list(model.parameters())) and all(p.grad is None for p in model.parameters())

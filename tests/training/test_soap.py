@@ -42,7 +42,7 @@ def test_its_state_resumes():
     v = w.detach().clone().requires_grad_(True)
     second = SOAP([v], lr=0.02)
     second.load_state_dict(first.state_dict())
-    second.load_state_dict({k: v for k, v in second.state_dict().items()})
+    second.load_state_dict(dict(second.state_dict().items()))
     state = torch.utils._pytree.tree_map(lambda t: t.clone() if torch.is_tensor(t) else t, first.state_dict())
     second.load_state_dict(state)
     steps(w, first, 20)

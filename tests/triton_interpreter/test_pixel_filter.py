@@ -187,7 +187,7 @@ def test_empty(kernels):
     assert kernels.pixel_filter_fwd(x, filters, "zeros").shape == (0, 2, 1, 3, 3)
     assert kernels.pixel_filter_adjoint(y, filters, "reflect").shape == (0, 2, 3, 3)
     assert kernels.pixel_filter_gram(x, filters, None, "zeros").shape == (0, 2, 3, 3)
-    assert kernels.pixel_filter_bwd_filters(x, y, 1, 2, 2, 2, torch.float64, "zeros").eq(0).all()
+    assert kernels.pixel_filter_bwd_filters(x, y, (1, 2, y.shape[2], 2, 2, *y.shape[3:]), torch.float64, "zeros").eq(0).all()
     assert kernels.pixel_filter_gram_bwd_filters(x, x, filters, None, "zeros").eq(0).all()
     x, filters, y = tensors(1, 2, 0, 2, 2, 3, 3)
     assert kernels.pixel_filter_fwd(x, filters, "zeros").shape == (1, 2, 0, 3, 3)

@@ -42,7 +42,7 @@ def test_conv(kernels, padding, kernel, dtype):
     x, g, k = random(2, 3, 6, 5, dtype=dtype), random(2, 3, 6, 5, dtype=dtype, seed=1), random(*kernel, dtype=dtype, seed=2)
     check(kernels, "conv_fwd", x, k, padding)
     check(kernels, "conv_adjoint", x, k, padding)
-    check(kernels, "conv_bwd_kernel", x, g, *kernel, padding)
+    check(kernels, "conv_bwd_kernel", x, g, kernel, x.dtype, padding)
 
 
 @pytest.mark.parametrize("hw", SIZES)

@@ -4,12 +4,13 @@ A program owns a tile of output pixels, one per thread, and runs over the window
 thread shifted and unshifted reads have the same layout, so nothing passes through shared memory. Filters that the channels share are
 read once for up to four channels. Every sum has a fixed order, there are no atomics: results are bit-identical from run to run.
 """
-from svconv._triton import boundary
 from svconv._triton.pixel_filter.adjoint import pixel_filter_adjoint
 from svconv._triton.pixel_filter.ahead_of_time import aot_launches
 from svconv._triton.pixel_filter.filter_gradient import pixel_filter_bwd_filters
 from svconv._triton.pixel_filter.forward import pixel_filter_fwd
 from svconv._triton.pixel_filter.gram import pixel_filter_gram, pixel_filter_gram_bwd_filters
+
+from svconv._triton import boundary
 
 __all__ = ["aot_launches", "pixel_filter_adjoint", "pixel_filter_bwd_filters", "pixel_filter_fwd", "pixel_filter_gram",
            "pixel_filter_gram_bwd_filters", "why_not"]

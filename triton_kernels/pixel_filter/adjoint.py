@@ -5,12 +5,25 @@ image from a strip (a few rows and columns around the image, in the accumulator'
 """
 import triton
 import triton.language as tl
-
 from svconv._triton.boundary import preimage, preimage_cells
 from svconv._triton.launch import Launch, cdiv, strides
 from svconv._triton.pixel_filter.tiles import (
-    LANES, accumulator, channel, channel_groups, channel_pointers, filter_arguments, kernel_accumulator, maps_strides, program_order,
-    reads_inside, sharing, tile_pixels, tiling, unrolling, zeros)
+    LANES,
+    accumulator,
+    channel,
+    channel_groups,
+    channel_pointers,
+    filter_arguments,
+    kernel_accumulator,
+    maps_strides,
+    program_order,
+    reads_inside,
+    sharing,
+    tile_pixels,
+    tiling,
+    unrolling,
+    zeros,
+)
 
 
 @triton.jit

@@ -1,12 +1,20 @@
 """The gradient in the filters: at every pixel the products of the upstream gradient there and the image around it."""
 import triton
 import triton.language as tl
-
-from svconv._triton import boundary
 from svconv._triton.boundary import source_index
 from svconv._triton.launch import Launch, strides
 from svconv._triton.pixel_filter.tiles import (
-    SHARED_CHANNELS, image_strides, kernel_accumulator, maps_strides, reads_inside, tile_pixels, tiling, unrolling)
+    SHARED_CHANNELS,
+    image_strides,
+    kernel_accumulator,
+    maps_strides,
+    reads_inside,
+    tile_pixels,
+    tiling,
+    unrolling,
+)
+
+from svconv._triton import boundary
 
 
 @triton.jit
@@ -129,9 +137,9 @@ def bwd_filters_launch(x, g, df, padding, pair=(None, None), df_maps=None):
         "HELD": shared if shared <= SHARED_CHANNELS else 0, **shape, "ACC": kernel_accumulator(x.dtype)})
 
 
-def pixel_filter_bwd_filters(x, g, batch, channels, kh, kw, dtype, padding):
+def pixel_filter_bwd_filters(x, g, shape, dtype, padding):
     """df[b, c, m, d, p] = g[b, c, m, p] x[b, c, p+d], summed over a batch or channel axis of size 1."""
-    df = x.new_empty((batch, channels, g.shape[2], kh, kw, x.shape[2], x.shape[3]), dtype=dtype)
+    df = x.new_empty(shape, dtype=dtype)
     if x.shape[0] == 0 or x.shape[1] == 0:
         return df.zero_()
     bwd_filters_launch(x, g, df, padding)(x.device)

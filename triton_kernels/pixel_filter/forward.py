@@ -1,13 +1,28 @@
 """The forward: every pixel's own window over the image, by M filters at once or one after the other."""
 import triton
 import triton.language as tl
-
-from svconv._triton import boundary
 from svconv._triton.boundary import source_index
 from svconv._triton.launch import Launch, strides
 from svconv._triton.pixel_filter.tiles import (
-    broadcast_strides, channel, channel_groups, channel_pointers, filter_arguments, filter_strides, image_strides, kernel_accumulator,
-    maps_strides, program_order, reads_inside, sharing, tile_pixels, tiling, unrolling, zeros)
+    broadcast_strides,
+    channel,
+    channel_groups,
+    channel_pointers,
+    filter_arguments,
+    filter_strides,
+    image_strides,
+    kernel_accumulator,
+    maps_strides,
+    program_order,
+    reads_inside,
+    sharing,
+    tile_pixels,
+    tiling,
+    unrolling,
+    zeros,
+)
+
+from svconv._triton import boundary
 
 
 @triton.jit

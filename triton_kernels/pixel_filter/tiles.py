@@ -2,7 +2,6 @@
 import torch
 import triton
 import triton.language as tl
-
 from svconv._triton.launch import cdiv
 
 LANES = 256             # pixels of a tile, one per thread

@@ -130,6 +130,9 @@ Status map_folds(const View& map_view, Index plane, Index rows, bool* folds) {
   return Status::ok;
 }
 
+// A divisor of 0 becomes infinite, so that the quotient is 0 there; NaN stays.
+template <typename V, typename T> SVCONV_INLINE V never_zero(const V& divisor, T) { return divisor == T(0) ? V{} + T(__builtin_inf()) : divisor; }
+
 template <typename T> T beta_of(const QuotientCall& call, Index b) { return static_cast<const T*>(call.beta.data)[b * call.beta.stride[0]]; }
 
 template <typename T> SVCONV_INLINE typename Vector<T>::type power_at(const QuotientCall& call, Index u, Index column, int width) {

@@ -111,7 +111,7 @@ template <typename T> Status image_bwd_typed(const QuotientCall& call) {
             const V kr = k[u].re, ki = k[u].im;
             V power = V{} + T(1);
             if (call.power.data) power = power_at<T>(call, u, column, width);
-            const V denominator = kr * kr + ki * ki + power * beta;
+            const V denominator = never_zero(V(kr * kr + ki * ki + power * beta), T(0));
             const V gr = g[u].re / denominator, gi = g[u].im / denominator;
             g[u] = {kr * gi + ki * gr, kr * gr - ki * gi};
             if (!with_y) continue;

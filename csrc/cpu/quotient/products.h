@@ -18,6 +18,7 @@ template <typename T> void apply_spectrum(const QuotientCall& call, Index b, Ind
       auto denominator = k[u].re * k[u].re + k[u].im * k[u].im;
       if (call.power.data) denominator += power_at<T>(call, u, column, width) * beta;
       else denominator += beta;
+      denominator = never_zero(denominator, T(0));
       re /= denominator;
       im /= denominator;
     }

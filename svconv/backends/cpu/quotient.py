@@ -1,6 +1,7 @@
 """The quotient family on the CPU: torch transforms the rows, the compiled module does all that happens along the columns in one pass.
 
-The transforms along the columns, the products and the division between them, the boundary rule of the rows, the taper, and the pruning of the
+The transforms along the columns, the products and the division between them, the boundary rule of the rows, the taper, and the pruning of
+the
 inverse transform to the kernel's rows never leave a strip of neighbouring columns that fits the cache.
 """
 import math
@@ -73,7 +74,9 @@ def conv_fwd(x, kernel, padding):
 
 def conv_adjoint(y, kernel, padding):
     plane, rows = _convolution(y, kernel.shape, padding)
-    spectrum = _apply(_placed_rows(y, plane.columns), kernel, "multiply_conjugate", plane, psf_center(kernel.shape[-2:]), rows.leave_map, rows.enter_map)
+    spectrum = _apply(
+        _placed_rows(y, plane.columns), kernel, "multiply_conjugate", plane, psf_center(kernel.shape[-2:]), rows.leave_map, rows.enter_map
+    )
     return _folded_back(spectrum, plane.columns)
 
 
@@ -94,7 +97,9 @@ def _estimate(x, y, shape, plane, center, load_x, load_y, taper=None, beta=None)
 
 def conv_bwd_kernel(x, g, shape, dtype, padding):
     plane, rows = _convolution(x, shape, padding)
-    return _estimate(_rows(x, plane.columns), _placed_rows(g, plane.columns), shape, plane.size, psf_center(shape[-2:]), rows.enter_map, rows.leave_map)
+    return _estimate(
+        _rows(x, plane.columns), _placed_rows(g, plane.columns), shape, plane.size, psf_center(shape[-2:]), rows.enter_map, rows.leave_map
+    )
 
 
 # kernel quotient ----------------------------------------------------------------------------------------------------
@@ -124,9 +129,21 @@ def kernel_quotient_bwd(g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta)
     x, y = _tapered_rows(x, y, kw, taper)
     slope = torch.empty(x.shape[0], dtype=torch.float64, device=x.device)
     g = kernel_rows(g, plane[1], cx).unsqueeze(1)
-    extension().quotient_kernel_bwd(_parts(g), _parts(x), _parts(y), _parts(x) if need_x else None, _parts(y) if need_y else None, view(slope),
-                                    plane[1], offset, _table_view(weights), _table_view(shift_ramp(plane[0], shift, dtype, x.device)),
-                                    _table_view(beta), torch.get_num_threads(), tag(dtype))
+    extension().quotient_kernel_bwd(
+        _parts(g),
+        _parts(x),
+        _parts(y),
+        _parts(x) if need_x else None,
+        _parts(y) if need_y else None,
+        view(slope),
+        plane[1],
+        offset,
+        _table_view(weights),
+        _table_view(shift_ramp(plane[0], shift, dtype, x.device)),
+        _table_view(beta),
+        torch.get_num_threads(),
+        tag(dtype),
+    )
 
     def back(spectrum):
         image = torch.fft.irfft(spectrum, n=plane[1])

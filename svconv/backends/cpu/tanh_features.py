@@ -1,6 +1,7 @@
 """tanh_features on the CPU: the compiled pass forward, matrix products over strips of rows backward.
 
-A convolution with one or two input channels runs at a tenth of the speed of a matrix product in common libraries. A strip's columns, maps and gradients
+A convolution with one or two input channels runs at a tenth of the speed of a matrix product in common libraries. A strip's columns, maps
+and gradients
 together stay near a core's own cache, which makes the copy into columns and the second computation of the maps cheap.
 """
 import numpy as np
@@ -21,7 +22,9 @@ def why_not(op, x, *_):
 def tanh_features_fwd(x, latent, filters, hidden, biases, last):
     out = x.new_empty((x.shape[0], last.shape[0], *x.shape[2:]))
     optional = [None if t is None else view(t) for t in (latent, biases)]
-    extension().tanh_features_fwd(view(x), optional[0], view(filters), view(hidden), optional[1], view(last), view(out), torch.get_num_threads())
+    extension().tanh_features_fwd(
+        view(x), optional[0], view(filters), view(hidden), optional[1], view(last), view(out), torch.get_num_threads()
+    )
     return out
 
 

@@ -40,7 +40,8 @@ class FeatureModule(nn.Module):
 
     @torch.no_grad()
     def continue_from(self, former, weak=0.1):
-        """Take over the weights of the stage before; what it has not (filters on the latent image, extra features) stays random, scaled by `weak`."""
+        """Take over the weights of the stage before; what it has not (filters on the latent image, extra features) stays random, scaled
+        by `weak`."""
         for name, value in self.named_parameters():
             old = dict(former.named_parameters())[name]
             known = tuple(slice(0, min(a, b)) for a, b in zip(value.shape, old.shape))
@@ -57,7 +58,8 @@ def differences(image):
 def oriented_filters(count, channels, size):
     """Random start: first derivatives of Gaussians of random width, direction and gain [count, channels, size, size].
 
-    Gains spread over a decade, so that some filters stay in the linear range of tanh and some saturate at edges; drawn from torch's default generator.
+    Gains spread over a decade, so that some filters stay in the linear range of tanh and some saturate at edges; drawn from torch's
+    default generator.
     """
     half = size // 2
     t = torch.arange(-half, half + 1, dtype=torch.float32)
@@ -65,6 +67,8 @@ def oriented_filters(count, channels, size):
     angle = torch.empty(count, channels, 1, 1).uniform_(0, 2 * math.pi)
     along = t[:, None] * torch.sin(angle) + t[None, :] * torch.cos(angle)
     shape = along * torch.exp(-(t[:, None] ** 2 + t[None, :] ** 2) / (2 * sigma * sigma))
-    shape = shape - shape.mean((2, 3), keepdim=True) + 0.02 * shape.abs().mean((2, 3), keepdim=True) * torch.randn(count, channels, size, size)
+    shape = (
+        shape - shape.mean((2, 3), keepdim=True) + 0.02 * shape.abs().mean((2, 3), keepdim=True) * torch.randn(count, channels, size, size)
+    )
     gain = torch.exp(torch.empty(count, 1, 1, 1).uniform_(math.log(1.5), math.log(15.0)))
     return gain * shape / shape.abs().sum((2, 3), keepdim=True).clamp_min(1e-6) * 2 / channels

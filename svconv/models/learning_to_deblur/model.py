@@ -30,23 +30,29 @@ class LearningToDeblur(Pretrained, nn.Module):
 
         k = project F^-1[ sum_i conj(X_i) Y_i / (sum_i |X_i|^2 + 1e-4) ],        x = F^-1[ conj(K) Y / (|K|^2 + b) ],  b learned per stage.
 
-    A network for several kernel sizes runs from the coarsest to the finest scale: the image is resized by kernel_size / last kernel size (bicubic,
-    antialiased), and the latent image of a scale is enlarged for the first stage of the next one. The mean of the image is taken off first, so
+    A network for several kernel sizes runs from the coarsest to the finest scale: the image is resized by kernel_size / last kernel size
+    (bicubic,
+    antialiased), and the latent image of a scale is enlarged for the first stage of the next one. The mean of the image is taken off
+    first, so
     brightness does not matter. Images continue at their borders by replication.
 
     Args:
-        kernel_sizes: kernel side in pixels of every scale, coarsest first; the last one is the side of the result. (17,), (17, 25) and (17, 25, 33) in
+        kernel_sizes: kernel side in pixels of every scale, coarsest first; the last one is the side of the result. (17,), (17, 25) and
+        (17, 25, 33) in
             the paper.
         stages: stages of every scale.
         filter_size: side of the learned filters (odd).
         bias: biases in the filters and the hidden recombinations.
-        filters, hidden, features, fixed_gradients, output_tanh: ablations of the paper, by keyword: number of filters (32); hidden recombination layers
-            (1); feature pairs of every stage (None: 2, 2, 4, 4, ...; a number or one per stage); blurry features fixed to the x- and y-differences of the
+        filters, hidden, features, fixed_gradients, output_tanh: ablations of the paper, by keyword: number of filters (32); hidden
+        recombination layers
+            (1); feature pairs of every stage (None: 2, 2, 4, 4, ...; a number or one per stage); blurry features fixed to the x- and
+            y-differences of the
             image (then two pairs); tanh after the last recombination.
         sharpen: deconvolve the final kernel with a Gaussian of sigma 0.5 in eval mode; None: only for a final size of 33, as in the paper.
 
     Shapes:
-        forward(y [B, 1, H, W], 0..1) -> `DeblurResult`. Memory in eval mode under `no_grad`: features are made in one pass, about 12 images beside them.
+        forward(y [B, 1, H, W], 0..1) -> `DeblurResult`. Memory in eval mode under `no_grad`: features are made in one pass, about 12
+        images beside them.
 
     Example:
         >>> import torch
@@ -57,8 +63,20 @@ class LearningToDeblur(Pretrained, nn.Module):
 
     weights_prefix, default_weights = "ltd-", "ltd-17"
 
-    def __init__(self, kernel_sizes=(17,), stages=3, filter_size=9, bias=False, *, filters=32, hidden=1, features=None, fixed_gradients=False,
-                 output_tanh=False, sharpen=None):
+    def __init__(
+        self,
+        kernel_sizes=(17,),
+        stages=3,
+        filter_size=9,
+        bias=False,
+        *,
+        filters=32,
+        hidden=1,
+        features=None,
+        fixed_gradients=False,
+        output_tanh=False,
+        sharpen=None,
+    ):
         super().__init__()
         kernel_sizes = tuple(int(k) for k in (kernel_sizes if hasattr(kernel_sizes, "__iter__") else (kernel_sizes,)))
         if not kernel_sizes or min(kernel_sizes) < 1 or any(a >= b for a, b in zip(kernel_sizes, kernel_sizes[1:])):
@@ -74,14 +92,17 @@ class LearningToDeblur(Pretrained, nn.Module):
         self.sharpen = kernel_sizes[-1] == SHARPEN_SIZE if sharpen is None else bool(sharpen)
         self.scales = nn.ModuleList()
         for s in range(len(kernel_sizes)):
-            blocks = [FeatureModule(1 if s == 0 and t == 0 else 2, pairs[t], filters, filter_size, hidden, bias, fixed_gradients, output_tanh)
-                      for t in range(stages)]
+            blocks = [
+                FeatureModule(1 if s == 0 and t == 0 else 2, pairs[t], filters, filter_size, hidden, bias, fixed_gradients, output_tanh)
+                for t in range(stages)
+            ]
             learned = stages if s + 1 < len(kernel_sizes) else stages - 1  # the very last stage ends with its kernel
             betas = [nn.Parameter(torch.tensor(math.log(IMAGE_BETA))) for _ in range(learned)]
             self.scales.append(nn.ModuleDict({"stages": nn.ModuleList(blocks), "log_beta": nn.ParameterList(betas)}))
 
     def forward(self, y):
-        """Estimate kernel and latent image of y [B, 1, H, W] (0..1, finite). ValueError: NaN or infinity, wrong shape, smaller than the kernel."""
+        """Estimate kernel and latent image of y [B, 1, H, W] (0..1, finite). ValueError: NaN or infinity, wrong shape, smaller than the
+        kernel."""
         kernels, beta = self.estimate(y)
         kernel = kernels[-1]
         if self.sharpen and not self.training:
@@ -120,7 +141,8 @@ class LearningToDeblur(Pretrained, nn.Module):
     def add_stage(self, warm=True):
         """Append a stage to the last scale, as the staged training does; the former last stage gets its image quotient.
 
-        warm: the new stage starts as a copy of the former one, which knows the blurry image only, with weak random filters on the latent image (and weak
+        warm: the new stage starts as a copy of the former one, which knows the blurry image only, with weak random filters on the latent
+        image (and weak
         extra features); otherwise it starts at random.
         """
         scale, a = self.scales[-1], self.arguments
@@ -129,7 +151,9 @@ class LearningToDeblur(Pretrained, nn.Module):
         like = next(self.parameters())
         stages = a["stages"] + 1
         pairs = _feature_pairs(2 if a["fixed_gradients"] else a["features"], stages)[-1]
-        block = FeatureModule(2, pairs, a["filters"], a["filter_size"], a["hidden"], a["bias"], a["fixed_gradients"], a["output_tanh"]).to(like)
+        block = FeatureModule(2, pairs, a["filters"], a["filter_size"], a["hidden"], a["bias"], a["fixed_gradients"], a["output_tanh"]).to(
+            like
+        )
         if warm:
             block.continue_from(scale["stages"][-1])
         scale["stages"].append(block)
@@ -154,7 +178,8 @@ def _resized(y, ratio):
 
 
 def sharpen_kernel(kernel, sigma=SHARPEN_SIGMA, beta=SHARPEN_BETA):
-    """Deconvolve kernels [B, k, k] with a small Gaussian by an image quotient, then project: against the over-smoothing of a squared-error loss."""
+    """Deconvolve kernels [B, k, k] with a small Gaussian by an image quotient, then project: against the over-smoothing of a
+    squared-error loss."""
     t = torch.arange(-2, 3, dtype=kernel.dtype, device=kernel.device)
     g = torch.exp(-t * t / (2 * sigma * sigma))
     g = (g[:, None] * g) / g.sum() ** 2
