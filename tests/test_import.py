@@ -64,7 +64,7 @@ def test_star_import_brings_every_public_name():
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'svconv' has no attribute 'blurr'"):
-        svconv.blurr
+        svconv.blurr  # noqa: B018
     with pytest.raises(ImportError, match="blurr"):
         exec("from svconv import blurr")
 

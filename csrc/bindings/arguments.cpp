@@ -8,9 +8,7 @@
 namespace svconv {
 namespace {
 
-const char* storage_of(DType dtype) {
-  return dtype == DType::f32 ? "float32" : dtype == DType::f64 ? "float64" : "uint16";
-}
+const char* storage_of(DType dtype) { return dtype == DType::f32 ? "float32" : dtype == DType::f64 ? "float64" : "uint16"; }
 
 bool has_storage(const py::array& array, DType dtype) {
   const char kind = array.dtype().kind();

@@ -72,7 +72,8 @@ PYBIND11_MODULE(_C, m) {
   require_level();
   m.doc() = "CPU kernels of svconv on NumPy views; see svconv.ops for the public functions";
   m.attr("PADDINGS") = paddings();
-  m.def("build_info", &build_info, "Compiler, flags, instruction sets (built, supported, chosen; what they need and this processor lacks), OpenMP");
+  m.def("build_info", &build_info,
+        "Compiler, flags, instruction sets (built, supported, chosen; what they need and this processor lacks), OpenMP");
 #define SVCONV_FAMILY(stem, Table) register_##stem(m);
   SVCONV_FAMILIES(SVCONV_FAMILY)
 #undef SVCONV_FAMILY

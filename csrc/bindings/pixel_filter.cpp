@@ -95,8 +95,8 @@ void register_pixel_filter(py::module_& m) {
   using py::arg;
   m.def("pixel_filter_fwd", &fwd, arg("x"), arg("f"), arg("y_out"), arg("padding"), arg("threads"), arg("x_dtype"), arg("f_dtype"),
         "y[b,c,m,p] = sum_d f[b|0,c|0,m,d,p] x[b,c,p+d]; x [B,C,H,W], f [B|1,C|1,M,kh,kw,H,W], y_out [B,C,M,H,W]");
-  m.def("pixel_filter_adjoint", &adjoint, arg("y"), arg("f"), arg("x_out"), arg("padding"), arg("threads"), arg("x_dtype"),
-        arg("f_dtype"), "The exact transpose of pixel_filter_fwd; y [B,C,M,H,W], x_out [B,C,H,W]");
+  m.def("pixel_filter_adjoint", &adjoint, arg("y"), arg("f"), arg("x_out"), arg("padding"), arg("threads"), arg("x_dtype"), arg("f_dtype"),
+        "The exact transpose of pixel_filter_fwd; y [B,C,M,H,W], x_out [B,C,H,W]");
   m.def("pixel_filter_bwd_filters", &bwd_filters, arg("x"), arg("g"), arg("df_out"), arg("padding"), arg("threads"), arg("x_dtype"),
         arg("f_dtype"), "df[b|0,c|0,m,d,p] = sum over shared images of g[b,c,m,p] x[b,c,p+d]");
   m.def("pixel_filter_gram", &gram, arg("x"), arg("f"), arg("w"), arg("out"), arg("padding"), arg("threads"), arg("x_dtype"),

@@ -188,14 +188,16 @@ void register_quotient(py::module_& m) {
         arg("taper"), arg("ramp"), arg("beta"), arg("threads"), arg("dtype"),
         "Rows of the inverse column transform of sum conj(X) Y, divided by sum |X|^2 + beta where beta is given");
   m.def("quotient_kernel_bwd", &kernel_bwd, arg("g"), arg("x"), arg("y"), arg("out_x"), arg("out_y"), arg("slope"), arg("width"),
-        arg("offset"), arg("taper"), arg("ramp"), arg("beta"), arg("threads"), arg("dtype"), "Gradients of the kernel quotient, spectra along rows");
+        arg("offset"), arg("taper"), arg("ramp"), arg("beta"), arg("threads"), arg("dtype"),
+        "Gradients of the kernel quotient, spectra along rows");
   m.def("quotient_image_bwd", &image_bwd, arg("g"), arg("y"), arg("kernel"), arg("out_y"), arg("out_kernel"), arg("slope"), arg("plane"),
         arg("width"), arg("offset"), arg("place"), arg("extend"), arg("ramp"), arg("beta"), arg("power"), arg("threads"), arg("dtype"),
         "Gradients of the image quotient, spectra along rows");
   m.def("rows_forward", &rows_forward, arg("x"), arg("out"), arg("plane"), arg("load"), arg("taper"), arg("threads"), arg("dtype"),
         "Real transforms of rows of length plane; x [B,C,H,W], load [plane] columns of x (-1: zero) or None, taper [plane] or None, "
         "out [B,C,H,plane//2+1,2]");
-  m.def("rows_backward", &rows_backward, arg("spectrum"), arg("out"), arg("plane"), arg("store"), arg("taper"), arg("threads"), arg("dtype"),
+  m.def("rows_backward", &rows_backward, arg("spectrum"), arg("out"), arg("plane"), arg("store"), arg("taper"), arg("threads"),
+        arg("dtype"),
         "Inverse real transforms of rows; every column of the plane, times taper, is added to column store[..] of out (-1: dropped); "
         "spectrum [B,C,H,plane//2+1,2], out [B,C,H,W]");
 }

@@ -10,19 +10,21 @@
 namespace svconv {
 namespace {
 
-template <typename V> struct Complex { V re, im; };
+template <typename V> struct Complex {
+  V re, im;
+};
 
 constexpr int kLargestRadix = 31;
 constexpr double kTwoPi = 6.283185307179586476925286766559;
 
 template <typename T> struct FftPlan {
-  long long n = 0;                 // length of the transform
-  long long length = 0;            // length of the passes: n, or that of the chirp product; elements that a work buffer must hold
-  int count = 0;                   // of the passes
+  long long n = 0;       // length of the transform
+  long long length = 0;  // length of the passes: n, or that of the chirp product; elements that a work buffer must hold
+  int count = 0;         // of the passes
   int radix[64] = {}, turn[64] = {};
-  const T* roots = nullptr;        // e^(-2 pi i t / length), interleaved
-  const T* turns = nullptr;        // for the odd radix of pass i from turn[i] on: cos and sin of 2 pi j / radix
-  const T* chirp = nullptr;        // e^(-pi i t^2 / n) and the spectrum of its conjugate over `length`; nullptr: not needed
+  const T* roots = nullptr;  // e^(-2 pi i t / length), interleaved
+  const T* turns = nullptr;  // for the odd radix of pass i from turn[i] on: cos and sin of 2 pi j / radix
+  const T* chirp = nullptr;  // e^(-pi i t^2 / n) and the spectrum of its conjugate over `length`; nullptr: not needed
   const T* response = nullptr;
 };
 
@@ -54,7 +56,7 @@ template <typename V, typename T> SVCONV_HD void pass4(const Complex<V>* x, Comp
     for (long long q = 0; q < s; ++q) {
       const Complex<V> a = x[q + s * p], b = x[q + s * (p + m)], c = x[q + s * (p + 2 * m)], d = x[q + s * (p + 3 * m)];
       const auto sum_r = a.re + c.re, sum_i = a.im + c.im, dif_r = a.re - c.re, dif_i = a.im - c.im;
-      const auto bd_r = b.re + d.re, bd_i = b.im + d.im, j_r = d.im - b.im, j_i = b.re - d.re;   // i (b - d)
+      const auto bd_r = b.re + d.re, bd_i = b.im + d.im, j_r = d.im - b.im, j_i = b.re - d.re;  // i (b - d)
       Complex<V> y1 = {dif_r - j_r, dif_i - j_i}, y2 = {sum_r - bd_r, sum_i - bd_i}, y3 = {dif_r + j_r, dif_i + j_i};
       multiply(y1, w1r, w1i);
       multiply(y2, w2r, w2i);
@@ -140,7 +142,7 @@ template <typename V, typename T> SVCONV_HD Complex<V>* fft_forward(const FftPla
   for (long long i = 0; i < plan.n; ++i) multiply(a[i], chirp[2 * i], chirp[2 * i + 1]);
   for (long long i = plan.n; i < plan.length; ++i) a[i] = Complex<V>{};
   Complex<V>* spectrum = run_passes(plan, a, b);
-  for (long long i = 0; i < plan.length; ++i) {   // times the response, real and imaginary part swapped for the way back
+  for (long long i = 0; i < plan.length; ++i) {  // times the response, real and imaginary part swapped for the way back
     multiply(spectrum[i], response[2 * i], response[2 * i + 1]);
     spectrum[i] = {spectrum[i].im, spectrum[i].re};
   }
@@ -241,7 +243,8 @@ template <typename T, typename V> void fft_plan_chirp(FftPlan<T>* plan, T* chirp
   plan->response = response;
 }
 
-// Fills `table` (fft_table_values(n) scalars) and points the plan to it; `work` holds 2 fft_length(n) values of any lane type while it does.
+// Fills `table` (fft_table_values(n) scalars) and points the plan to it; `work` holds 2 fft_length(n) values of any lane type while it
+// does.
 template <typename T, typename V> void fft_plan(long long n, T* table, Complex<V>* work, FftPlan<T>* plan) {
   plan->n = n;
   plan->length = fft_length(n);

@@ -21,7 +21,7 @@ template <typename T> class ColumnTransform {
     ok_ = true;
   }
   bool ok() const { return ok_; }
-  Index space() const { return plan_.length; }   // elements that a work buffer must hold
+  Index space() const { return plan_.length; }  // elements that a work buffer must hold
 
   // The forward transform of a[0..n) with b as work space (both of space() elements); the result is where the return value points.
   ComplexVector<T>* forward(ComplexVector<T>* a, ComplexVector<T>* b) const { return fft_forward(plan_, a, b); }

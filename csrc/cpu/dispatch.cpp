@@ -92,14 +92,14 @@ const Level* choose(std::string* mistake) {
 
 // A level finds its tables in its namespace.
 #define SVCONV_FAMILY(stem, Table) level.stem = &stem;
-#define SVCONV_LEVEL(level_name, needs)        \
-  namespace level_name {                       \
-  static Level described() {                   \
-    Level level = {};                          \
-    level.name = #level_name;                  \
-    SVCONV_FAMILIES(SVCONV_FAMILY)             \
-    return completed(level, needs);            \
-  }                                            \
+#define SVCONV_LEVEL(level_name, needs) \
+  namespace level_name { \
+  static Level described() { \
+    Level level = {}; \
+    level.name = #level_name; \
+    SVCONV_FAMILIES(SVCONV_FAMILY) \
+    return completed(level, needs); \
+  } \
   }
 SVCONV_LEVELS(SVCONV_LEVEL)
 #undef SVCONV_LEVEL

@@ -24,7 +24,10 @@ SVCONV_FAMILIES(SVCONV_FAMILY)
 #undef SVCONV_FAMILY
 
 #define SVCONV_FAMILY(stem, Table) extern const Table stem;
-#define SVCONV_LEVEL(level, needs) namespace level { SVCONV_FAMILIES(SVCONV_FAMILY) }
+#define SVCONV_LEVEL(level, needs) \
+  namespace level { \
+  SVCONV_FAMILIES(SVCONV_FAMILY) \
+  }
 SVCONV_LEVELS(SVCONV_LEVEL)
 #undef SVCONV_LEVEL
 #undef SVCONV_FAMILY

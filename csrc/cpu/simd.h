@@ -101,7 +101,8 @@ SVCONV_INLINE Vector<float>::type load_part(const BF16* p, Index low, Index high
 SVCONV_INLINE Vector<float>::type load_part(const float* p, Index low, Index high) {
   const int from = low < 0 ? 0 : low > 8 ? 8 : static_cast<int>(low), to = high < 0 ? 0 : high > 8 ? 8 : static_cast<int>(high);
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  const __m256i inside = _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(from), lane), _mm256_cmpgt_epi32(_mm256_set1_epi32(to), lane));
+  const __m256i inside =
+      _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(from), lane), _mm256_cmpgt_epi32(_mm256_set1_epi32(to), lane));
   return (Vector<float>::type)_mm256_maskload_ps(p, inside);
 }
 #endif
@@ -160,7 +161,9 @@ SVCONV_INLINE void fence_streaming() {
 
 // ---- neighbouring vectors: lanes t.. of two in a row. Loads that straddle cache lines cost twice where a vector is a line.
 
-template <int N> struct Int { static constexpr int value = N; };
+template <int N> struct Int {
+  static constexpr int value = N;
+};
 
 // Calls one(Int<0>), ..., one(Int<N - 1>).
 template <int N, int First = 0, typename One> SVCONV_INLINE void unroll(const One& one) {
@@ -175,14 +178,16 @@ constexpr bool kShifts = true;
 template <int t> SVCONV_INLINE Vector<float>::type shifted(Vector<float>::type low, Vector<float>::type high) {
   if constexpr (t == 0) return low;
   else if constexpr (t == Vector<float>::lanes) return high;
-  else return (Vector<float>::type)_mm512_castsi512_ps(
-      _mm512_alignr_epi32(_mm512_castps_si512((__m512)high), _mm512_castps_si512((__m512)low), t));
+  else
+    return (Vector<float>::type)_mm512_castsi512_ps(
+        _mm512_alignr_epi32(_mm512_castps_si512((__m512)high), _mm512_castps_si512((__m512)low), t));
 }
 template <int t> SVCONV_INLINE Vector<double>::type shifted(Vector<double>::type low, Vector<double>::type high) {
   if constexpr (t == 0) return low;
   else if constexpr (t == Vector<double>::lanes) return high;
-  else return (Vector<double>::type)_mm512_castsi512_pd(
-      _mm512_alignr_epi64(_mm512_castpd_si512((__m512d)high), _mm512_castpd_si512((__m512d)low), t));
+  else
+    return (Vector<double>::type)_mm512_castsi512_pd(
+        _mm512_alignr_epi64(_mm512_castpd_si512((__m512d)high), _mm512_castpd_si512((__m512d)low), t));
 }
 #else
 constexpr bool kShifts = false;

@@ -12,12 +12,20 @@
 namespace svconv {
 namespace {
 
-struct BF16 { std::uint16_t bits; };
-struct F16 { std::uint16_t bits; };
+struct BF16 {
+  std::uint16_t bits;
+};
+struct F16 {
+  std::uint16_t bits;
+};
 
 // What a storage type is computed in.
-template <typename S> struct Compute { using type = float; };
-template <> struct Compute<double> { using type = double; };
+template <typename S> struct Compute {
+  using type = float;
+};
+template <> struct Compute<double> {
+  using type = double;
+};
 
 SVCONV_INLINE float to_compute(float v) { return v; }
 SVCONV_INLINE double to_compute(double v) { return v; }

@@ -60,7 +60,7 @@ def _candidates(stem, op, device_type, forced):
 def choose(stem, op, device, forced, arguments):
     """The implementation that runs: the forced backend or the first of NAMES that can."""
     forced = forced or requested_outside()
-    for name, implementation, refuses in _candidates(stem, op, device.type, forced):
+    for _, implementation, refuses in _candidates(stem, op, device.type, forced):
         reason = refuses(op, *arguments) if refuses else None
         if reason is None:
             return implementation

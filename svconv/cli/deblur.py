@@ -119,7 +119,7 @@ def restore(picture, kernel, method, reg):
     with torch.no_grad(), progress.bar("restoring", picture.channels * len(grid)) as callback:
         for channel in range(picture.channels):
             k = kernel[min(channel, len(kernel) - 1)][None, None]
-            x = tiles.apply(lambda y: restore_plane(y, k, method, reg, callback), picture.plane(channel), grid)
+            x = tiles.apply(lambda y, k=k: restore_plane(y, k, method, reg, callback), picture.plane(channel), grid)
             result.set_plane(channel, x, picture.scale)
     return result
 

@@ -20,7 +20,9 @@ class Task(abc.ABC):
         measured_by: the settings that the score depends on; when one changes, the best score starts afresh.
     """
 
-    kind, settings_class, measured_by = None, Settings, ()
+    kind: str = ""
+    settings_class: type = Settings
+    measured_by: tuple = ()
 
     def __init__(self, settings, device, model):
         self.settings, self.device = settings, device

@@ -38,7 +38,7 @@ def test_the_cases_follow_their_kernels(blind, shared_data):
     name, sharp, blurry, kernel = blind.blurred_photographs(shared_data)[3]
     again = conv(sharp, kernel[None, None], padding="replicate")
     assert float((again - blurry)[..., 20:-20, 20:-20].std()) == pytest.approx(blind.NOISE, rel=0.05)
-    for name, sharp, blurry, kernel in cases:
+    for _, sharp, blurry, kernel in cases:
         again = conv(sharp, kernel[None, None], padding="replicate")
         assert blind.smallest_error(again, blurry) < 0.5 * blind.smallest_error(again.roll(4, 2), blurry.roll(-4, 2))
 

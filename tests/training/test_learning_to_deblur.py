@@ -164,7 +164,7 @@ def test_foreign_and_damaged_checkpoints_are_named(tmp_path):
 def test_a_failed_save_leaves_the_old_checkpoint_and_no_litter(tmp_path):
     path = tmp_path / "c.pt"
     save_checkpoint(path, "ltd", {"a": 1})
-    with pytest.raises(Exception):
+    with pytest.raises(Exception, match="pickle"):
         save_checkpoint(path, "ltd", {"a": lambda: 0})
     assert load_checkpoint(path, "ltd") == {"a": 1} and [p.name for p in tmp_path.iterdir()] == ["c.pt"]
 

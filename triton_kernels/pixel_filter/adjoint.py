@@ -36,7 +36,7 @@ def _adjoint_windows(ys, filters, rows, cols, lanes, M, H, W, y_m, y_h, y_w, f_m
     sums = zeros(CB, BLOCK, ACC)
     f_map = (rows + TOP).to(tl.int64) * f_h + (cols + LEFT).to(tl.int64) * f_w
     y_map = (rows + TOP).to(tl.int64) * y_h + (cols + LEFT).to(tl.int64) * y_w
-    for m in range(M):
+    for _ in range(M):
         f_row = f_map
         y_row = y_map
         for i in tl.range(0, KH, loop_unroll_factor=UNROLL_H):

@@ -13,9 +13,7 @@ struct Tiling {
     constexpr Index kPixels = 8192, kWindowBytes = 640 << 10, kFewTasks = 16;
     columns = min_index(geo.width, 4096);
     rows = min_index(geo.height, max_index(1, kPixels / columns));
-    const auto window = [&] {
-      return geo.images * (rows + geo.kh - 1) * (columns + geo.kw - 1) * static_cast<Index>(item);
-    };
+    const auto window = [&] { return geo.images * (rows + geo.kh - 1) * (columns + geo.kw - 1) * static_cast<Index>(item); };
     while (window() > kWindowBytes && (rows > 1 || columns > 128)) {
       if (rows > 4 || columns <= 128) rows = divide_up(rows, 2);
       else columns = round_up(divide_up(columns, 2), 16);
@@ -53,8 +51,8 @@ void pack_tile(const View& image, const Geometry& geo, const Tile& tile, T* wind
 
 // One map of a tile where the filters' rows are contiguous: long runs down the rows, one block of taps at a time.
 template <typename F, typename T>
-void gather_tile(const Geometry& geo, const F* f, const Index* stride, const Tile& tile, const Rows<const T>& window,
-                 Index pitch, const Rows<T>& sums) {
+void gather_tile(const Geometry& geo, const F* f, const Index* stride, const Tile& tile, const Rows<const T>& window, Index pitch,
+                 const Rows<T>& sums) {
   each_tap_block(geo, [&](Index i, Index j, int count) {
     for (Index r = 0; r < tile.rows; ++r) {
       const F* row = f + i * stride[3] + j * stride[4] + (tile.r0 + r) * stride[5] + tile.c0;
@@ -67,20 +65,18 @@ void gather_tile(const Geometry& geo, const F* f, const Index* stride, const Til
 
 // The same from any strides: every piece of a row is brought into order in the cache first.
 template <typename F, typename T>
-void gather_tile_packed(const Geometry& geo, const F* f, const Index* stride, const Tile& tile, const Rows<const T>& window,
-                        Index pitch, const Rows<T>& sums, const RowBlocks& blocks, T* packed) {
+void gather_tile_packed(const Geometry& geo, const F* f, const Index* stride, const Tile& tile, const Rows<const T>& window, Index pitch,
+                        const Rows<T>& sums, const RowBlocks& blocks, T* packed) {
   for (Index r = 0; r < tile.rows; ++r)
     for (Index c = 0; c < tile.columns; c += blocks.width) {
       const Index n = min_index(blocks.width, tile.columns - c);
       pack_filters(f + (tile.r0 + r) * stride[5] + (tile.c0 + c) * stride[6], stride, geo, n, packed, blocks.pitch);
-      gather_block(geo, static_cast<const T*>(packed), blocks.pitch,
-                   Rows<const T>{window.data + r * pitch + c, window.image_stride}, pitch,
+      gather_block(geo, static_cast<const T*>(packed), blocks.pitch, Rows<const T>{window.data + r * pitch + c, window.image_stride}, pitch,
                    Rows<T>{sums.data + r * tile.columns + c, sums.image_stride}, n);
     }
 }
 
-template <typename X, typename F>
-Status forward(const PixelFilterCall& call) {
+template <typename X, typename F> Status forward(const PixelFilterCall& call) {
   using T = typename Compute<X>::type;
   const Geometry geo(call);
   if (geo.empty()) return Status::ok;
@@ -151,8 +147,7 @@ void product_tile(const Geometry& geo, const ProductTarget<F>& target, Index m, 
   });
 }
 
-template <typename X, typename F>
-Status backward_filters(const PixelFilterCall& call) {
+template <typename X, typename F> Status backward_filters(const PixelFilterCall& call) {
   using T = typename Compute<X>::type;
   const Geometry geo(call);
   const double bytes = geo.filter_count() * sizeof(F);

@@ -30,12 +30,8 @@ struct Geometry {
   double filter_count() const { return 1.0 * filter_sets() * maps * kh * kw * height * width; }
 
   // The g-th image that uses a set of filters.
-  Index image_batch(Index set, Index g) const {
-    return filter_batch == 1 ? g / (channels / filter_channels) : set / filter_channels;
-  }
-  Index image_channel(Index set, Index g) const {
-    return filter_channels == 1 ? g % channels : set % filter_channels;
-  }
+  Index image_batch(Index set, Index g) const { return filter_batch == 1 ? g / (channels / filter_channels) : set / filter_channels; }
+  Index image_channel(Index set, Index g) const { return filter_channels == 1 ? g % channels : set % filter_channels; }
 };
 
 template <typename S> S* at(const View& view, Index i0, Index i1) {
@@ -52,8 +48,8 @@ template <typename S> S* filters_at(const View& view, const Geometry& geo, Index
 
 // Rows [r0 - cy, r0 + rows + kh - 1 - cy) and columns likewise of one image, continued by the padding.
 template <typename X, typename T>
-void pack_window(const X* x, Index row_stride, Index stride, const Geometry& geo, Index r0, Index rows, Index c0, Index n,
-                 T* out, Index pitch) {
+void pack_window(const X* x, Index row_stride, Index stride, const Geometry& geo, Index r0, Index rows, Index c0, Index n, T* out,
+                 Index pitch) {
   const Index begin = c0 - geo.cx, end = c0 + n + geo.kw - 1 - geo.cx;
   const Index inner_begin = min_index(max_index(begin, 0), end), inner_end = max_index(min_index(end, geo.width), inner_begin);
   for (Index r = 0; r < rows + geo.kh - 1; ++r, out += pitch) {
@@ -76,8 +72,7 @@ void pack_window(const X* x, Index row_stride, Index stride, const Geometry& geo
 }
 
 // All taps of n pixels of a row from any strides to [kh * kw][pitch].
-template <typename F, typename T>
-void pack_filters(const F* f, const Index* stride, const Geometry& geo, Index n, T* out, Index pitch) {
+template <typename F, typename T> void pack_filters(const F* f, const Index* stride, const Geometry& geo, Index n, T* out, Index pitch) {
   constexpr Index kPixels = 16;
   for (Index c0 = 0; c0 < n; c0 += kPixels) {
     const Index count = min_index(kPixels, n - c0);
@@ -113,8 +108,8 @@ template <typename Function> void each_tap_block(const Geometry& geo, const Func
 
 // sums[g][c] = sum over all taps of packed[tap][c] x[g][c + tap].
 template <typename T>
-void gather_block(const Geometry& geo, const T* packed, Index packed_pitch, const Rows<const T>& x, Index x_pitch,
-                  const Rows<T>& sums, Index n) {
+void gather_block(const Geometry& geo, const T* packed, Index packed_pitch, const Rows<const T>& x, Index x_pitch, const Rows<T>& sums,
+                  Index n) {
   each_tap_block(geo, [&](Index i, Index j, int count) {
     gather_taps(count, Taps<T>{packed + (i * geo.kw + j) * packed_pitch, packed_pitch}, Ahead{},
                 Rows<const T>{x.data + i * x_pitch + j, x.image_stride}, sums, geo.images, n, i + j == 0);

@@ -22,8 +22,7 @@ void weigh_tile(const View& weights, const Geometry& geo, const Tile& tile, Inde
   }
 }
 
-template <typename X, typename F>
-Status gram_backward_filters(const PixelFilterCall& call) {
+template <typename X, typename F> Status gram_backward_filters(const PixelFilterCall& call) {
   using T = typename Compute<X>::type;
   const Geometry geo(call);
   const double bytes = geo.filter_count() * sizeof(F);
@@ -42,8 +41,7 @@ Status gram_backward_filters(const PixelFilterCall& call) {
   const Index response_image = tiling.rows * tiling.columns;
   const RowBlocks blocks(geo, tiling.columns, sizeof(T));
   const Index packed_size = direct ? 0 : geo.kh * geo.kw * blocks.pitch;
-  const Index per_thread =
-      round_up(thrice.images * window_image + both.images * response_image + tiling.columns + packed_size, 16);
+  const Index per_thread = round_up(thrice.images * window_image + both.images * response_image + tiling.columns + packed_size, 16);
   const int team = team_size(call.threads, tasks, bytes);
   Scratch scratch(static_cast<std::size_t>(team * per_thread) * sizeof(T));
   if (!scratch.ok()) return Status::out_of_memory;

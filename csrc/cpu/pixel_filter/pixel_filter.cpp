@@ -12,19 +12,19 @@ namespace SVCONV_ISA {
 namespace {
 
 // Storage types: filters as the image, or half filters beside a float32 image.
-#define SVCONV_BY_TYPE(NAME, IMAGE, FUNCTION)                                                  \
-  Status NAME(const PixelFilterCall& call) {                                                   \
-    switch (call.IMAGE.dtype) {                                                                \
-      case DType::f64: return FUNCTION<double, double>(call);                                  \
-      case DType::bf16: return FUNCTION<BF16, BF16>(call);                                     \
-      case DType::f16: return FUNCTION<F16, F16>(call);                                        \
-      default: break;                                                                          \
-    }                                                                                          \
-    switch (call.filters.dtype) {                                                              \
-      case DType::bf16: return FUNCTION<float, BF16>(call);                                    \
-      case DType::f16: return FUNCTION<float, F16>(call);                                      \
-      default: return FUNCTION<float, float>(call);                                            \
-    }                                                                                          \
+#define SVCONV_BY_TYPE(NAME, IMAGE, FUNCTION) \
+  Status NAME(const PixelFilterCall& call) { \
+    switch (call.IMAGE.dtype) { \
+      case DType::f64: return FUNCTION<double, double>(call); \
+      case DType::bf16: return FUNCTION<BF16, BF16>(call); \
+      case DType::f16: return FUNCTION<F16, F16>(call); \
+      default: break; \
+    } \
+    switch (call.filters.dtype) { \
+      case DType::bf16: return FUNCTION<float, BF16>(call); \
+      case DType::f16: return FUNCTION<float, F16>(call); \
+      default: return FUNCTION<float, float>(call); \
+    } \
   }
 
 SVCONV_BY_TYPE(fwd_any, image, forward)

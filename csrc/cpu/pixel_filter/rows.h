@@ -36,9 +36,13 @@ struct Ahead {
   Index tap_bytes = 0, item = 0, begin = 0, end = 0;
 
   Ahead() = default;
-  template <typename F> Ahead(const F* f, Index tap_stride, Index first, Index last)
-      : address(reinterpret_cast<const char*>(f)), tap_bytes(tap_stride * static_cast<Index>(sizeof(F))), item(sizeof(F)),
-        begin(first), end(last) {}
+  template <typename F>
+  Ahead(const F* f, Index tap_stride, Index first, Index last)
+      : address(reinterpret_cast<const char*>(f)),
+        tap_bytes(tap_stride * static_cast<Index>(sizeof(F))),
+        item(sizeof(F)),
+        begin(first),
+        end(last) {}
   template <int NT> SVCONV_INLINE void fetch(Index c) const {
     if (c >= begin && c < end)
       for (int t = 0; t < NT; ++t) __builtin_prefetch(address + t * tap_bytes + c * item, 0, 2);
@@ -56,8 +60,7 @@ template <typename T> struct Rows {
 
 // acc[g][c] (+)= sum_t f[t][c] x[g][c + t]
 template <int NT, typename F, typename T>
-void gather_row(const Taps<F>& taps, const Ahead& ahead, const Rows<const T>& x, const Rows<T>& acc, Index images, Index n,
-                bool first) {
+void gather_row(const Taps<F>& taps, const Ahead& ahead, const Rows<const T>& x, const Rows<T>& acc, Index images, Index n, bool first) {
   using V = typename Vector<T>::type;
   constexpr Index L = Vector<T>::lanes;
   const F* f = taps.f;
@@ -94,8 +97,7 @@ void gather_row(const Taps<F>& taps, const Ahead& ahead, const Rows<const T>& x,
 }
 
 // One image of scatter_row: products are formed where the filter values are aligned, then moved by t.
-template <int NT, typename F, typename T>
-void scatter_shifted_row(const Taps<F>& taps, const Ahead& ahead, const T* z, T* acc, Index n) {
+template <int NT, typename F, typename T> void scatter_shifted_row(const Taps<F>& taps, const Ahead& ahead, const T* z, T* acc, Index n) {
   using V = typename Vector<T>::type;
   constexpr Index L = Vector<T>::lanes;
   V before[NT] = {};
@@ -202,28 +204,27 @@ void product_row(F* df, Index fs, const Rows<const T>& y, const Rows<const T>& x
 // ---- run-time number of taps
 
 #define SVCONV_TAPS(count, CALL) \
-  switch (count) {               \
-    case 1: CALL(1); break;      \
-    case 2: CALL(2); break;      \
-    case 3: CALL(3); break;      \
-    case 4: CALL(4); break;      \
-    case 5: CALL(5); break;      \
-    case 6: CALL(6); break;      \
-    case 7: CALL(7); break;      \
-    default: CALL(8); break;     \
+  switch (count) { \
+    case 1: CALL(1); break; \
+    case 2: CALL(2); break; \
+    case 3: CALL(3); break; \
+    case 4: CALL(4); break; \
+    case 5: CALL(5); break; \
+    case 6: CALL(6); break; \
+    case 7: CALL(7); break; \
+    default: CALL(8); break; \
   }
 
 template <typename F, typename T>
-void gather_taps(int count, const Taps<F>& taps, const Ahead& ahead, const Rows<const T>& x, const Rows<T>& acc, Index images,
-                 Index n, bool first) {
+void gather_taps(int count, const Taps<F>& taps, const Ahead& ahead, const Rows<const T>& x, const Rows<T>& acc, Index images, Index n,
+                 bool first) {
 #define SVCONV_CALL(NT) gather_row<NT>(taps, ahead, x, acc, images, n, first)
   SVCONV_TAPS(count, SVCONV_CALL)
 #undef SVCONV_CALL
 }
 
 template <typename F, typename T>
-void scatter_taps(int count, const Taps<F>& taps, const Ahead& ahead, const Rows<const T>& z, const Rows<T>& acc, Index images,
-                  Index n) {
+void scatter_taps(int count, const Taps<F>& taps, const Ahead& ahead, const Rows<const T>& z, const Rows<T>& acc, Index images, Index n) {
 #define SVCONV_CALL(NT) scatter_row<NT>(taps, ahead, z, acc, images, n)
   SVCONV_TAPS(count, SVCONV_CALL)
 #undef SVCONV_CALL
@@ -250,8 +251,7 @@ struct TapBlocks {
 
 // ---- between storage and compute types
 
-template <typename S, typename T>
-void read_row(const S* source, Index stride, T* target, Index n) {
+template <typename S, typename T> void read_row(const S* source, Index stride, T* target, Index n) {
   Index c = 0;
   if (stride == 1) {
     for (; c + Vector<T>::lanes <= n; c += Vector<T>::lanes) store(load(source + c), target + c);
@@ -259,8 +259,7 @@ void read_row(const S* source, Index stride, T* target, Index n) {
   for (; c < n; ++c) target[c] = to_compute(source[c * stride]);
 }
 
-template <typename T, typename S>
-void write_row(const T* source, S* target, Index n) {
+template <typename T, typename S> void write_row(const T* source, S* target, Index n) {
   Index c = 0;
   for (; c + Vector<T>::lanes <= n; c += Vector<T>::lanes) store(load(source + c), target + c);
   for (; c < n; ++c) from_compute(source[c], target + c);

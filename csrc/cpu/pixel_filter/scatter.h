@@ -74,15 +74,19 @@ struct GramBlocks {
   }
 };
 
-template <typename X, typename F, bool Gram>
-class ScatterPass {
+template <typename X, typename F, bool Gram> class ScatterPass {
   using T = typename Compute<X>::type;
   static constexpr bool kRounds = sizeof(X) != sizeof(T);  // rows that wait for halos are kept in the compute type
 
  public:
   explicit ScatterPass(const PixelFilterCall& call)
-      : call_(call), geo_(call), bands_(geo_), receivers_(geo_, bands_), direct_(call.filters.stride[6] == 1),
-        blocks_(geo_, geo_.width, sizeof(T)), gram_(geo_, bands_.rows, sizeof(F)),
+      : call_(call),
+        geo_(call),
+        bands_(geo_),
+        receivers_(geo_, bands_),
+        direct_(call.filters.stride[6] == 1),
+        blocks_(geo_, geo_.width, sizeof(T)),
+        gram_(geo_, bands_.rows, sizeof(F)),
         pitch_(round_up(geo_.width + geo_.kw - 1, 16) + 16) {
     acc_image_ = (bands_.rows + geo_.kh - 1) * pitch_;
     if (!direct_) {
@@ -111,7 +115,8 @@ class ScatterPass {
     waiting_ = waiting.as<T>();
 
 #pragma omp parallel for schedule(dynamic, 1) num_threads(team) if (team > 1)
-    for (Index task = 0; task < tasks; ++task) band(task / bands_.count, task % bands_.count, scratch.as<T>() + thread_index() * per_thread);
+    for (Index task = 0; task < tasks; ++task)
+      band(task / bands_.count, task % bands_.count, scratch.as<T>() + thread_index() * per_thread);
 
     const Index rows = images * geo_.height;
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)

@@ -71,7 +71,7 @@ template <typename T> class Column {
 
   // `own` holds a spectrum with real and imaginary part swapped; writes its inverse transform at the kernel's rows.
   void kernel_rows(const View& view, Index b, Index c, Index column, int width, Z*& own, Z*& work) const {
-    if (const T* ramp = static_cast<const T*>(call_.ramp.data))   // times conj(ramp), on the swapped value times ramp
+    if (const T* ramp = static_cast<const T*>(call_.ramp.data))  // times conj(ramp), on the swapped value times ramp
       for (Index u = 0; u < n_; ++u) multiply(own[u], ramp[2 * u], ramp[2 * u + 1]);
     forward(own, work);
     const T scale = T(1) / static_cast<T>(n_);
@@ -131,16 +131,21 @@ Status map_folds(const View& map_view, Index plane, Index rows, bool* folds) {
 }
 
 // A divisor of 0 becomes infinite, so that the quotient is 0 there; NaN stays.
-template <typename V, typename T> SVCONV_INLINE V never_zero(const V& divisor, T) { return divisor == T(0) ? V{} + T(__builtin_inf()) : divisor; }
+template <typename V, typename T> SVCONV_INLINE V never_zero(const V& divisor, T) {
+  return divisor == T(0) ? V{} + T(__builtin_inf()) : divisor;
+}
 
-template <typename T> T beta_of(const QuotientCall& call, Index b) { return static_cast<const T*>(call.beta.data)[b * call.beta.stride[0]]; }
+template <typename T> T beta_of(const QuotientCall& call, Index b) {
+  return static_cast<const T*>(call.beta.data)[b * call.beta.stride[0]];
+}
 
 template <typename T> SVCONV_INLINE typename Vector<T>::type power_at(const QuotientCall& call, Index u, Index column, int width) {
   return load_part(static_cast<const T*>(call.power.data) + u * call.power.stride[0] + column, 0, width);
 }
 
 template <typename T> double bytes_of(const View& view) {
-  return static_cast<double>(sizeof(T)) * 2 * static_cast<double>(view.shape[0] * view.shape[1]) * static_cast<double>(view.shape[2] * view.shape[3]);
+  return static_cast<double>(sizeof(T)) * 2 * static_cast<double>(view.shape[0] * view.shape[1]) *
+         static_cast<double>(view.shape[2] * view.shape[3]);
 }
 
 // Work buffers for a team: `count` buffers of the transform's size for each thread.

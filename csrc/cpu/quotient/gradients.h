@@ -49,7 +49,7 @@ template <typename T> Status kernel_bwd_typed(const QuotientCall& call) {
       }
       const V inverse = T(1) / norm, gr = g[u].re * inverse, gi = g[u].im * inverse, slope = (gr * re + gi * im) * inverse;
       slopes.add(slope);
-      for (Index i = 0; i < n; ++i) {   // swapped for the way back
+      for (Index i = 0; i < n; ++i) {  // swapped for the way back
         const Z a = x[i][u], c = y[i][u];
         x[i][u] = {gr * c.im - gi * c.re - 2 * slope * a.im, gr * c.re + gi * c.im - 2 * slope * a.re};
         y[i][u] = {a.re * gi + a.im * gr, a.re * gr - a.im * gi};

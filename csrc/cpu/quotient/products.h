@@ -9,7 +9,8 @@ namespace {
 
 // ---- apply
 
-template <typename T> void apply_spectrum(const QuotientCall& call, Index b, Index column, int width, const ComplexVector<T>* k, ComplexVector<T>* x) {
+template <typename T>
+void apply_spectrum(const QuotientCall& call, Index b, Index column, int width, const ComplexVector<T>* k, ComplexVector<T>* x) {
   const bool divide = call.mode == QuotientMode::divide;
   const T sign = call.mode == QuotientMode::multiply ? T(1) : T(-1), beta = divide ? beta_of<T>(call, b) : T(0);
   for (Index u = 0; u < call.plane; ++u) {
@@ -75,7 +76,8 @@ template <typename T> Status estimate_typed(const QuotientCall& call) {
   const Column<T> steps(call, transform);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(team) if (team > 1)
   for (Index task = 0; task < tasks; ++task) {
-    const Index strip = task % strips.count, column = strips.first(strip), part = task / strips.count % parts, group = task / strips.count / parts;
+    const Index strip = task % strips.count, column = strips.first(strip), part = task / strips.count % parts,
+                group = task / strips.count / parts;
     const int width = strips.width(strip);
     ComplexVector<T>*sum = buffers.get(0), *x = buffers.get(1), *y = buffers.get(2), *work = buffers.get(3);
     V* norm = divide ? &buffers.get(4)->re : nullptr;
@@ -86,7 +88,7 @@ template <typename T> Status estimate_typed(const QuotientCall& call) {
         steps.forward(x, work);
         steps.load(call.y, at<T>(call.y, b, c, column), width, call.load_y, y);
         steps.forward(y, work);
-        for (Index u = 0; u < call.plane; ++u) {   // conj(X) Y, parts swapped for the way back
+        for (Index u = 0; u < call.plane; ++u) {  // conj(X) Y, parts swapped for the way back
           const V re = x[u].re * y[u].re + x[u].im * y[u].im, im = x[u].re * y[u].im - x[u].im * y[u].re;
           sum[u] = first ? ComplexVector<T>{im, re} : ComplexVector<T>{sum[u].re + im, sum[u].im + re};
           if (divide) {

@@ -10,9 +10,15 @@ namespace SVCONV_ISA {
 namespace {
 
 Status apply(const QuotientCall& call) { return call.x.dtype == DType::f64 ? apply_typed<double>(call) : apply_typed<float>(call); }
-Status estimate(const QuotientCall& call) { return call.x.dtype == DType::f64 ? estimate_typed<double>(call) : estimate_typed<float>(call); }
-Status kernel_bwd(const QuotientCall& call) { return call.x.dtype == DType::f64 ? kernel_bwd_typed<double>(call) : kernel_bwd_typed<float>(call); }
-Status image_bwd(const QuotientCall& call) { return call.g.dtype == DType::f64 ? image_bwd_typed<double>(call) : image_bwd_typed<float>(call); }
+Status estimate(const QuotientCall& call) {
+  return call.x.dtype == DType::f64 ? estimate_typed<double>(call) : estimate_typed<float>(call);
+}
+Status kernel_bwd(const QuotientCall& call) {
+  return call.x.dtype == DType::f64 ? kernel_bwd_typed<double>(call) : kernel_bwd_typed<float>(call);
+}
+Status image_bwd(const QuotientCall& call) {
+  return call.g.dtype == DType::f64 ? image_bwd_typed<double>(call) : image_bwd_typed<float>(call);
+}
 Status rows_forward(const RowsCall& call) {
   return call.image.dtype == DType::f64 ? rows_typed<double, true>(call) : rows_typed<float, true>(call);
 }

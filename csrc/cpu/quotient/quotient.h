@@ -3,8 +3,8 @@
 //
 // A plane has `plane` rows. A load map [plane] names the stored row that stands at each row of the plane (-1: zero), a store map the
 // stored row to which each row of the plane is added (-1: dropped): boundary rules, their transposes, padding and cropping are such maps.
-// Kernels come transformed along their rows only, [.., kh, columns, 2]; kernel row a stands at plane row a - offset, and `ramp` [plane, 2] multiplies
-// the spectrum of the column (the fractional part of the centre).
+// Kernels come transformed along their rows only, [.., kh, columns, 2]; kernel row a stands at plane row a - offset, and `ramp` [plane, 2]
+// multiplies the spectrum of the column (the fractional part of the centre).
 #pragma once
 
 #include "cpu/families.h"
@@ -15,14 +15,14 @@ namespace svconv {
 enum class QuotientMode : int { multiply, multiply_conjugate, divide };
 
 struct QuotientCall {
-  View x, y, g;              // inputs [B, C, rows, columns, 2]
-  View kernel;               // [B|1, C|1, kh, columns, 2]
-  View out_x, out_y;         // outputs [B, C, rows, columns, 2]; data nullptr: not wanted
-  View out_kernel;           // [B|1, C|1, kh, columns, 2]
-  View slope;                // [B] sums for the gradient in beta, float64; data nullptr: not wanted
+  View x, y, g;                // inputs [B, C, rows, columns, 2]
+  View kernel;                 // [B|1, C|1, kh, columns, 2]
+  View out_x, out_y;           // outputs [B, C, rows, columns, 2]; data nullptr: not wanted
+  View out_kernel;             // [B|1, C|1, kh, columns, 2]
+  View slope;                  // [B] sums for the gradient in beta, float64; data nullptr: not wanted
   View load_x, load_y, store;  // maps [plane] of int64
-  View taper, ramp;          // [plane], [plane, 2]
-  View beta, power;          // [B|1]; [plane, columns] or nullptr for ones
+  View taper, ramp;            // [plane], [plane, 2]
+  View beta, power;            // [B|1]; [plane, columns] or nullptr for ones
   Index plane = 0, width = 0, offset = 0;
   QuotientMode mode = QuotientMode::multiply;
   int threads = 1;
@@ -40,12 +40,12 @@ struct RowsCall {
 };
 
 struct QuotientTable {
-  Status (*apply)(const QuotientCall&);        // out_x = F^-1[ K X ], F^-1[ conj(K) X ] or F^-1[ conj(K) X / (|K|^2 + beta P) ]
-  Status (*estimate)(const QuotientCall&);     // out_kernel = rows of F^-1[ sum conj(X) Y ], divided by sum |X|^2 + beta where beta is given
-  Status (*kernel_bwd)(const QuotientCall&);   // gradients of the kernel quotient for g = kernel: out_x, out_y, slope
-  Status (*image_bwd)(const QuotientCall&);    // gradients of the image quotient: out_x (= dY), out_kernel, slope
-  Status (*rows_forward)(const RowsCall&);     // image -> spectrum
-  Status (*rows_backward)(const RowsCall&);    // spectrum -> image, the inverse transform
+  Status (*apply)(const QuotientCall&);       // out_x = F^-1[ K X ], F^-1[ conj(K) X ] or F^-1[ conj(K) X / (|K|^2 + beta P) ]
+  Status (*estimate)(const QuotientCall&);    // out_kernel = rows of F^-1[ sum conj(X) Y ], divided by sum |X|^2 + beta where beta is given
+  Status (*kernel_bwd)(const QuotientCall&);  // gradients of the kernel quotient for g = kernel: out_x, out_y, slope
+  Status (*image_bwd)(const QuotientCall&);   // gradients of the image quotient: out_x (= dY), out_kernel, slope
+  Status (*rows_forward)(const RowsCall&);    // image -> spectrum
+  Status (*rows_backward)(const RowsCall&);   // spectrum -> image, the inverse transform
 };
 
 }  // namespace svconv

@@ -20,9 +20,16 @@ template <typename T> class RowGroups {
   static constexpr Index kRows = 2 * L;
 
   explicit RowGroups(const RowsCall& call)
-      : call_(call), transform_(call.plane), n_(call.plane), columns_(call.plane / 2 + 1), height_(call.image.shape[2]),
-        channels_(call.image.shape[1]), plane_pairs_(divide_up(height_, 2)), pairs_(call.image.shape[0] * channels_ * plane_pairs_),
-        pitch_(round_up(n_, L) + L), inner_(run_of(call.map, call.plane)) {}
+      : call_(call),
+        transform_(call.plane),
+        n_(call.plane),
+        columns_(call.plane / 2 + 1),
+        height_(call.image.shape[2]),
+        channels_(call.image.shape[1]),
+        plane_pairs_(divide_up(height_, 2)),
+        pairs_(call.image.shape[0] * channels_ * plane_pairs_),
+        pitch_(round_up(n_, L) + L),
+        inner_(run_of(call.map, call.plane)) {}
 
   bool ok() const { return transform_.ok(); }
   Index tasks() const { return divide_up(pairs_, L); }
@@ -124,7 +131,8 @@ template <typename T> class RowGroups {
 
   std::size_t buffer_bytes() const { return static_cast<std::size_t>(transform_.space()) * sizeof(Z); }
   Z* buffer(char* memory, int i) const {
-    return reinterpret_cast<Z*>(memory + static_cast<std::size_t>(kRows * pitch_) * sizeof(T) + static_cast<std::size_t>(i) * buffer_bytes());
+    return reinterpret_cast<Z*>(memory + static_cast<std::size_t>(kRows * pitch_) * sizeof(T) +
+                                static_cast<std::size_t>(i) * buffer_bytes());
   }
 
   // The rows of a group: the upper rows of its pairs, then the lower ones; nullptr where there is none.
@@ -148,7 +156,8 @@ template <typename T> class RowGroups {
     for (Index e = 0; e < inner_.begin; ++e) to[e] = map[e] < 0 ? T(0) : row[map[e] * stride];
     const T* inside = row + inner_.source * stride;
     if (stride == 1) memcpy(to + inner_.begin, inside, static_cast<std::size_t>(inner_.end - inner_.begin) * sizeof(T));
-    else for (Index e = inner_.begin; e < inner_.end; ++e) to[e] = inside[(e - inner_.begin) * stride];
+    else
+      for (Index e = inner_.begin; e < inner_.end; ++e) to[e] = inside[(e - inner_.begin) * stride];
     for (Index e = inner_.end; e < n_; ++e) to[e] = map[e] < 0 ? T(0) : row[map[e] * stride];
     for (Index e = 0; taper && e < n_; ++e) to[e] *= taper[e];
     for (Index e = n_; e < pitch_; ++e) to[e] = T(0);

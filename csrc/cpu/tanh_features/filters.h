@@ -2,10 +2,11 @@
 //
 // A filter is cut into segments of 3 x 3 taps. Of a segment, two neighbouring outputs need four products instead of six along each axis,
 //
-//     y0 = m0 + m1 + m2,  y1 = m1 - m2 - m3,      m = (g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2) * (d0 - d2, d1 + d2, d2 - d1, d1 - d3),
+//     y0 = m0 + m1 + m2,  y1 = m1 - m2 - m3,      m = (g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2) * (d0 - d2, d1 + d2, d2 - d1, d1 -
+//     d3),
 //
-// and the sum over segments and channels is taken before y. Even and odd columns are kept apart, so that vectors never need shuffles; the maps come in
-// four quadrants: even and odd columns of the upper row, then of the lower row.
+// and the sum over segments and channels is taken before y. Even and odd columns are kept apart, so that vectors never need shuffles; the
+// maps come in four quadrants: even and odd columns of the upper row, then of the lower row.
 #pragma once
 
 #include "cpu/tanh_features/layers.h"
@@ -21,8 +22,12 @@ class FilterPairs {
 
   // For windows of `channels` images of rows + side - 1 rows (rows even) and up to `pairs` pairs of columns.
   FilterPairs(Index channels, Index side, Index rows, Index pairs)
-      : channels_(channels), segments_(side / 3), height_(rows + side - 1), reach_(3 * (side / 3 - 1) / 2),
-        pitch_(round_up(pairs, kLanes) + round_up(reach_, kLanes)), line_(pitch_ + 2 * kLanes) {}
+      : channels_(channels),
+        segments_(side / 3),
+        height_(rows + side - 1),
+        reach_(3 * (side / 3 - 1) / 2),
+        pitch_(round_up(pairs, kLanes) + round_up(reach_, kLanes)),
+        line_(pitch_ + 2 * kLanes) {}
 
   Index taps() const { return channels_ * segments_ * segments_; }  // of one plane
   Index line() const { return line_; }                              // floats of the even or of the odd columns of a row
@@ -81,7 +86,8 @@ class FilterPairs {
         V upper[4], lower[4];
 #pragma GCC unroll 4
         for (int b = 0; b < 4; ++b) {
-          const V m0 = load(m + b * kPlane), m1 = load(m + (4 + b) * kPlane), m2 = load(m + (8 + b) * kPlane), m3 = load(m + (12 + b) * kPlane);
+          const V m0 = load(m + b * kPlane), m1 = load(m + (4 + b) * kPlane), m2 = load(m + (8 + b) * kPlane),
+                  m3 = load(m + (12 + b) * kPlane);
           upper[b] = m0 + m1 + m2;
           lower[b] = m1 - m2 - m3;
         }

@@ -25,7 +25,8 @@ SVCONV_INLINE V splat(float v) { return v - V{}; }
 
 // out[f][p] = bias[f] + sum_t weights[t][f] in[offsets[t] + p] for kCount vectors of pixels and F maps.
 template <int kCount, int F>
-SVCONV_INLINE void block(const float* in, const Index* offsets, Index taps, const float* weights, const float* bias, float* out, Index pitch) {
+SVCONV_INLINE void block(const float* in, const Index* offsets, Index taps, const float* weights, const float* bias, float* out,
+                         Index pitch) {
   V sum[F][kCount];
 #pragma GCC unroll 8
   for (int f = 0; f < F; ++f)

@@ -48,7 +48,8 @@ class Weights {
  public:
   Weights(const TanhFeaturesCall& call, const Geometry& geo)
       : memory_(static_cast<std::size_t>(geo.padded_maps() * (geo.first_taps() + geo.layers + geo.depth * geo.maps) +
-                                         geo.padded_outputs() * (geo.maps + 1)) * sizeof(float)) {
+                                         geo.padded_outputs() * (geo.maps + 1)) *
+                sizeof(float)) {
     if (!memory_.ok()) return;
     next_ = memory_.as<float>();
     const View& f = call.filters;
@@ -58,22 +59,25 @@ class Weights {
     };
     const Index square = geo.side * geo.side, segments = geo.side / 3, each = segments * segments;
     const Index taps = geo.in_pairs ? geo.pairs().taps() : geo.taps();
-    first = pack<kMaps>(geo.maps, geo.first_taps(), [&](Index map, Index t) {
-      const Index tap = t % taps;
-      if (geo.in_pairs)
-        return FilterPairs::weight(static_cast<int>(t / taps), tap % each / segments, tap % segments, filter(map, tap / each));
-      return static_cast<float>(filter(map, tap / square)(tap % square / geo.side, tap % geo.side));
-    }, [&](Index map) { return bias(call, 0, map); });
+    first = pack<kMaps>(
+        geo.maps, geo.first_taps(),
+        [&](Index map, Index t) {
+          const Index tap = t % taps;
+          if (geo.in_pairs)
+            return FilterPairs::weight(static_cast<int>(t / taps), tap % each / segments, tap % segments, filter(map, tap / each));
+          return static_cast<float>(filter(map, tap / square)(tap % square / geo.side, tap % geo.side));
+        },
+        [&](Index map) { return bias(call, 0, map); });
     float* const mixes = next_;
     for (Index i = 0; i < geo.depth; ++i) {
-      const Layer mix = pack<kMaps>(geo.maps, geo.maps, [&](Index map, Index from) {
-        return element(call.hidden, i, map)[from * call.hidden.stride[2]];
-      }, [&](Index map) { return bias(call, i + 1, map); });
+      const Layer mix = pack<kMaps>(
+          geo.maps, geo.maps, [&](Index map, Index from) { return element(call.hidden, i, map)[from * call.hidden.stride[2]]; },
+          [&](Index map) { return bias(call, i + 1, map); });
       if (i == 0) hidden = mix;
     }
     hidden_stride_ = geo.depth ? (next_ - mixes) / geo.depth : 0;
-    last = pack<kLastMaps>(geo.outputs, geo.maps, [&](Index map, Index from) { return *element(call.last, map, from); },
-                           [](Index) { return 0.0f; });
+    last = pack<kLastMaps>(
+        geo.outputs, geo.maps, [&](Index map, Index from) { return *element(call.last, map, from); }, [](Index) { return 0.0f; });
   }
   bool ok() const { return memory_.ok(); }
   Layer mix(Index i) const {
@@ -146,7 +150,8 @@ class Tiles {
     const Index half = geo_.side / 2, vectors = divide_up(tile.columns, kLanes);
     for (Index c = 0; c < geo_.channels; ++c)
       for (Index r = 0; r < tile.rows + geo_.side - 1; ++r)
-        pack_row(source(c), b, channel(c), r0 - half + r, c0 - half, vectors * kLanes + geo_.side - 1, scratch + (c * window_rows() + r) * pitch_);
+        pack_row(source(c), b, channel(c), r0 - half + r, c0 - half, vectors * kLanes + geo_.side - 1,
+                 scratch + (c * window_rows() + r) * pitch_);
     float* const maps = scratch + window_floats();
     for (Index r = 0; r < tile.rows; ++r) {
       apply<kMaps>(weights_.first, scratch + r * pitch_, offsets, vectors, maps, kColumns);
@@ -222,7 +227,8 @@ class Tiles {
       const float* weights = first.weights + g * first.taps * kMaps;
       for (int plane = 0; plane < FilterPairs::kPlanes; ++plane, weights += pairs_.taps() * kMaps)
         block<kCount, kMaps>(transformed + pairs_.plane_offset(plane) + v * kLanes, tile.offsets, pairs_.taps(), weights,
-                             plane == FilterPairs::kBiasPlane ? first.bias + g * kMaps : none, planes + plane * kMaps * kCount * kLanes, kCount * kLanes);
+                             plane == FilterPairs::kBiasPlane ? first.bias + g * kMaps : none, planes + plane * kMaps * kCount * kLanes,
+                             kCount * kLanes);
       FilterPairs::join<kCount, kMaps>(planes, maps + g * kMaps * kPitch);
     }
     const float* out = recombine(maps, map_offsets, 4 * kCount, kPitch);
@@ -258,8 +264,7 @@ Status fwd(const TanhFeaturesCall& call) {
   tiles.fill_offsets(offsets.as<Index>());
   advise_huge_pages(call.result.data, static_cast<std::size_t>(geo.batch * geo.outputs * geo.height * geo.width) * sizeof(float));
 #pragma omp parallel for schedule(dynamic, 1) num_threads(team) if (team > 1)
-  for (Index task = 0; task < tasks; ++task)
-    tiles.run(task, offsets.as<Index>(), scratch.as<float>() + thread_index() * per_thread);
+  for (Index task = 0; task < tasks; ++task) tiles.run(task, offsets.as<Index>(), scratch.as<float>() + thread_index() * per_thread);
   return Status::ok;
 }
 
