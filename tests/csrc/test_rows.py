@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch  # noqa: F401  before svconv._C, so that one libgomp serves both
 
-from svconv._boundary import PADDINGS, source_index
+from svconv._boundary import PADDINGS, source_indices
 
 _C = pytest.importorskip("svconv._C", reason="svconv._C is not built")
 LENGTHS = [*range(1, 131), 137, 149, 211, 255, 343, 509, 1024, 2048]
@@ -56,7 +56,8 @@ def test_any_number_of_rows_and_there_and_back(shape, dtype):
 def test_continued_rows_and_their_transpose(width, before, plane, padding):
     rng = np.random.default_rng(1)
     after = min(before, plane - before - width)
-    places = [source_index(i - before, width, padding) if i < before + width + after else -1 for i in range(plane)]
+    inside = source_indices(-before, width + after, width, padding).tolist()
+    places = inside + [-1] * (plane - len(inside))
     matrix = np.zeros((plane, width))
     for e, place in enumerate(places):
         if place >= 0:

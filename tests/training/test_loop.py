@@ -38,6 +38,8 @@ class LineSettings(Settings):
     rate: float = option(0.2, "learning rate", above=0)
     average: float = option(0.5, "average", least=0, below=1)
     steps: int = option(40, "steps of each phase", least=0)
+    warmup: int = option(1, "steps of rising rate", least=0)
+    decay: float = option(0.0, "share of each phase with falling rate", least=0, most=1)
     validate_every: int = option(10, "steps between validations", least=1)
 
     def phases(self):
