@@ -36,9 +36,19 @@ def kernel_quotient(x, y, size):
     return kernel / kernel.sum((1, 2), keepdim=True)
 
 
+def smooth_length(n):
+    """The next length without a prime factor above 7."""
+    rest = n
+    for factor in (2, 3, 5, 7):
+        while rest % factor == 0:
+            rest //= factor
+    return n if rest == 1 else smooth_length(n + 1)
+
+
 def image_quotient(y, kernel, beta):
     size, (h, w) = kernel.shape[-1], y.shape[-2:]
-    y = F.pad(y, (size,) * 4, mode="replicate")
+    rows, columns = (smooth_length(n + 2 * size) - n - size for n in (h, w))
+    y = F.pad(y, (size, columns, size, rows), mode="replicate")
     placed = torch.roll(F.pad(kernel, (0, y.shape[-1] - size, 0, y.shape[-2] - size)), (-(size // 2), -(size // 2)), (1, 2))[:, None]
     k = torch.fft.rfft2(placed)
     return torch.fft.irfft2(k.conj() * torch.fft.rfft2(y) / (k.abs() ** 2 + beta), s=y.shape[-2:])[..., size:size + h, size:size + w]

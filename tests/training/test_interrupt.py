@@ -7,6 +7,14 @@ import pytest
 from svconv.training.interrupt import delayed_interrupt
 
 
+@pytest.fixture(autouse=True)
+def _interrupts_are_not_ignored():
+    """As they are where the run was started in the background of a shell."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_told_and_the_former_handler_returns(number):
     former = signal.getsignal(number)
