@@ -152,7 +152,7 @@ def test_numbers():
     ]:
         with pytest.raises(error, match=text):
             number("a", value, above=0)
-    with pytest.raises(TypeError, match="a: expected an integer >= 1, got 1.5"):
+    with pytest.raises(ValueError, match="a: expected an integer >= 1, got 1.5"):
         number("a", 1.5, least=1, integer=True)
     with pytest.raises(ValueError, match=r"a: expected a number in \(0, 1\], got 2"):
         number("a", 2, above=0, most=1)
