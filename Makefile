@@ -25,7 +25,7 @@ links:
 	$(PYTHON) .ci/links.py
 
 whitespace:
-	! git grep -nIE '[[:space:]]+$$'
+	! git grep -nIE '[[:space:]]+$$' -- ':!*.patch'
 
 test:                ## the tests that need no GPU, then the Triton kernels in their interpreter
 	$(PYTHON) -m pytest

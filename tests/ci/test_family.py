@@ -31,8 +31,10 @@ def test_the_throw_away_family_builds_and_passes_its_battery(tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", "*.so", "build", ".venv"))
     subprocess.run(["git", "apply", "--unsafe-paths", f"--directory={copy}", str(PATCH)], cwd="/", check=True)
-    subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=copy, check=True, env={**os.environ, "SVCONV_BUILD": "cpu"})
+    subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=copy, check=True,
+                   env={**os.environ, "SVCONV_BUILD": "cpu"})
     environment = {**os.environ, "PYTHONPATH": str(copy)}
     subprocess.run([sys.executable, "-m", "pytest", "-q", "tests/ops/test_doubled.py"], cwd=copy, check=True, env=environment)
-    found = subprocess.run([sys.executable, "-m", "svconv", "certify"], cwd=tmp_path, check=True, env=environment, capture_output=True, text=True)
+    found = subprocess.run([sys.executable, "-m", "svconv", "certify"], cwd=tmp_path, check=True, env=environment,
+                           capture_output=True, text=True)
     assert "Doubled" in found.stdout

@@ -32,10 +32,9 @@ def tensors(batch, channels, m, kh, kw, height, width, *, shared_b=False, shared
 
 
 def arguments(op, x, filters, y, padding, weights=None):
-    batch, channels, _, kh, kw = filters.shape[:5]
     return {"fwd": (x, filters, padding), "adjoint": (y, filters, padding), "gram": (x, filters, weights, padding),
             "gram_bwd_filters": (x, y[:, :, 0] if y.shape[2] else x, filters, weights, padding),
-            "bwd_filters": (x, y, batch, channels, kh, kw, filters.dtype, padding)}[op]
+            "bwd_filters": (x, y, tuple(filters.shape), filters.dtype, padding)}[op]
 
 
 def check(kernels, op, *args):
@@ -44,7 +43,7 @@ def check(kernels, op, *args):
     exact = [torch.float64 if isinstance(a, torch.dtype) else a.double() if isinstance(a, torch.Tensor) else a for a in args]
     expected = getattr(reference, "pixel_filter_" + op)(*exact)
     assert result.shape == expected.shape and result.is_contiguous()
-    assert result.dtype == (args[6] if op == "bwd_filters" else args[2].dtype if op == "gram_bwd_filters" else args[0].dtype)
+    assert result.dtype == (args[3] if op == "bwd_filters" else args[2].dtype if op == "gram_bwd_filters" else args[0].dtype)
     scale = expected.abs().max()
     assert (result.double() - expected).abs().max() <= TOLERANCE[result.dtype] * scale
     return result
