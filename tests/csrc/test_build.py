@@ -57,8 +57,8 @@ static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullp
 PyMODINIT_FUNC PyInit__C() {
   PyObject* m = PyModule_Create(&definition);
   PyModule_AddIntConstant(m, "dispatch", dispatch);
-#define LEVEL(level) PyModule_AddStringConstant(m, #level "_first", level::first); PyModule_AddStringConstant(m, #level "_second",
-# level::second);
+#define LEVEL(level) PyModule_AddStringConstant(m, #level "_first", level::first); \\
+    PyModule_AddStringConstant(m, #level "_second", level::second);
   LEVELS
   return m;
 }
