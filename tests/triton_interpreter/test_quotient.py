@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from svconv._boundary import PADDINGS
+from svconv._plane import division_plane
 from svconv.reference import quotient as reference
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}     # relative to the largest value of the result
@@ -63,8 +64,8 @@ def test_kernel_quotient(kernels, hw, taper, beta, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_image_quotient(kernels, padding, kernel, with_power, dtype):
     y, g, k = random(2, 3, 6, 7, dtype=dtype), random(2, 3, 6, 7, dtype=dtype, seed=1), random(*kernel, dtype=dtype, seed=2)
-    grow = (0, 0) if padding == "circular" else (2 * kernel[2], 2 * kernel[3])
-    power = torch.rand(6 + grow[0], (7 + grow[1]) // 2 + 1, dtype=dtype) if with_power else None
+    rows, columns = division_plane((6, 7), kernel[2:], padding).size
+    power = torch.rand(rows, columns // 2 + 1, dtype=dtype) if with_power else None
     beta = torch.rand(2, dtype=dtype) + 1
     check(kernels, "image_quotient_fwd", y, k, beta, power, padding, 1.0, 1.6)
     check(kernels, "image_quotient_bwd", g, y, k, beta, power, padding, 1.0, 1.6, True, True, True, False)
