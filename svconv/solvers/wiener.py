@@ -67,8 +67,8 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
 
     Where A is a circular convolution (a `Conv` with padding "circular", products, sums and multiples of such, and with border "replicate"
     or "taper" any operator that is a convolution) by division in Fourier space, as `svconv.image_quotient` does; the differences of the
-    prior "gradient" then wrap as A does. Everything else, and border "mask", by conjugate gradients on the normal equations `(A' m A + beta
-    sum_j D_j' D_j) x = A' m y` to a relative residual of 1e-5, with differences inside the image.
+    prior "gradient" then wrap as A does. Everything else, and border "mask", by conjugate gradients on the normal equations
+    `(A' m A + beta sum_j D_j' D_j) x = A' m y` to a relative residual of 1e-5, with differences inside the image.
 
     Args:
         op: operator from the sharp to the blurred image.
