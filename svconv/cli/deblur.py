@@ -3,7 +3,7 @@ import os
 import time
 
 METHODS = {"kernel": ("irls", "cg", "hyper"), "blind": ("ltd", "l0")}
-REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 5e-4}
+REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 1 / 3000}
 BLIND = 5  # times as much with an estimated kernel, which is never exact
 WINDOW = 1024  # the side of the part of the photograph that a kernel is estimated from
 REWEIGHTINGS, CG_ITER = 2, 60
