@@ -107,7 +107,7 @@ def smallest_error(x, truth):
 
 
 def restore(y, kernel):
-    return solvers.hyper_laplacian(y, kernel[None] if kernel.dim() == 2 else kernel, lam=LAM).x
+    return solvers.hyper_laplacian(y, kernel[None] if kernel.dim() == 2 else kernel, lam=LAM, padding="replicate").x
 
 
 @torch.no_grad()
@@ -143,7 +143,8 @@ def section(synthetic, captured, counts):
 
 Written by `python bench/blind.py`. Error ratio: squared error of the image restored with the estimated kernel over that of the image
 restored with the true
-kernel; both with `solvers.hyper_laplacian(lam={LAM})`, best integer shift within {REACH} pixels, {MARGIN} pixels left out at each border.
+kernel; both with `solvers.hyper_laplacian(lam={LAM}, padding="replicate")`, best integer shift within {REACH} pixels, {MARGIN} pixels
+left out at each border.
 The network is the shipped `ltd-17`.
 "Plain gradients": one kernel quotient of the image's differences with themselves; "strongest gradients": with the strongest tenth of them.
 `solvers.blind_kernel` alternates between an image with few edges and its kernel, without learning; with the network's kernel as its start
