@@ -1,7 +1,8 @@
 """Non-blind deblurring of the captured Levin pairs with their measured kernels: PSNR of every classical solver.
 
     python bench/quality.py             prints the table and writes it into docs/quality.md
-    python bench/quality.py --sweep     prints the mean PSNR of many settings on both halves of photographs that are cut in two for choosing
+    python bench/quality.py --sweep     the same for many settings on both halves of photographs that are cut in two for choosing
+    python bench/quality.py --sweep hyper_laplacian     prints it for one solver alone, writes nothing
 
 The pairs come from the development data (SVCONV_DATA, by default ../shared/data beside the checkout).
 """
@@ -85,11 +86,9 @@ def section(methods, pairs, scores):
     return f"""## Non-blind deblurring, captured photographs
 
 Written by `python bench/quality.py`. PSNR in dB on the {len(pairs)} pairs of Levin et al. 2009 in the development data: 255 x 255
-photographs really
-captured with camera shake, restored with the kernel measured from the same shake. Best integer shift within {REACH} pixels, {MARGIN}
-pixels left out at each
-border. One setting per solver for all pairs, near the best for captured photographs in the sweep below; the rows "defaults" are what a call
-without settings gives.
+photographs really captured with camera shake, restored with the kernel measured from the same shake. Best integer shift within {REACH}
+pixels, {MARGIN} pixels left out at each border. One setting per solver for all pairs, near the best for captured photographs in the
+table of settings on this page; the rows "defaults" are what a call without settings gives.
 
 {table(methods, pairs, scores)}"""
 
@@ -97,7 +96,7 @@ without settings gives.
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sweep", nargs="?", const="", choices=["", *solver_settings.GRIDS],
-                        help="compare settings instead, of all solvers or of one; writes nothing")
+                        help="compare settings instead and write that table; of one solver: print it alone")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "quality.md")
     arguments = parser.parse_args()
     data = Path(os.environ.get("SVCONV_DATA", ROOT.parent / "shared" / "data"))
@@ -105,7 +104,10 @@ def main():
     if not pairs:
         sys.exit(f"no pairs in {data / 'pairs' / 'levin09'}: set SVCONV_DATA")
     if arguments.sweep is not None:
-        return solver_settings.sweep(pairs, data, best_psnr, arguments.sweep or None)
+        lines = solver_settings.sweep(pairs, data, best_psnr, arguments.sweep or None)
+        if not arguments.sweep:
+            pages.fill(arguments.output, "settings", solver_settings.section(lines), "Quality")
+        return
     scores = measure(METHODS, pairs)
     pages.fill(arguments.output, SECTION, section(METHODS, pairs, scores), "Quality")
 
