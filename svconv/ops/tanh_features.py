@@ -55,10 +55,8 @@ def tanh_features(x, latent, filters, hidden, biases, last, *, backend=None):
         ValueError: a shape that does not fit. TypeError: a dtype or device that does not fit. RuntimeError: the forced backend cannot run.
 
     First and second order gradients in everything. Forward bit-identical for any number of threads, gradients for a fixed number. Memory
-    beside the
-    result: under 1 MiB per thread on "cpu"; no maps are kept for the gradient, which computes them anew strip by strip (the second order
-    keeps them).
-    tanh on "cpu" is within 4 units in the last place.
+    beside the result: under 1 MiB per thread on "cpu"; no maps are kept for the gradient, which computes them anew strip by strip (the
+    second order keeps them). tanh on "cpu" is within 4 units in the last place.
     Learning to Deblur (2016), the feature module.
 
     >>> import torch
