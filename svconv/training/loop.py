@@ -64,11 +64,11 @@ class Trainer:
             for name in PROGRESS:
                 setattr(self, name, stored[name])
             plan, before = self.settings.phases(), former.phases()
-            if self.phase == len(plan) == len(before) and plan[-1].steps > before[-1].steps:  # a finished run whose last phase is extended
+            if self.phase == len(before):  # a finished run stands at the end of its last phase: the new plan may go on from there
                 self.phase, self.phase_step = self.phase - 1, before[-1].steps
-            if self.phase > len(plan):
-                raise ValueError(f"{path}: the checkpoint is in phase {self.phase + 1}, the plan has {len(plan)}")
-            self.task.load_state(stored["task"], former, plan[min(self.phase, len(plan) - 1)])
+            if self.phase >= len(plan):
+                raise FileError(f"{path}: the checkpoint is in phase {self.phase + 1}, the plan has {len(plan)}")
+            self.task.load_state(stored["task"], former, plan[self.phase])
             if any(getattr(former, name) != getattr(self.settings, name) for name in self.task.measured_by):
                 self.best = None  # it was measured otherwise
             torch.set_rng_state(stored["rng"])

@@ -125,9 +125,17 @@ def test_a_checkpoint_of_another_version_is_named(finished, capsys, change, name
     assert contents(folder) == before
 
 
-def test_a_plan_that_does_not_fit_the_checkpoint_is_named(finished, capsys):
+def test_a_finished_run_may_get_another_stage_but_no_plan_that_ends_before_it(finished, capsys):
     folder, call = finished
-    refused(capsys, call("--out", folder, "--resume", folder / "last.pt", "--steps", "2,2"), "--steps", "1 stages")
+    assert call("--out", folder, "--resume", folder / "last.pt", "--steps", "2,2") == 0
+    assert "done at step 5" in capsys.readouterr().out and LearningToDeblur.load(folder / "best-2.pt").arguments["stages"] == 2
+    refused(capsys, call("--out", folder, "--resume", folder / "last.pt", "--steps", "2"), "last.pt", "phase 3, the plan has 1")
+
+
+def test_a_checkpoint_with_other_stages_than_the_plan_is_named(finished, capsys):
+    folder, call = finished
+    changed_checkpoint(folder, lambda s: s["task"]["arguments"].update(stages=2))
+    refused(capsys, call("--out", folder, "--resume", folder / "last.pt"), "--steps", "2 stages")
 
 
 def test_a_folder_that_cannot_be_written_is_named(photographs, tmp_path, capsys):

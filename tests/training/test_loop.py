@@ -83,7 +83,7 @@ def test_another_model_needs_a_task_only(tmp_path):
     best = min(r["distance"] for r in records[5:])
     assert trainer.best == best < 0.5 and {path.name for path in (tmp_path / "a").iterdir()} == {"best.pt", "last.pt", "metrics.jsonl"}
     loaded = Line.load(tmp_path / "a" / "best.pt")
-    assert abs(float(loaded.slope) - 3) + abs(float(loaded.offset) - 1) == pytest.approx(best)
+    assert abs(loaded.slope.item() - 3) + abs(loaded.offset.item() - 1) == pytest.approx(best)
     assert load_checkpoint(tmp_path / "a" / "last.pt", "line")["position"] == 80 * 16
 
 
