@@ -1,8 +1,8 @@
 """Linear operators: forward, exact adjoint, gram, norm and the dot test, and their products, sums and stacks."""
-from svconv.operators.base import Identity, Operator
-from svconv.operators.composites import stack
-from svconv.operators.conv import Conv
-from svconv.operators.examples import EXAMPLES
-from svconv.operators.pixel_filter import PixelFilter
+from svconv.operators.base import Identity as Identity, Operator as Operator
+from svconv.operators.composites import stack as stack
+from svconv.operators.conv import Conv as Conv
+from svconv.operators.examples import EXAMPLES as EXAMPLES
+from svconv.operators.pixel_filter import PixelFilter as PixelFilter
 
-__all__ = ["EXAMPLES", "Conv", "Identity", "Operator", "PixelFilter", "stack"]
+__all__ = ["EXAMPLES"] + [name for name, value in globals().items() if callable(value) and not name.startswith("_")]

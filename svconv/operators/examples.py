@@ -4,10 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from svconv.operators.base import Identity, Operator
-from svconv.operators.composites import stack
-from svconv.operators.conv import Conv
-from svconv.operators.pixel_filter import PixelFilter
+from svconv import operators
 
 
 class Example(NamedTuple):
@@ -18,7 +15,7 @@ class Example(NamedTuple):
     """
 
     name: str
-    make: Callable[[str], Operator]
+    make: Callable[[str], "operators.Operator"]
     shape: "tuple | None"
 
 
@@ -27,13 +24,15 @@ def _random(*shape):
 
 
 EXAMPLES = [
-    Example("PixelFilter 5x4, shared by the channels", lambda p: PixelFilter(_random(1, 5, 4, 31, 26), padding=p), (2, 3, 31, 26)),
-    Example("PixelFilter 3x5, M = 4, per channel", lambda p: PixelFilter(_random(2, 3, 4, 3, 5, 23, 30), padding=p), None),
-    Example("PixelFilter 9x11 on 5x4", lambda p: PixelFilter(_random(1, 9, 11, 5, 4), padding=p), None),
-    Example("Conv 7x6", lambda p: Conv(_random(1, 1, 7, 6), padding=p), (2, 3, 33, 28)),
-    Example("Conv 9x8 on 5x4, per channel", lambda p: Conv(_random(1, 3, 9, 8), padding=p), (1, 3, 5, 4)),
-    Example("Conv @ PixelFilter", lambda p: Conv(_random(1, 1, 4, 3), padding=p) @ PixelFilter(_random(1, 3, 3, 16, 17), padding=p), None),
-    Example("Conv + 0.5", lambda p: Conv(_random(1, 1, 4, 5), padding=p) + 0.5 * Identity(), (1, 2, 12, 11)),
+    Example("PixelFilter 5x4, shared by channels", lambda p: operators.PixelFilter(_random(1, 5, 4, 31, 26), padding=p), (2, 3, 31, 26)),
+    Example("PixelFilter 3x5, M = 4, per channel", lambda p: operators.PixelFilter(_random(2, 3, 4, 3, 5, 23, 30), padding=p), None),
+    Example("PixelFilter 9x11 on 5x4", lambda p: operators.PixelFilter(_random(1, 9, 11, 5, 4), padding=p), None),
+    Example("Conv 7x6", lambda p: operators.Conv(_random(1, 1, 7, 6), padding=p), (2, 3, 33, 28)),
+    Example("Conv 9x8 on 5x4, per channel", lambda p: operators.Conv(_random(1, 3, 9, 8), padding=p), (1, 3, 5, 4)),
+    Example("Conv @ PixelFilter",
+            lambda p: operators.Conv(_random(1, 1, 4, 3), padding=p) @ operators.PixelFilter(_random(1, 3, 3, 16, 17), padding=p), None),
+    Example("Conv + 0.5", lambda p: operators.Conv(_random(1, 1, 4, 5), padding=p) + 0.5 * operators.Identity(), (1, 2, 12, 11)),
     Example("stack of Conv and PixelFilter",
-            lambda p: stack([Conv(_random(1, 1, 2, 5), padding=p), PixelFilter(_random(1, 1, 2, 3, 3, 14, 9), padding=p)]), None),
+            lambda p: operators.stack([operators.Conv(_random(1, 1, 2, 5), padding=p),
+                                       operators.PixelFilter(_random(1, 1, 2, 3, 3, 14, 9), padding=p)]), None),
 ]

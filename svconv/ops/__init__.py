@@ -1,10 +1,10 @@
 """The public ops of every family; each is importable from `svconv` too."""
-from svconv.ops.conv import conv, conv_adjoint
-from svconv.ops.pixel_filter import pixel_filter, pixel_filter_adjoint, pixel_filter_gram
-from svconv.ops.quotient import image_quotient, kernel_quotient, project_kernel
+from svconv.ops.conv import conv as conv, conv_adjoint as conv_adjoint
+from svconv.ops.pixel_filter import (
+    pixel_filter as pixel_filter,
+    pixel_filter_adjoint as pixel_filter_adjoint,
+    pixel_filter_gram as pixel_filter_gram,
+)
+from svconv.ops.quotient import image_quotient as image_quotient, kernel_quotient as kernel_quotient, project_kernel as project_kernel
 
-__all__ = ["conv", "conv_adjoint", "image_quotient", "kernel_quotient", "project_kernel"] + [
-    "pixel_filter",
-    "pixel_filter_adjoint",
-    "pixel_filter_gram",
-]
+__all__ = [name for name, value in globals().items() if callable(value) and not name.startswith("_")]
