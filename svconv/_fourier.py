@@ -1,10 +1,9 @@
 """Discrete Fourier transforms of small kernels inside large planes, fast lengths, and the Barthann taper.
 
 A kernel of kh x kw values stands in the plane at the positions a - center, a = 0..kh-1 (taken modulo the plane). Its transform, and the
-kh x kw
-values of an inverse transform, are products with two thin matrices, which costs less than a transform of the whole plane as long as the
-kernel
-is small and makes a fractional centre free. Planes are H x W, spectra the half spectra H x (W//2 + 1) of real planes, unnormalised forward.
+kh x kw values of an inverse transform, are products with two thin matrices, which costs less than a transform of the whole plane as long
+as the kernel is small and makes a fractional centre free. Planes are H x W, spectra the half spectra H x (W//2 + 1) of real planes,
+unnormalised forward.
 """
 import functools
 import math
@@ -112,21 +111,22 @@ def kernel_rows(kernel, width, center):
     if times > 1:
         rows = rows.unflatten(-1, (times, width)).sum(-2)
     spectrum = torch.fft.rfft(rows.roll(-whole, -1))
-    return spectrum if center == whole else spectrum * _column_ramp(width, center - whole, kernel)
+    return spectrum if center == whole else spectrum * column_ramp(width, center - whole, kernel)
 
 
 def values_of_rows(rows, width, size, center):
     """The inverse of `kernel_rows` at the kernel's `size` positions: [..., kh, W//2+1] -> [..., kh, kw]."""
     whole = math.floor(center)
     if center != whole:
-        rows = rows * _column_ramp(width, center - whole, rows.real).conj_physical()
+        rows = rows * column_ramp(width, center - whole, rows.real).conj_physical()
     values = torch.fft.irfft(rows, n=width)
     if size <= width:
         return values.roll(whole, -1)[..., :size].contiguous()
     return values.index_select(-1, torch.remainder(torch.arange(size, device=rows.device) - whole, width))
 
 
-def _column_ramp(width, shift, like):
+def column_ramp(width, shift, like):
+    """[W//2+1], complex: the spectrum along a row of a shift by `shift` pixels towards lower indices."""
     return _table("columns", width, 1, shift, like.dtype, like.device)[0]
 
 

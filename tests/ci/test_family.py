@@ -19,18 +19,29 @@ def touched():
     return [n for n, p in zip(names, parts) if "new file mode" in p], [n for n, p in zip(names, parts) if "new file mode" not in p]
 
 
-def test_a_family_changes_at_most_six_shared_files():
+def apply(*options, folder):
+    # Without context where a line is added at a place that others are added to as well.
+    subprocess.run(["git", "apply", "--unidiff-zero", "--unsafe-paths", f"--directory={folder}", *options, str(PATCH)], cwd="/", check=True)
+
+
+def test_a_family_adds_one_line_to_each_of_at_most_six_shared_files():
     new, changed = touched()
     assert len(changed) <= 6 and all("doubled" in name for name in new)
-    added = [line for line in PATCH.read_text().splitlines() if line.startswith("-") and not line.startswith("---")]
-    assert len(added) <= 2      # the two __all__ lists
+    for part in PATCH.read_text().split("diff --git ")[1:]:
+        if part.split(" ", 1)[0].removeprefix("a/") in changed:
+            lines = [line for line in part.splitlines() if re.match(r"[-+](?![-+]{2} )", line)]
+            assert len(lines) == 1 and lines[0].startswith("+"), lines
+
+
+def test_the_patch_applies():
+    apply("--check", folder=ROOT)
 
 
 @pytest.mark.slow
 def test_the_throw_away_family_builds_and_passes_its_battery(tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", "*.so", "build", ".venv"))
-    subprocess.run(["git", "apply", "--unsafe-paths", f"--directory={copy}", str(PATCH)], cwd="/", check=True)
+    apply(folder=copy)
     subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=copy, check=True,
                    env={**os.environ, "SVCONV_BUILD": "cpu"})
     environment = {**os.environ, "PYTHONPATH": str(copy)}

@@ -187,6 +187,10 @@ template <typename T, bool Forward> Status rows_typed(const RowsCall& call) {
   if (call.image.shape[0] * call.image.shape[1] == 0) return Status::ok;
   const RowGroups<T> groups(call);
   if (!groups.ok()) return Status::out_of_memory;
+  const View& written = Forward ? call.spectrum : call.image;
+  Index span = 1;
+  for (int i = 0; i < 5 && written.shape[i]; ++i) span += (written.shape[i] - 1) * written.stride[i];
+  advise_huge_pages(written.data, static_cast<std::size_t>(span) * sizeof(T));
   const Index tasks = groups.tasks();
   const int team = team_size(call.threads, tasks, groups.bytes() / 4);  // the work is arithmetic: a team pays later than for plain reading
   const std::size_t per_thread = (groups.thread_bytes() + 63) / 64 * 64;
