@@ -41,7 +41,8 @@ def busy(count):
 def measure(settings, side):
     """(seconds of irls, seconds of a small conv) in a fresh process."""
     cleared = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
-    result = subprocess.run([sys.executable, "-c", PROGRAM, str(side)], env={**cleared, **settings}, capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", PROGRAM, str(side)], env={**cleared, **settings}, capture_output=True, text=True,
+                            check=True)
     return tuple(map(float, result.stdout.split()))
 
 
