@@ -6,8 +6,7 @@
     python bench/learning_to_deblur.py --smoke            one tiny image, seconds; checks the machinery, writes nothing
 
 Each cell: `LearningToDeblur.estimate` with three stages per scale on one grey image, beside the same model in plain torch (conv2d, tanh,
-rfft2,
-irfft2) with the same weights, one after the other in every round. Weights are random: time does not depend on them.
+rfft2, irfft2) with the same weights, one after the other in every round. Weights are random: time does not depend on them.
 """
 import argparse
 import json

@@ -1,8 +1,7 @@
 """An image that stands in a larger plane: how it gets in, how a result gets out, the exact transposes of both, and the same as index maps.
 
 With `enter` and `leave` a convolution on a plane is `leave(F^-1 K F enter(x))` and its adjoint `enter'(F^-1 conj(K) F leave'(y))`.
-Everything is made
-of slices and flips: no index tables, no synchronisation with a device, gradients of every order.
+Everything is made of slices and flips: no index tables, no synchronisation with a device, gradients of every order.
 """
 import dataclasses
 import functools

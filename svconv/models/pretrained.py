@@ -13,8 +13,7 @@ class Pretrained:
     """Mixin of a `torch.nn.Module`: `save`, `load`, `from_pretrained`, and the constructor's arguments in its repr.
 
     A model keeps its constructor's arguments as the dict `arguments` and says in its class how its shipped files begin (`weights_prefix`)
-    and
-    which of them is the default (`default_weights`).
+    and which of them is the default (`default_weights`).
     """
 
     weights_prefix: str | None = None

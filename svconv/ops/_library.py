@@ -12,9 +12,8 @@ def register(stem, schema, fake, setup_context=None, backward=None, jvp=None, fo
     """Defines `svconv::<name>`; the schema's last argument must be `str backend` and is not passed on.
 
     fake: the output from the same arguments, shapes, dtype and strides only. Where one of the two leading tensors has no elements no
-    backend is
-    called and every output is zero. Results own their memory. jvp, formula: as in `Op`. batched: options of its batching rule as in
-    `batching`; None leaves vmap to torch's loop. Returns the op as an `Op`.
+    backend is called and every output is zero. Results own their memory. jvp, formula: as in `Op`. batched: options of its batching rule
+    as in `batching`; None leaves vmap to torch's loop. Returns the op as an `Op`.
     """
     name = schema[:schema.index("(")]
     STEMS[name] = stem

@@ -90,8 +90,7 @@ def by_formula(formula):
 
 def batching(op, images=1, summed=None, plain=(), folds=True):
     """The batching rule of an op whose tensors lead with B or 1 and whose samples are independent: the vmapped axis is folded into B
-    where that copies
-    nothing, one call after the other elsewhere.
+    where that copies nothing, one call after the other elsewhere.
 
     images: how many leading tensors have the full B. summed: the position of a shape whose leading 1 means a sum over the batch (the
     gradient in shared weights). plain: positions of tensors without a batch.

@@ -1,8 +1,7 @@
 """Uniform convolution with a point spread function: forward, exact adjoint, and the gradient in the kernel.
 
 Inside, x is [B, C, H, W] and kernels are [B|1, C|1, kh, kw] in float32 or float64. The family is bilinear, so the three ops are each
-other's
-gradients and every order of derivative exists.
+other's gradients and every order of derivative exists.
 """
 from svconv import backends
 from svconv._boundary import canonical_padding

@@ -1,8 +1,7 @@
 """Closed-form division in Fourier space: the blur kernel of feature pairs, or the latent image of a blurry one.
 
 Inside, images are [B, C, H, W], kernels [B|1, C|1, kh, kw], beta [B|1], all float32 or float64. The quotients are not bilinear: their
-gradients are
-one fused op each, and the gradient of that op goes through the differentiable formulas of the reference.
+gradients are one fused op each, and the gradient of that op goes through the differentiable formulas of the reference.
 """
 import math
 
@@ -135,8 +134,7 @@ def kernel_quotient(x, y, kernel_size, *, beta=1e-4, taper="barthann", center=No
     """The blur kernel of n feature pairs: `F^-1[ sum_i conj(X_i) Y_i / (sum_i |X_i|^2 + beta) ]`, cropped to kernel_size.
 
     It minimises sum_i |k * x_i - y_i|^2 + beta |k|^2 over circular convolutions (transform of exactly H x W, unnormalised forward). The
-    result is
-    raw: it may be negative and does not sum to one (see `project_kernel`).
+    result is raw: it may be negative and does not sum to one (see `project_kernel`).
 
     Args:
         x, y: sharp and blurry features [B, n, H, W]; float32, float64, bfloat16 or float16 (computed in float32).
@@ -156,8 +154,7 @@ def kernel_quotient(x, y, kernel_size, *, beta=1e-4, taper="barthann", center=No
         ValueError: a shape or value that does not fit. TypeError: a dtype or device that does not fit.
 
     First and second order gradients in x, y and beta. Bit-identical from run to run. Extra memory: the spectra of x and y. Features that
-    are
-    all zero give the zero kernel; a NaN spoils the kernel of its own sample. Learning to Deblur (2016), Eq. (4).
+    are all zero give the zero kernel; a NaN spoils the kernel of its own sample. Learning to Deblur (2016), Eq. (4).
 
     >>> import torch, svconv
     >>> x = torch.randn(1, 1, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -183,8 +180,8 @@ def image_quotient(y, kernel, *, beta, prior="identity", padding="circular", cen
     """The latent image of a blurry one: `F^-1[ conj(K) Y / (|K|^2 + beta sum_j |D_j|^2) ]`.
 
     It minimises |k * x - y|^2 + beta sum_j |d_j * x|^2 over circular convolutions, at exactly H x W for "circular". For the other
-    paddings y is
-    continued by that rule, (kh, kw) on each side and at the far side on to the next length with factors 2, 3, 5, 7, divided, and cropped.
+    paddings y is continued by that rule, (kh, kw) on each side and at the far side on to the next length with factors 2, 3, 5, 7,
+    divided, and cropped.
 
     Args:
         y: image [B, C, H, W]; float32, float64, bfloat16 or float16 (computed in float32).

@@ -1,8 +1,7 @@
 """Convolution and the closed-form quotients in plain torch: the specification of the quotient family.
 
 Canonical shapes: images [B, C, H, W], kernels [B|1, C|1, kh, kw], feature pairs [B, n, H, W], beta [B|1]; float32 or float64. Everything
-is written
-in differentiable operations, so that the second derivatives of the ops can be taken through the formulas of the first ones.
+is written in differentiable operations, so that the second derivatives of the ops can be taken through the formulas of the first ones.
 """
 import torch
 

@@ -23,8 +23,7 @@ def tanh_features_bwd(g, x, latent, filters, hidden, biases, last, need):
     others come back empty.
 
     The maps of a strip are computed anew. With d_L = (last' g) (1 - h_L^2) and d_{i-1} = (R_i' d_i) (1 - h_{i-1}^2): dlast = g h_L', dR_i
-    = d_i h_{i-1}',
-    db_i = sum d_i, df = d_0 correlated with the padded image, dx = the transpose of the padding of f' d_0.
+    = d_i h_{i-1}', db_i = sum d_i, df = d_0 correlated with the padded image, dx = the transpose of the padding of f' d_0.
     """
     padded = with_border(x, latent, filters.shape[-1])
     g_padded = torch.zeros_like(padded)

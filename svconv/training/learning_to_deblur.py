@@ -24,8 +24,7 @@ class LtDSettings(Settings):
     """Settings of `svconv train ltd`.
 
     steps: one number per stage; frozen_steps come in addition. loss: "squared" = sum of squared kernel errors (paper), "relative" = the
-    same divided by
-    the true kernel's sum of squares. The paper's optimiser is adadelta with rate 0.01 and decay 0.95 of its averages.
+    same divided by the true kernel's sum of squares. The paper's optimiser is adadelta with rate 0.01 and decay 0.95 of its averages.
     """
 
     kernel_size: int = option(17, "side of the kernels in pixels", least=1)

@@ -130,8 +130,7 @@ class Trainer:
         """Train until the plan is done (True), or `max_steps` more steps or `cpu_minutes` of processor time are used (False).
 
         KeyboardInterrupt is delayed to the end of a step, a checkpoint is written, then it is raised. Processor time, not wall time, is
-        counted: a stopped
-        process uses none.
+        counted: a stopped process uses none.
         """
         s, started, first, recent = self.settings, time.process_time(), self.step, 0.0
         base, plan = self.cpu_seconds, self.settings.phases()

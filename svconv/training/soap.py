@@ -13,8 +13,7 @@ class SOAP(torch.optim.Optimizer):
 
     Args:
         params: parameters or groups. lr: learning rate. betas: decays of Adam's two averages. shampoo: decay of L and R. every: steps
-        between updates
-        of the bases. eps: added to the root of the second average.
+        between updates of the bases. eps: added to the root of the second average.
     """
 
     def __init__(self, params, lr=1e-2, betas=(0.9, 0.98), shampoo=0.95, every=10, eps=1e-8):

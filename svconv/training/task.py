@@ -12,8 +12,7 @@ class Task(abc.ABC):
     """A model, its data and its loss. The loop owns everything else: budget, interrupt, checkpoint, resume, log, progress, best and device.
 
     A subclass is constructed as `Task(photographs, settings, device)`, calls this constructor with the settings, the device and a fresh
-    model, and
-    has a first line in its docstring that `svconv train --help` prints. Items of data are made on the CPU; `place` moves them.
+    model, and has a first line in its docstring that `svconv train --help` prints. Items of data are made on the CPU; `place` moves them.
 
     Attributes:
         kind: the name on the command line and in checkpoints. settings_class: its `Settings`.

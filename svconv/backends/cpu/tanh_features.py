@@ -1,8 +1,7 @@
 """tanh_features on the CPU: the compiled pass forward, matrix products over strips of rows backward.
 
 A convolution with one or two input channels runs at a tenth of the speed of a matrix product in common libraries. A strip's columns, maps
-and gradients
-together stay near a core's own cache, which makes the copy into columns and the second computation of the maps cheap.
+and gradients together stay near a core's own cache, which makes the copy into columns and the second computation of the maps cheap.
 """
 import numpy as np
 import torch

@@ -31,10 +31,8 @@ class LearningToDeblur(Pretrained, nn.Module):
         k = project F^-1[ sum_i conj(X_i) Y_i / (sum_i |X_i|^2 + 1e-4) ],        x = F^-1[ conj(K) Y / (|K|^2 + b) ],  b learned per stage.
 
     A network for several kernel sizes runs from the coarsest to the finest scale: the image is resized by kernel_size / last kernel size
-    (bicubic,
-    antialiased), and the latent image of a scale is enlarged for the first stage of the next one. The mean of the image is taken off
-    first, so
-    brightness does not matter. Images continue at their borders by replication.
+    (bicubic, antialiased), and the latent image of a scale is enlarged for the first stage of the next one. The mean of the image is
+    taken off first, so brightness does not matter. Images continue at their borders by replication.
 
     Args:
         kernel_sizes: kernel side in pixels of every scale, coarsest first; the last one is the side of the result. (17,), (17, 25) and
@@ -46,8 +44,7 @@ class LearningToDeblur(Pretrained, nn.Module):
         filters, hidden, features, fixed_gradients, output_tanh: ablations of the paper, by keyword: number of filters (32); hidden
         recombination layers
             (1); feature pairs of every stage (None: 2, 2, 4, 4, ...; a number or one per stage); blurry features fixed to the x- and
-            y-differences of the
-            image (then two pairs); tanh after the last recombination.
+            y-differences of the image (then two pairs); tanh after the last recombination.
         sharpen: deconvolve the final kernel with a Gaussian of sigma 0.5 in eval mode; None: only for a final size of 33, as in the paper.
 
     Shapes:
@@ -142,8 +139,7 @@ class LearningToDeblur(Pretrained, nn.Module):
         """Append a stage to the last scale, as the staged training does; the former last stage gets its image quotient.
 
         warm: the new stage starts as a copy of the former one, which knows the blurry image only, with weak random filters on the latent
-        image (and weak
-        extra features); otherwise it starts at random.
+        image (and weak extra features); otherwise it starts at random.
         """
         scale, a = self.scales[-1], self.arguments
         if len(self.scales) > 1:
