@@ -41,10 +41,12 @@ def quotient_launches(dtype):
         ops.conv_fwd(x, kernel, "circular")
         ops.conv_adjoint(x, kernel, "circular")
         ops.kernel_quotient_fwd(x, x, beta, 5, 5, True, 2.0, 2.0)
-        ops.kernel_quotient_bwd(g, x, x, beta, True, 2.0, 2.0, True, True, True)
+        for need in ((True, True, True), (False, True, False)):
+            ops.kernel_quotient_bwd(g, x, x, beta, True, 2.0, 2.0, *need)
         for spectrum in (None, power):
             ops.image_quotient_fwd(x, kernel, beta, spectrum, "replicate", 2.0, 2.0)
             ops.image_quotient_bwd(x, x, kernel, beta, spectrum, "replicate", 2.0, 2.0, True, True, True, False)
+        ops.image_quotient_bwd(x, x, kernel, beta, None, "replicate", 2.0, 2.0, True, False, False, False)
     return [(f"{i}: {one.kernel.__name__}", one) for i, one in enumerate(found)]
 
 
