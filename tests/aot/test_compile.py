@@ -84,6 +84,7 @@ def described(value, path, specialized, constants, attributes):
 
 def source(launch):
     """What the launcher would compile for these arguments."""
+    assert set(launch.arguments) == set(launch.kernel.arg_names)     # a launch takes its arguments by the kernel's names
     signature, constants, attributes = {}, {}, {}
     for position, parameter in enumerate(launch.kernel.params):
         value = launch.arguments[parameter.name]
