@@ -1,8 +1,9 @@
-"""Host time of a Triton launch: `python bench/launch_time.py [--against CHECKOUT]` prints microseconds per op and per launch, no GPU needed.
+"""Host time of a Triton launch: `python bench/launch_time.py [--against CHECKOUT]` prints microseconds per op and per launch.
 
-Triton's driver and compiled kernels are stubs, everything else runs in earnest: our glue, Triton's binding and specialisation of the
-arguments, its key and its cache. What it does not count: the C launcher, the driver, and asking for the current device. The time per
-op includes what the op does around its launches, for the quotients also torch's transforms of a few pixels on the CPU.
+No GPU is needed: Triton's driver and compiled kernels are stubs, everything else runs in earnest: our glue, Triton's binding and
+specialisation of the arguments, its key and its cache. Not counted: the C launcher, the driver, and asking for the current device. The
+time per op includes what the op does around its launches, for the quotients also torch's transforms of a few pixels on the CPU.
+
 With `--against` another checkout (`git worktree add --detach FOLDER COMMIT`) is measured in the same run, in turn, each round in a fresh
 process.
 """
@@ -53,6 +54,7 @@ def prepare(kernel):
 def operations():
     """{name: a call that launches}, on tensors of a few pixels, contiguous and strided."""
     import torch
+
     from svconv._triton import pixel_filter, quotient
     x, filters = torch.rand(1, 3, 16, 16), torch.rand(1, 1, 2, 3, 3, 16, 16)
     view = torch.rand(1, 1, 2, 3, 3, 16, 32)[..., ::2]

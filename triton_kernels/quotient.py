@@ -58,7 +58,7 @@ def _quotient_estimate_kernel(x, y, beta, out, features, size, beta_stride, BLOC
 
 @triton.jit(do_not_specialize=["features", "size", "beta_stride"])
 def _quotient_kernel_bwd_kernel(x, y, g, beta, out_x, out_y, slope, features, size, beta_stride, BLOCK: tl.constexpr):
-    """Spectra of the gradients of the kernel quotient, and slope[b] = Re(conj(G) K) / D; those that are None are left out."""
+    """Spectra of the gradients of the kernel quotient, and slope[b] = Re(conj(G) K) / D; None is left out."""
     b, i, inside = spectrum_elements(tl.program_id(0), size, BLOCK)
     re, im, norm = _estimate_sums(x, y, beta, b, i, inside, features, size, beta_stride, BLOCK)
     g_re, g_im = load_complex(g, b * size + i, inside)
@@ -82,7 +82,7 @@ def _quotient_kernel_bwd_kernel(x, y, g, beta, out_x, out_y, slope, features, si
 @triton.jit(do_not_specialize=["channels", "size", "batch_stride", "channel_stride", "beta_stride"])
 def _quotient_image_bwd_kernel(g, y, k, beta, beta_stride, power, out_y, out_k, slope, channels, size, batch_stride, channel_stride,
                                BLOCK: tl.constexpr):
-    """Spectra of the gradients of the image quotient per image and channel, and slope = Re(conj(G) X) / D; those that are None are left out."""
+    """Spectra of the gradients of the image quotient per image and channel, and slope = Re(conj(G) X) / D; None is left out."""
     plane, i, inside = spectrum_elements(tl.program_id(0), size, BLOCK)
     at = plane * size + i
     k_re, k_im = load_complex(k, transfer_element(plane, i, channels, size, batch_stride, channel_stride), inside)

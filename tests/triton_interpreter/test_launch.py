@@ -4,9 +4,9 @@ import types
 
 import pytest
 import torch
+from svconv._triton.launch import Launch
 
 from svconv._triton import launch
-from svconv._triton.launch import Launch
 
 
 class Kernel:
