@@ -48,7 +48,7 @@ def _estimate_sums(x, y, beta, b, i, inside, features, size, beta_stride, BLOCK:
     return re, im, norm
 
 
-@triton.jit(do_not_specialize=["features", "size", "beta_stride"])
+@triton.jit(do_not_specialize=["features", "beta_stride"])
 def _quotient_estimate_kernel(x, y, beta, out, features, size, beta_stride, BLOCK: tl.constexpr):
     """out[b] = sum_n conj(x[b,n]) y[b,n] / (sum_n |x[b,n]|^2 + beta[b])."""
     b, i, inside = spectrum_elements(tl.program_id(0), size, BLOCK)
@@ -56,7 +56,7 @@ def _quotient_estimate_kernel(x, y, beta, out, features, size, beta_stride, BLOC
     store_complex(out, b * size + i, re / norm, im / norm, inside)
 
 
-@triton.jit(do_not_specialize=["features", "size", "beta_stride"])
+@triton.jit(do_not_specialize=["features", "beta_stride"])
 def _quotient_kernel_bwd_kernel(x, y, g, beta, out_x, out_y, slope, features, size, beta_stride, BLOCK: tl.constexpr):
     """Spectra of the gradients of the kernel quotient, and slope[b] = Re(conj(G) K) / D; None is left out."""
     b, i, inside = spectrum_elements(tl.program_id(0), size, BLOCK)
@@ -79,7 +79,7 @@ def _quotient_kernel_bwd_kernel(x, y, g, beta, out_x, out_y, slope, features, si
             store_complex(out_y, at, re, im, inside)
 
 
-@triton.jit(do_not_specialize=["channels", "size", "batch_stride", "channel_stride", "beta_stride"])
+@triton.jit(do_not_specialize=["channels", "batch_stride", "channel_stride", "beta_stride"])
 def _quotient_image_bwd_kernel(g, y, k, beta, beta_stride, power, out_y, out_k, slope, channels, size, batch_stride, channel_stride,
                                BLOCK: tl.constexpr):
     """Spectra of the gradients of the image quotient per image and channel, and slope = Re(conj(G) X) / D; None is left out."""

@@ -58,7 +58,7 @@ def divisor(k_re, k_im, beta, power, i, inside):
     return tl.where(norm == 0, float("inf"), norm)
 
 
-@triton.jit(do_not_specialize=["channels", "size", "batch_stride", "channel_stride", "beta_stride"])
+@triton.jit(do_not_specialize=["channels", "batch_stride", "channel_stride", "beta_stride"])
 def _spectra_transfer_kernel(x, k, beta, beta_stride, power, out, channels, size, batch_stride, channel_stride, CONJUGATE: tl.constexpr,
                              BLOCK: tl.constexpr):
     """out = k x or conj(k) x, with beta divided by |k|^2 + beta power."""
@@ -76,7 +76,7 @@ def _spectra_transfer_kernel(x, k, beta, beta_stride, power, out, channels, size
     store_complex(out, plane * size + i, re, im, inside)
 
 
-@triton.jit(do_not_specialize=["total", "height", "width"])
+@triton.jit
 def _spectra_window_kernel(x, rows, columns, out, total, height, width, BLOCK: tl.constexpr):
     """out = x * rows[:, None] * columns for planes of height x width."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
