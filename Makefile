@@ -40,6 +40,7 @@ smoke:               ## every benchmark on tiny sizes, seconds
 	$(PYTHON) bench/cpu.py --smoke
 	$(PYTHON) -m pytest bench --benchmark-disable
 	$(PYTHON) bench/gpu.py --plan
+	$(PYTHON) bench/launch_time.py --smoke
 
 import-time:
 	$(PYTHON) bench/import_time.py

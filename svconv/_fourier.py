@@ -170,13 +170,20 @@ class _Product(torch.autograd.Function):
         return sum(terms[1:], terms[0])
 
 
+def _product(a, b):
+    """a @ b by `_Product` where the precision could be lowered, now or in a gradient; elsewhere its cost to the host would dominate."""
+    if torch.get_float32_matmul_precision() == "highest" and not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)):
+        return a @ b
+    return _Product.apply(a, b)
+
+
 def kernel_spectrum(kernel, plane, center):
     """kernel [..., kh, kw] -> its half spectrum [..., H, W//2+1] in a plane of H x W."""
     rows, columns = tables("", plane, kernel.shape[-2:], center, kernel.dtype, kernel.device)
-    return _Product.apply(rows.mT, _Product.apply(kernel.to(columns.dtype), columns))
+    return _product(rows.mT, _product(kernel.to(columns.dtype), columns))
 
 
 def kernel_values(spectrum, plane, size, center):
     """The inverse transform of a half spectrum [..., H, W//2+1] at the kernel's positions only, [..., kh, kw]."""
     rows, columns = tables("inverse_", plane, size, center, spectrum.dtype.to_real(), spectrum.device)
-    return _Product.apply(_Product.apply(rows, spectrum), columns.mT).real
+    return _product(_product(rows, spectrum), columns.mT).real

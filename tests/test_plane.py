@@ -7,6 +7,7 @@ import torch
 
 import oracles
 from oracles import PADDINGS
+from svconv import _fourier
 from svconv._boundary import source_indices
 from svconv._fourier import kernel_spectrum
 from svconv._plane import Axis, Plane, convolution_plane, division_plane, window_plane
@@ -104,6 +105,16 @@ def test_products_are_made_with_the_highest_precision(monkeypatch):
     finally:
         torch.set_float32_matmul_precision(former)
     assert len(seen) == 4 and set(seen) == {"highest"}
+
+
+def test_without_gradients_a_product_is_torchs_own(monkeypatch):
+    """An autograd.Function costs the host more than the product of small matrices."""
+    kernel = torch.randn(1, 1, 3, 3)
+    expected = kernel_spectrum(kernel, (8, 8), (1.0, 1.0))
+    monkeypatch.setattr(_fourier._Product, "apply", None)
+    assert torch.equal(kernel_spectrum(kernel, (8, 8), (1.0, 1.0)), expected)
+    with torch.no_grad():
+        assert torch.equal(kernel_spectrum(kernel.requires_grad_(), (8, 8), (1.0, 1.0)), expected)
 
 
 # words of layouts ----------------------------------------------------------------------------------------------------

@@ -41,10 +41,12 @@ def quotient_launches(dtype):
         ops.conv_fwd(x, kernel, "circular")
         ops.conv_adjoint(x, kernel, "circular")
         ops.kernel_quotient_fwd(x, x, beta, 5, 5, True, 2.0, 2.0)
-        ops.kernel_quotient_bwd(g, x, x, beta, True, 2.0, 2.0, True, True, True)
+        for need in ((True, True, True), (False, True, False)):
+            ops.kernel_quotient_bwd(g, x, x, beta, True, 2.0, 2.0, *need)
         for spectrum in (None, power):
             ops.image_quotient_fwd(x, kernel, beta, spectrum, "replicate", 2.0, 2.0)
             ops.image_quotient_bwd(x, x, kernel, beta, spectrum, "replicate", 2.0, 2.0, True, True, True, False)
+        ops.image_quotient_bwd(x, x, kernel, beta, None, "replicate", 2.0, 2.0, True, False, False, False)
     return [(f"{i}: {one.kernel.__name__}", one) for i, one in enumerate(found)]
 
 
@@ -82,6 +84,7 @@ def described(value, path, specialized, constants, attributes):
 
 def source(launch):
     """What the launcher would compile for these arguments."""
+    assert set(launch.arguments) == set(launch.kernel.arg_names)     # a launch takes its arguments by the kernel's names
     signature, constants, attributes = {}, {}, {}
     for position, parameter in enumerate(launch.kernel.params):
         value = launch.arguments[parameter.name]
@@ -153,10 +156,21 @@ def test_no_kernel_is_left_out(name):
         assert kernels == {kernel.__name__ for kernel in launched if kernel.__module__ == MODULES[name].__name__}
 
 
-def products(launch, *names):
-    """Types of the products with these arguments in the code for sm_90."""
-    text = triton.compile(source(launch), target=TARGETS["sm_90"], options=launch.options(32)).asm["ttir"]
-    return [re.findall(rf"arith\.muli .*%{name}\b.* : (.*?)(?: loc|$)", text, re.M) for name in names]
+def travelling(name, kind):
+    """(name, index) of the values of an argument that the kernel gets, (name,) of one that is no tuple."""
+    if isinstance(kind, tuple):
+        return [(name, index) for index, one in enumerate(kind) if one != "constexpr"]
+    return [(name,)] if kind != "constexpr" else []
+
+
+def products(launch, *wanted):
+    """Types of the products with these arguments, (name,) or (name, index), in the code for sm_90."""
+    one = source(launch)
+    text = triton.compile(one, target=TARGETS["sm_90"], options=launch.options(32)).asm["ttir"]
+    registers = re.findall(r"(%[\w.]+): ", next(line for line in text.splitlines() if "tt.func public" in line))
+    arguments = [place for name, kind in one.signature.items() for place in travelling(name, kind)]
+    names = dict(zip(arguments, registers, strict=True))
+    return [re.findall(rf"arith\.muli .*{re.escape(names[one])}(?![\w.]).* : (.*?)(?: loc|$)", text, re.M) for one in wanted]
 
 
 def test_long_strides_are_64_bit():
@@ -166,7 +180,7 @@ def test_long_strides_are_64_bit():
     launch = MODULES["pixel_filter"].forward.fwd_launch(x, filters, None, torch.empty(1, 2, 1, 4, 4, device="meta"), "zeros")
     signature = source(launch).signature
     assert signature["x_strides"] == ("i64", "i64", "i64", "constexpr") and signature["f_strides"][5] == "i32"
-    found = products(launch, r"x_strides\.1", r"x_strides\.2", r"f_strides\.5")
+    found = products(launch, ("x_strides", 1), ("x_strides", 2), ("f_strides", 5))
     assert found[0] and all("i64" in product for products in found for product in products), found
 
 
@@ -176,6 +190,13 @@ def test_strides_of_contiguous_tensors_are_64_bit():
     launch = MODULES["pixel_filter"].forward.fwd_launch(x, filters, None, torch.empty(1, 2, 1, 4, 4, device="meta"), "zeros")
     kinds = [kind for kind in source(launch).signature.values() if kind != "constexpr"]
     assert kinds == ["*fp32", "*fp32", "*fp32", "i32", "i32", "i32", "i32"]
-    assert products(launch, "H", "W") == [[], []]     # only what was extended to 64 bits is multiplied
+    assert products(launch, ("H",), ("W",)) == [[], []]     # only what was extended to 64 bits is multiplied
 
 
+def test_elements_of_spectra_are_64_bit():
+    """Sizes and strides travel in 32 bits where they fit; only what was extended to 64 bits is multiplied by them."""
+    numbers = ("size", "features", "channels", "batch_stride", "channel_stride", "beta_stride")
+    for label, launch in quotient_launches(torch.float32):
+        signature = source(launch).signature
+        found = products(launch, *[(name,) for name in numbers if signature.get(name) == "i32"])
+        assert all(kind == "i64" for kinds in found for kind in kinds), label

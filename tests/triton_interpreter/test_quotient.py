@@ -54,7 +54,7 @@ def test_kernel_quotient(kernels, hw, taper, beta, dtype):
     x, y, g = random(2, 3, *hw, dtype=dtype), random(2, 3, *hw, dtype=dtype, seed=1), random(2, 3, 4, dtype=dtype, seed=2)
     beta = torch.rand(beta, dtype=dtype) + 1
     check(kernels, "kernel_quotient_fwd", x, y, beta, 3, 4, taper, 1.0, 1.6)
-    for need in ((True, True, True), (False, True, False), (True, False, False)):
+    for need in ((True, True, True), (False, True, False), (True, False, False), (False, False, True)):
         check(kernels, "kernel_quotient_bwd", g, x, y, beta, taper, 1.0, 1.6, *need)
 
 
@@ -70,3 +70,6 @@ def test_image_quotient(kernels, padding, kernel, with_power, dtype):
     check(kernels, "image_quotient_fwd", y, k, beta, power, padding, 1.0, 1.6)
     check(kernels, "image_quotient_bwd", g, y, k, beta, power, padding, 1.0, 1.6, True, True, True, False)
     check(kernels, "image_quotient_bwd", g, y, k, beta, power, padding, 1.0, 1.6, True, False, False, with_power)
+    check(kernels, "image_quotient_bwd", g, y, k, beta, power, padding, 1.0, 1.6, True, False, False, False)
+    check(kernels, "image_quotient_bwd", g, y, k, beta, power, padding, 1.0, 1.6, False, True, False, False)
+    check(kernels, "image_quotient_bwd", g, y, k, beta, power, padding, 1.0, 1.6, False, False, True, False)

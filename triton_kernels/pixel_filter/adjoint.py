@@ -6,7 +6,7 @@ image from a strip (a few rows and columns around the image, in the accumulator'
 import triton
 import triton.language as tl
 from svconv._triton.boundary import preimage, preimage_cells
-from svconv._triton.launch import Launch, cdiv, strides
+from svconv._triton.launch import Launch, cdiv
 from svconv._triton.pixel_filter.tiles import (
     LANES,
     accumulator,
@@ -15,7 +15,6 @@ from svconv._triton.pixel_filter.tiles import (
     channel_pointers,
     filter_arguments,
     kernel_accumulator,
-    maps_strides,
     program_order,
     reads_inside,
     sharing,
@@ -173,7 +172,7 @@ def _pixel_filter_adjoint_kernel(
         pid = tl.num_programs(0) - 1 - pid
     b, group, _, tile = program_order(pid, C, 1, H, W, SHARED_B, SHARED_C, CB, TH, TW)
     rows, cols, row, col = tile_pixels(tile, W, TH, TW)
-    y_b, y_c, y_m, y_h, y_w = maps_strides(y_strides, C, M, H, W)
+    y_b, y_c, y_m, y_h, y_w = y_strides
     f_b, f_c, f_m, f_i, f_j, f_h, f_w = f_strides
     lanes = (rows < H) & (cols < W)
     ys = channel_pointers(y + b * y_b, y_c, group, C, CB)
@@ -205,7 +204,7 @@ def adjoint_launches(y, filters, out, padding, initial=None, reverse=False):
     kh, kw = filters.shape[3:5]
     groups, block = channel_groups(c, filters)
     # Strides that the compiler knows to be products make it plan far ahead: whole windows of addresses, for which registers do not suffice.
-    common = {"y": y, "y_strides": strides(y), **filter_arguments(filters, give_strides=True), "C": c, "M": m, "H": height, "W": width,
+    common = {"y": y, "y_strides": y.stride(), **filter_arguments(filters, give_strides=True), "C": c, "M": m, "H": height, "W": width,
               **unrolling(kh, kw, block), "CB": block, "ACC": kernel_accumulator(y.dtype)}
     outside = (kh - 1) * (width + kw - 1) + (kw - 1) * height
     strip = cells_i = cells_j = None
@@ -213,7 +212,7 @@ def adjoint_launches(y, filters, out, padding, initial=None, reverse=False):
         strip = y.new_empty((b, c, outside), dtype=accumulator(y.dtype))
         cells_i, cells_j = preimage_cells(height, kh, padding), preimage_cells(width, kw, padding)
         yield Launch(_pixel_filter_outside_kernel, b * groups * cdiv(outside, LANES // 2),
-                     {**common, "y_strides": y.stride(), "strip": strip, "BLOCK": LANES // 2}, num_warps=4)
+                     {**common, "strip": strip, "BLOCK": LANES // 2}, num_warps=4)
     tiles, shape = tiling(height, width, 128)
     yield Launch(_pixel_filter_adjoint_kernel, b * groups * tiles, {
         **common, **sharing(filters), **shape, "strip": strip, "cells_i": cells_i, "cells_j": cells_j, "initial": initial, "out": out,
