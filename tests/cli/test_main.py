@@ -8,6 +8,7 @@ import torch
 
 import svconv
 import svconv.cli
+from svconv._boundary import PADDINGS
 from svconv.cli import certify
 
 
@@ -96,7 +97,7 @@ def test_certify_passes_and_covers_every_padding(run):
     outcome = run("certify")
     assert outcome.status == 0 and "every adjoint is exact" in outcome.out
     lines = outcome.out.splitlines()
-    assert lines[0].split() == list(certify.PADDINGS)
+    assert lines[0].split() == list(PADDINGS)
     values = [float(v) for line in lines[1:-1] for v in line.split()[-5:]]
     assert len(values) == 5 * (len(lines) - 2) and max(values) < 1e-12
     assert {"PixelFilter", "Conv"} <= {line.split()[0] for line in lines[1:-1]}
