@@ -75,7 +75,8 @@ def _add_setting(parser, field):
         parser.add_argument(_option(field.name), action=argparse.BooleanOptionalAction, **common)
         return
     choices = field.metadata["limits"]["choices"]
-    metavar = f"{{{','.join(choices)}}}" if choices else {int: "N", float: "X", str: "NAME", tuple: "N,N,..."}[kind] + ("|none" if optional else "")
+    form = f"{{{','.join(choices)}}}" if choices else {int: "N", float: "X", str: "NAME", tuple: "N,N,..."}[kind]
+    metavar = f"{form}|none" if optional else form
     parser.add_argument(_option(field.name), type=_reader(field, kind, optional), metavar=metavar, **common)
 
 

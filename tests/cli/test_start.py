@@ -70,7 +70,7 @@ def stub(tmp_path):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("source", [f"{INTERRUPT}\n", f"try:\n    {INTERRUPT}\nexcept BaseException:\n    raise ImportError('lost') from None\n"])
+@pytest.mark.parametrize("source", [INTERRUPT, f"try:\n    {INTERRUPT}\nexcept BaseException:\n    raise ImportError('lost') from None"])
 def test_an_interrupt_while_torch_loads_is_one_line_and_130(stub, program, source):
     """Also where the import turns the interrupt into another error."""
     done = call(program, "info", env=stub(source))
@@ -87,8 +87,8 @@ def test_an_ignored_signal_stays_ignored(stub):
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_an_interrupt_in_the_middle_of_the_true_import(program):
-    process = subprocess.Popen([sys.executable, *PROGRAMS[program], "info"], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True)
+    process = subprocess.Popen([sys.executable, *PROGRAMS[program], "info"], env=environment(), text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline, maps = time.monotonic() + 60, f"/proc/{process.pid}/maps"
     while time.monotonic() < deadline and process.poll() is None:
         with open(maps) as file:
