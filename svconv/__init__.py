@@ -38,10 +38,10 @@ def __getattr__(name: str) -> _Any:
         return _importlib.import_module(f"svconv.{name}")
     if name == "__all__":       # what `from svconv import *` brings
         return sorted({*packages, *ops, *_operators()})
-    if name in ops:
-        return ops[name]
-    if name in (found := _operators()):
-        return found[name]
+    if name not in ops and name in (operators := _operators()):
+        globals()[name] = operators[name]
+    if name in globals():
+        return globals()[name]
     raise AttributeError(f"module 'svconv' has no attribute {name!r}")
 
 

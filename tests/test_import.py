@@ -61,6 +61,7 @@ def test_operators_are_attributes():
     assert {"Conv", "Identity", "Operator", "PixelFilter"} <= set(operators)
     for name, value in operators.items():
         assert getattr(svconv, name) is value and name in dir(svconv)
+        assert name in vars(svconv)  # the next look does not search again
 
 
 def test_star_import_brings_every_public_name():
