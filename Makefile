@@ -45,8 +45,8 @@ smoke:               ## every benchmark on tiny sizes, seconds
 import-time:
 	$(PYTHON) bench/import_time.py
 
-docs: links          ## links, and every example on a page or in a docstring
-	$(PYTHON) -m pytest tests/test_docstrings.py tests/test_environment.py
+docs: links          ## links, every example on a page or in a docstring, every command on a page
+	$(PYTHON) -m pytest tests/test_docstrings.py tests/test_docs_snippets.py tests/test_environment.py
 
 dist:                ## sdist, and a wheel built from it
 	rm -rf dist

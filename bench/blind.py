@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT))  # last: an installed svconv goes before the checkout
 
 from bench import pages
 from svconv import kernel_quotient, project_kernel, solvers

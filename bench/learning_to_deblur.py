@@ -10,6 +10,7 @@ rfft2, irfft2) with the same weights, one after the other in every round. Weight
 """
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -126,7 +127,7 @@ def memory_here(kernel, side):
 
 def memory(kernel, side):
     """The same in a fresh process whose allocator returns every large block at once."""
-    environment = {**measure.environment_for_children(), "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(measure.python(__file__, "--memory-of", kernel, side), env=environment, capture_output=True, text=True,
                           timeout=600, check=True)
     return json.loads(done.stdout.splitlines()[-1])

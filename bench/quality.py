@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT))  # last: an installed svconv goes before the checkout
 
 from bench import pages, solver_settings
 from svconv import Conv, solvers

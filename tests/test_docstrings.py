@@ -26,7 +26,8 @@ def test_docstrings(name):
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_pages(page):
-    assert doctest.testfile(str(ROOT / page), module_relative=False, optionflags=FLAGS, encoding="utf-8").failed == 0
+    result = doctest.testfile(str(ROOT / page), module_relative=False, optionflags=FLAGS, encoding="utf-8")
+    assert result.failed == 0 and result.attempted == (ROOT / page).read_text().count(">>> ")
 
 
 def test_every_public_function_has_an_example():

@@ -53,6 +53,8 @@ def _candidates(stem, op, device_type, forced):
         raise RuntimeError(f"backend {forced!r} was forced but cannot run {op} on {device_type}: {reasons[forced]}")
     able = [name for name in names if reasons[name] is None]
     _log.debug("%s on %s: %s first; %s", op, device_type, able[0], "; ".join(f"not {n}: {r}" for n, r in reasons.items() if r))
+    if device_type == "cpu" and not forced and able[0] == "reference":
+        cpu.warn_if_unbuilt()
     modules = [stem_module(name, stem) for name in able]
     return tuple((name, getattr(module, op), getattr(module, "why_not", None)) for name, module in zip(able, modules))
 

@@ -1,46 +1,60 @@
 """The command line: `svconv COMMAND ...` or `python -m svconv COMMAND ...`.
 
 Exit status: 0 done; 1 internal error or failed certify; 2 wrong usage, data or output; 130 interrupted.
+
+What only reads the arguments imports neither torch nor numpy, so that help and wrong usage are there at once.
 """
-import argparse
-import importlib
+import contextlib
 import os
+import signal
 import sys
-import traceback
 
 from svconv.cli.errors import InputError
-from svconv.files.errors import FileError, reason
 
-COMMANDS = ("info", "certify", "demo", "deblur", "train")
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with errors of one line."""
-
-    def error(self, message):
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+INTERRUPTED = "svconv: interrupted"
 
 
-class Version(argparse.Action):
-    def __init__(self, option_strings, dest, **_):
-        super().__init__(option_strings, dest, nargs=0, help="print the version and stop")
+def main(argv=None):
+    """Runs one command; argv: arguments without the program's name (default: sys.argv[1:]). Returns the exit status."""
+    arguments = None
+    try:
+        with interrupt_at_once():
+            from svconv.cli.parser import build_parser
 
-    def __call__(self, parser, *_):
-        from svconv import __version__
+            arguments = build_parser().parse_args(argv)
+            check_environment()
+        return arguments.run(arguments) or 0
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone, e.g. `svconv info | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        return report(error, getattr(arguments, "debug", True))
 
-        print(f"svconv {__version__}")
-        parser.exit(0)
+
+@contextlib.contextmanager
+def interrupt_at_once():
+    """Ctrl-C ends the process with one line while torch is not loaded yet: raised inside its import, KeyboardInterrupt would come out as
+    another error or not at all. Nothing has been written by then. Somebody else's handler stays, and so does an ignored signal."""
+    try:
+        ours = "torch" not in sys.modules and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        former = signal.signal(signal.SIGINT, _stop) if ours else None
+    except ValueError:  # only the main thread may set handlers
+        former = None
+    try:
+        yield
+    finally:
+        if former is not None:
+            signal.signal(signal.SIGINT, former)
 
 
-def build_parser():
-    """The parser of all commands; each module of COMMANDS adds its own and imports what it computes with when it runs."""
-    parser = Parser(prog="svconv", description="Spatially-varying blur: restore photographs, check and describe the installation.")
-    parser.add_argument("--version", action=Version)
-    parser.add_argument("--debug", action="store_true", help="print the traceback of an internal error")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    for name in COMMANDS:
-        importlib.import_module(f"svconv.cli.{name}").add_parser(subparsers)
-    return parser
+def _stop(*_):
+    os.write(2, f"{INTERRUPTED}\n".encode())
+    os._exit(130)
 
 
 def check_environment():
@@ -56,29 +70,19 @@ def check_environment():
         raise InputError(str(error)) from error
 
 
-def main(argv=None):
-    """Runs one command; argv: arguments without the program's name (default: sys.argv[1:]). Returns the exit status."""
-    arguments = None
-    try:
-        arguments = build_parser().parse_args(argv)
-        check_environment()
-        return arguments.run(arguments) or 0
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except (InputError, FileError) as error:
+def report(error, debug):
+    """One line about an error, and the traceback of an internal one on request; the exit status."""
+    from svconv.files.errors import FileError, reason
+
+    if isinstance(error, (InputError, FileError)):
         print(f"svconv: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("svconv: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of a pipe has gone, e.g. `svconv info | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except Exception as error:
-        if isinstance(error, RuntimeError) and "was forced but cannot run" in str(error):
-            print(f"svconv: error: SVCONV_BACKEND: {reason(error)}", file=sys.stderr)
-            return 2
-        if getattr(arguments, "debug", True):
-            traceback.print_exc()
-        print(f"svconv: internal error: {type(error).__name__}: {reason(error)} (--debug before the command shows where)", file=sys.stderr)
-        return 1
+    if isinstance(error, RuntimeError) and "was forced but cannot run" in str(error):
+        print(f"svconv: error: SVCONV_BACKEND: {reason(error)}", file=sys.stderr)
+        return 2
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"svconv: internal error: {type(error).__name__}: {reason(error)} (--debug before the command shows where)", file=sys.stderr)
+    return 1

@@ -20,6 +20,8 @@ examples:
 def add_parser(subparsers):
     import argparse
 
+    from svconv.cli import progress
+
     parser = subparsers.add_parser(
         "deblur", help="restore a blurred photograph", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Restores a blurred photograph. Bit depth, size, grey, alpha and colour profile are kept.")
@@ -56,6 +58,7 @@ def add_parser(subparsers):
     )
     blind.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
     blind.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones")
+    progress.add_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -78,7 +81,7 @@ def run(arguments):
         kernel = kernels.read_kernel(arguments.kernel)
         kernels.check_fits(arguments.kernel, kernel, picture)
         method, strength = arguments.method or METHODS["kernel"][0], 1
-    images.write_image(arguments.output, restore(picture, kernel, method, arguments.reg or strength * REG[method]))
+    images.write_image(arguments.output, restore(picture, kernel, method, arguments.reg or strength * REG[method], arguments.quiet))
     height, width = picture.size
     kh, kw = kernel.shape[1:]
     print(f"{arguments.output}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, "
@@ -108,7 +111,7 @@ def check_options(arguments):
         raise InputError(f"--save-kernel: {arguments.save_kernel} is the output file too")
 
 
-def restore(picture, kernel, method, reg):
+def restore(picture, kernel, method, reg, quiet=False):
     """The restored Picture; kernel [1 or 3, kh, kw] of sum 1 each. Channel by channel and tile by tile, to bound the memory."""
     import torch
 
@@ -116,10 +119,10 @@ def restore(picture, kernel, method, reg):
 
     result, kernel = picture.empty(), torch.from_numpy(without_margin(kernel)).float()
     grid = tiles.grid(picture.size, TILE, HALO + max(kernel.shape[1:]))
-    with torch.no_grad(), progress.bar("restoring", picture.channels * len(grid)) as callback:
+    with torch.no_grad(), progress.bar("restoring", picture.channels * len(grid), quiet) as begin:
         for channel in range(picture.channels):
             k = kernel[min(channel, len(kernel) - 1)][None, None]
-            x = tiles.apply(lambda y, k=k: restore_plane(y, k, method, reg, callback), picture.plane(channel), grid)
+            x = tiles.apply(lambda y, k=k: restore_plane(y, k, method, reg, begin()), picture.plane(channel), grid)
             result.set_plane(channel, x, picture.scale)
     return result
 
@@ -164,8 +167,8 @@ def estimate_kernel(arguments, picture):
         if y.max() == y.min():
             warn(f"{arguments.image}: the image is constant, there is no blur to find in it")
         elif arguments.refine or not model:
-            with progress.bar("kernel") as callback:
-                kernel = blind_kernel(y, size, start=kernel, scales=2 if model else None, callback=callback).x
+            with progress.bar("kernel", quiet=arguments.quiet) as begin:
+                kernel = blind_kernel(y, size, start=kernel, scales=2 if model else None, callback=begin()).x
     if kernel is None:
         kernel = torch.zeros(1, size, size)
         kernel[0, size // 2, size // 2] = 1

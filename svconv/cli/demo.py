@@ -2,6 +2,8 @@
 import math
 import time
 
+from svconv.cli import progress
+
 SIZE = 17
 NOISE = 0.005
 REG = 7.5e-4  # goes with the square of the noise
@@ -12,14 +14,14 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "demo",
         help="blur and restore a photograph whose blur changes from pixel to pixel",
-        description=f"Blurs the photograph that comes with the package with a different PSF at every pixel and noise of {NOISE:.1%}%, "
-        "restores it with "
-        "re-weighted least squares (svconv.solvers.irls) and writes truth.png, before.png, after.png and comparison.png.",
+        description=f"Blurs the photograph that comes with the package with a different PSF at every pixel and noise of {NOISE:.1%}, "
+        "restores it with re-weighted least squares (svconv.solvers.irls) and writes truth.png, before.png, after.png and comparison.png.",
     )
     parser.add_argument("-o", "--output", default="svconv-demo", metavar="FOLDER", help="where the pictures go (default: %(default)s)")
     parser.add_argument(
         "--size", type=int, default=None, metavar="PIXELS", help="use only a central square of this side (default: the whole photograph)"
     )
+    progress.add_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -35,15 +37,15 @@ def run(arguments):
     files = {name: os.path.join(arguments.output, f"{name}.png") for name in ("truth", "before", "after", "comparison")}
     for path in files.values():
         outputs.check_folder(path)
-    return demonstrate(files, arguments.size)
+    return demonstrate(files, arguments.size, arguments.quiet)
 
 
-def demonstrate(files, size=None):
+def demonstrate(files, size=None, quiet=False):
     import torch
 
     import svconv
     from svconv import solvers
-    from svconv.cli import pictures, progress
+    from svconv.cli import pictures
     from svconv.files import images
 
     picture = photograph(size)
@@ -53,8 +55,8 @@ def demonstrate(files, size=None):
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
     before = (operator(truth) + NOISE * noise).clamp(0, 1)
     start = time.perf_counter()
-    with progress.bar("restoring") as callback:
-        after = solvers.irls(operator, before, reg=REG, reweightings=REWEIGHTINGS, cg_iter=CG_ITER, callback=callback).x.clamp(0, 1)
+    with progress.bar("restoring", quiet=quiet) as begin:
+        after = solvers.irls(operator, before, reg=REG, reweightings=REWEIGHTINGS, cg_iter=CG_ITER, callback=begin()).x.clamp(0, 1)
     seconds = time.perf_counter() - start
 
     for name, x in (("truth", truth), ("before", before), ("after", after)):

@@ -3,22 +3,36 @@ import contextlib
 import sys
 
 
+def add_option(parser):
+    parser.add_argument("--quiet", action="store_true", help="no progress bar; there is none either where stderr is not a terminal")
+
+
 @contextlib.contextmanager
-def bar(text, parts=1):
-    """A callback for `parts` solver runs, one after the other, that share one bar."""
+def bar(text, parts=1, quiet=False):
+    """Yields `begin`: each call begins the next of `parts` solves that share one bar and returns the callback of that solve.
+
+    A solve may call back with its last step twice, end before the number of steps that it announced, or announce another number than the
+    one before it. The bar never goes beyond its end, and it is full when all is done.
+    """
     from tqdm import tqdm
 
-    with tqdm(desc=text, total=None, file=sys.stderr, unit="step", leave=True, dynamic_ncols=True) as t:
-        finished = last = 0
+    options = dict(file=sys.stderr, unit="step", leave=True, dynamic_ncols=True)
+    with tqdm(desc=text, total=None, disable=True if quiet else None, **options) as t:  # None: on a terminal only
+        begun = done = announced = 0  # solves; steps of those before the present one; steps of that one
 
-        def callback(step, steps, x):
-            nonlocal finished, last
-            if step <= last:  # the next run has begun; the one before may have needed fewer steps than announced
-                finished += steps
-            last = step
-            t.total = parts * steps
-            t.update(finished + step - t.n)
+        def begin():
+            nonlocal begun, done, announced
+            begun, done, announced = begun + 1, done + announced, 0
+            first, left = done, parts - begun + 1
 
-        yield callback
+            def callback(step, steps, x):
+                nonlocal announced
+                announced = steps
+                t.total = first + left * steps
+                t.update(first + step - t.n)
+
+            return callback
+
+        yield begin
         if t.total:
             t.update(t.total - t.n)

@@ -3,9 +3,24 @@ import argparse
 import dataclasses
 import importlib
 import pathlib
+import sys
+import typing
+
+from svconv.cli import progress
+from svconv.training.settings import checked, kind_of
+
+
+class Model(typing.NamedTuple):
+    """A model that can be trained; the options are made of its settings, which need no torch."""
+
+    title: str
+    settings: str
+    task: str
+
 
 MODELS = {
-    "ltd": "svconv.training.learning_to_deblur.LearningToDeblurTask",
+    "ltd": Model("Learning to Deblur: blind kernel estimation from sharp photographs",
+                 "svconv.training.learning_to_deblur_settings.LtDSettings", "svconv.training.learning_to_deblur.LearningToDeblurTask"),
 }
 
 
@@ -14,19 +29,18 @@ def add_parser(subparsers):
     parser = subparsers.add_parser("train", help="train a model on a folder of photographs", description=__doc__)
     models = parser.add_subparsers(dest="model", required=True, metavar="MODEL")
     for name in MODELS:
-        _add_model(models, name, load_task(name))
+        _add_model(models, name, MODELS[name])
     return parser
 
 
-def load_task(name):
-    module, task = MODELS[name].rsplit(".", 1)
-    return getattr(importlib.import_module(module), task)
+def load(path):
+    module, name = path.rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)
 
 
-def _add_model(models, name, task):
-    title = task.__doc__.splitlines()[0]
+def _add_model(models, name, model):
     p = models.add_parser(
-        name, help=title, description=f"{title}. Writes last.pt (checkpoint), the best weights and metrics.jsonl to --out."
+        name, help=model.title, description=f"{model.title}. Writes last.pt (checkpoint), the best weights and metrics.jsonl to --out."
     )
     p.add_argument(
         "--data",
@@ -36,32 +50,63 @@ def _add_model(models, name, task):
     )
     p.add_argument("--out", required=True, metavar="DIR", help="folder for checkpoints, weights and the log; it must not hold another run")
     p.add_argument("--resume", metavar="FILE", help="go on from this checkpoint; options that are not given keep its values")
-    p.add_argument("--max-steps", type=int, metavar="N", help="stop (and save) after this many steps of this run")
-    p.add_argument("--minutes", type=float, metavar="M", help="stop (and save) after this much processor time of this run")
+    p.add_argument("--max-steps", type=_at_least(0, int), metavar="N", help="stop (and save) after this many steps of this run")
     p.add_argument(
-        "--threads", type=int, metavar="N", default=1, help="threads of torch; results are bit-identical for the same number (default: 1)"
+        "--minutes", type=_at_least(0, float), metavar="MINUTES", help="stop (and save) after this much processor time of this run"
     )
-    p.add_argument("--quiet", action="store_true", help="no progress bar")
-    for field in dataclasses.fields(task.settings_class):
+    p.add_argument(
+        "--threads",
+        type=_at_least(1, int),
+        metavar="N",
+        default=1,
+        help="threads of torch; results are bit-identical for the same number (default: 1)",
+    )
+    progress.add_option(p)
+    for field in dataclasses.fields(load(model.settings)):
         _add_setting(p, field)
     p.set_defaults(run=run)
 
 
 def _add_setting(parser, field):
-    from svconv.training.settings import kind_of
-
     kind, optional = kind_of(field)
     shown = ",".join(map(str, field.default)) if kind is tuple else field.default
     common = {"default": argparse.SUPPRESS, "help": f"{field.metadata['help']} (default: {shown})"}
     if kind is bool:
         parser.add_argument(_option(field.name), action=argparse.BooleanOptionalAction, **common)
         return
-    reader = _numbers if kind is tuple else _or_none(kind) if optional else kind
-    parser.add_argument(_option(field.name), type=reader, metavar={tuple: "A,B,..", str: "NAME"}.get(kind, "N"), **common)
+    choices = field.metadata["limits"]["choices"]
+    form = f"{{{','.join(choices)}}}" if choices else {int: "N", float: "X", str: "NAME", tuple: "N,N,..."}[kind]
+    metavar = f"{form}|none" if optional else form
+    parser.add_argument(_option(field.name), type=_reader(field, kind, optional), metavar=metavar, **common)
 
 
 def _option(name):
     return "--" + name.replace("_", "-")
+
+
+def _at_least(least, kind):
+    def read(text):
+        value = kind(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"expected a number >= {least}, got {text}")
+        return value
+
+    read.__name__ = kind.__name__  # argparse names it in its error
+    return read
+
+
+def _reader(field, kind, optional):
+    """Reads the value of a setting, within its limits."""
+
+    def read(text):
+        value = None if optional and text == "none" else _numbers(text) if kind is tuple else kind(text)
+        try:
+            return checked(field, value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error).removeprefix(f"{field.name}: ")) from None
+
+    read.__name__ = kind.__name__
+    return read
 
 
 def _numbers(text):
@@ -71,28 +116,14 @@ def _numbers(text):
         raise argparse.ArgumentTypeError(f"expected whole numbers separated by commas, got {text!r}") from None
 
 
-def _or_none(kind):
-    def read(text):
-        return None if text == "none" else kind(text)
-
-    read.__name__ = kind.__name__  # argparse names it in its error
-    return read
-
-
 def run(args):
     """Train; 0 when done or out of budget, 130 after an interrupt."""
     import torch
 
-    from svconv.cli.errors import InputError
-
-    for name, least in (("threads", 1), ("max_steps", 0), ("minutes", 0)):
-        value = getattr(args, name)
-        if value is not None and not value >= least:
-            raise InputError(f"{_option(name)}: expected a number >= {least}, got {value}")
     torch.set_num_threads(args.threads)
-    trainer = _trainer(args, load_task(args.model))
+    trainer = _trainer(args, load(MODELS[args.model].task))
     try:
-        done = trainer.run(max_steps=args.max_steps, cpu_minutes=args.minutes, progress=not args.quiet)
+        done = trainer.run(max_steps=args.max_steps, cpu_minutes=args.minutes, progress=not args.quiet and sys.stderr.isatty())
     except KeyboardInterrupt:
         print(f"interrupted; go on with --resume {pathlib.Path(args.out) / 'last.pt'}")
         return 130

@@ -1,5 +1,6 @@
 """The frame of the command line: exit statuses, version, help, info, certify, python -m."""
 import os
+import re
 import subprocess
 import sys
 
@@ -8,14 +9,20 @@ import torch
 
 import svconv
 import svconv.cli
+from svconv._boundary import PADDINGS
 from svconv.cli import certify
 
 
 def test_version_and_help(run):
     assert run("--version").out.strip() == f"svconv {svconv.__version__}"
-    for arguments in (["--help"], *([c, "--help"] for c in ("info", "certify", "demo", "deblur"))):
+    for arguments in (["--help"], *([c, "--help"] for c in ("info", "certify", "demo", "deblur", "train")), ["train", "ltd", "--help"]):
         outcome = run(*arguments)
-        assert outcome.status == 0 and "usage: svconv" in outcome.out
+        assert outcome.status == 0 and "usage: svconv" in outcome.out and "%%" not in outcome.out
+
+
+def test_long_commands_have_quiet(run):
+    for arguments in (["demo"], ["deblur"], ["train", "ltd"]):
+        assert "--quiet" in run(*arguments, "--help").out
 
 
 def test_wrong_usage_is_one_line_and_status_2(refused):
@@ -96,10 +103,21 @@ def test_certify_passes_and_covers_every_padding(run):
     outcome = run("certify")
     assert outcome.status == 0 and "every adjoint is exact" in outcome.out
     lines = outcome.out.splitlines()
-    assert lines[0].split() == list(certify.PADDINGS)
+    assert lines[0].split() == list(PADDINGS)
     values = [float(v) for line in lines[1:-1] for v in line.split()[-5:]]
     assert len(values) == 5 * (len(lines) - 2) and max(values) < 1e-12
     assert {"PixelFilter", "Conv"} <= {line.split()[0] for line in lines[1:-1]}
+
+
+def worst(outcome):
+    """(verdict, worst error, its place, limit) of the last line."""
+    return re.fullmatch(r"(.*): the worst error is (\S+) \((.*)\), the limit is (\S+)", outcome.out.splitlines()[-1]).groups()
+
+
+def test_certify_names_the_worst_error_its_place_and_the_limit(run, monkeypatch):
+    monkeypatch.setattr(certify, "dot_error", lambda op, shape: 3e-13 if (op.padding, shape) == ("reflect", (1, 3, 5, 4)) else 1e-16)
+    monkeypatch.setattr("svconv.operators.EXAMPLES", [e for e in svconv.operators.EXAMPLES if e.name.startswith("Conv ")][:2])
+    assert worst(run("certify")) == ("every adjoint is exact", "3.0e-13", "Conv 9x8 on 5x4, per channel, reflect", "1.0e-12")
 
 
 def test_certify_fails_for_a_wrong_adjoint(run, monkeypatch):
@@ -107,8 +125,11 @@ def test_certify_fails_for_a_wrong_adjoint(run, monkeypatch):
     monkeypatch.setattr(svconv.PixelFilter, "_adjoint", lambda self, y: adjoint(self, y) * (1 + 1e-9))
     outcome = run("certify")
     assert outcome.status == 1 and "FAILED" in outcome.out
+    verdict, error, place, limit = worst(outcome)
+    assert verdict == "FAILED" and 1e-12 < float(error) <= 1e-9 and "PixelFilter" in place and limit == "1.0e-12"
 
 
 def test_certify_fails_for_nan(run, monkeypatch):
     monkeypatch.setattr(certify, "dot_error", lambda *_: float("nan"))
-    assert run("certify").status == 1
+    outcome = run("certify")
+    assert outcome.status == 1 and worst(outcome)[:2] == ("FAILED", "nan")

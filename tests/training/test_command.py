@@ -150,6 +150,24 @@ def test_every_setting_is_an_option(capsys):
         assert f"--{field.name.replace('_', '-')}" in text and field.metadata["help"] in text
 
 
+def test_the_help_says_what_a_value_is(capsys):
+    assert main(["train", "ltd", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for shown in ("--device {auto,cpu,cuda}", "--optimiser {soap,adam,adadelta}", "--loss {squared,relative}", "--batch N", "--rate X",
+                  "--steps N,N,...", "--smallest N|none", "--minutes MINUTES", "--bias | --no-bias"):
+        assert f"[{shown}]" in text
+
+
+def test_the_bar_is_for_terminals(photographs, tmp_path, capsys, monkeypatch):
+    def call(out, *more):
+        assert main(["train", "ltd", "--data", str(photographs), "--out", str(tmp_path / out), *SMALL, "--steps", "1", *more]) == 0
+        return capsys.readouterr().err
+
+    assert call("a") == ""  # stderr is no terminal here
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda self: True)
+    assert call("b", "--quiet") == "" and "step" in call("c")
+
+
 def test_options_become_settings_of_their_types(photographs, tmp_path):
     assert (
         main(

@@ -1,10 +1,12 @@
 """The compiled C++ backend: NumPy views of CPU tensors go to `svconv._C`, nothing is copied."""
 import functools
 import importlib
+import warnings
 from pathlib import Path
 
 import torch
 
+UNBUILT = "svconv._C is not built in this checkout (python setup.py build_ext --inplace), which hides an installed svconv"
 MODULE = "svconv.backends.cpu.{stem}"
 _TAGS = {dtype: str(dtype).removeprefix("torch.") for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16)}
 
@@ -20,9 +22,26 @@ def extension():
         text = str(error)
     if "No module named" not in text:
         return f"svconv._C does not load: {text}"
-    if (Path(__file__).parents[3] / "setup.py").is_file():
-        return "svconv._C is not built in this checkout (python setup.py build_ext --inplace), which hides an installed svconv"
+    if checkout():
+        return UNBUILT
     return "svconv._C is not built (no C++ compiler at installation, or SVCONV_BUILD=none)"
+
+
+def checkout():
+    """The folder of the checkout that svconv was imported from; None for an installed package."""
+    root = Path(__file__).parents[3]
+    return root if (root / "setup.py").is_file() else None
+
+
+@functools.cache
+def warn_if_unbuilt():
+    """One warning in a process that runs on the reference because it found the sources of a checkout first."""
+    if extension() == UNBUILT:
+        warnings.warn(
+            f"{checkout() / 'svconv'} was imported, the sources of a checkout in which the C++ module svconv._C is not built, so that CPU "
+            "tensors run on the slower reference backend. Build it there (python setup.py build_ext --inplace), or start Python in "
+            "another folder to import an installed svconv; SVCONV_BACKEND=reference says that this is meant.",
+            RuntimeWarning, stacklevel=2)
 
 
 def why_not(device_type):

@@ -1,0 +1,34 @@
+"""The parser of all commands; loads neither torch nor numpy."""
+import argparse
+import importlib
+
+COMMANDS = ("info", "certify", "demo", "deblur", "train")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors of one line."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+class Version(argparse.Action):
+    def __init__(self, option_strings, dest, **_):
+        super().__init__(option_strings, dest, nargs=0, help="print the version and stop")
+
+    def __call__(self, parser, *_):
+        from svconv import __version__
+
+        print(f"svconv {__version__}")
+        parser.exit(0)
+
+
+def build_parser():
+    """The parser of all commands; each module of COMMANDS adds its own and imports what it computes with when it runs."""
+    parser = Parser(prog="svconv", description="Spatially-varying blur: restore photographs, check and describe the installation.")
+    parser.add_argument("--version", action=Version)
+    parser.add_argument("--debug", action="store_true", help="print the traceback of an internal error")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    for name in COMMANDS:
+        importlib.import_module(f"svconv.cli.{name}").add_parser(subparsers)
+    return parser
