@@ -82,6 +82,12 @@ def _newton(w, v, beta, a):
 
 def _root(u, a):
     """The largest root of a w^(a-1) + w - u = 0 for u above the threshold."""
+    far = u > LARGEST * _threshold(a)
+    return torch.where(far, u * (1 - a * u ** (a - 2)), _near_root(u.clamp_max(LARGEST * _threshold(a)), a))
+
+
+def _near_root(u, a):
+    """The same up to the end of the table; squares of larger ones might overflow."""
     if math.isclose(a, 0.5, rel_tol=1e-12):
         angle = torch.acos((0.25 * (u / 3) ** -1.5).clamp_max(1))
         return (2 / 3) * u * (1 + torch.cos((2 * math.pi - 2 * angle) / 3))
@@ -97,9 +103,7 @@ def _interpolated(u, a):
     low = math.log(_threshold(a))
     place = ((u.double().log() - low) * ((KNOTS - 1) / math.log(LARGEST))).clamp(0, KNOTS - 1.001)
     index = place.long()
-    ratio = torch.lerp(table[index], table[index + 1], place - index)
-    far = 1 - a * u.double() ** (a - 2)  # w / u to first order, for u beyond the table
-    return torch.where(u > LARGEST * _threshold(a), far, ratio).to(u.dtype) * u
+    return torch.lerp(table[index], table[index + 1], place - index).to(u.dtype) * u
 
 
 @functools.lru_cache(maxsize=16)
