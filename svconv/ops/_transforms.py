@@ -33,7 +33,18 @@ class Op:
             )
         if self._formula is not None and not torch._C._are_functorch_transforms_active():
             return self._formula(*arguments[:-1])       # dual numbers alone: a formula cannot be differentiated inside of a jvp there
-        return self._function.apply(*arguments)
+        return self._function.apply(*(_Held(a) if isinstance(a, (list, tuple)) else a for a in arguments))
+
+
+class _Held:
+    """A shape on its way through a Function, whose batching rule would take it for as many arguments."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+def _released(arguments):
+    return [a.value if isinstance(a, _Held) else a for a in arguments]
 
 
 def _function(overload, setup, backward_rule, jvp_rule):
@@ -42,10 +53,11 @@ def _function(overload, setup, backward_rule, jvp_rule):
 
         @staticmethod
         def forward(*arguments):
-            return overload(*arguments)
+            return overload(*_released(arguments))
 
         @staticmethod
         def setup_context(ctx, inputs, output):
+            inputs = _released(inputs)
             setup(ctx, inputs, output)
             ctx.is_tensor = [isinstance(t, torch.Tensor) for t in inputs]
             ctx.others = [None if isinstance(t, torch.Tensor) else t for t in inputs]

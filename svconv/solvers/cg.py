@@ -6,7 +6,7 @@ from torch.autograd import forward_ad
 from svconv._shapes import HALF, check_tensor, computed, number, shape_text
 from svconv.operators import Operator
 from svconv.solvers.conjugate_gradients import apply_checked, solve, solve_unrolled
-from svconv.solvers.implicit import Problem, solve_implicitly, transforming
+from svconv.solvers.implicit import Problem, dual, solve_implicitly, transforming
 from svconv.solvers.problem import widened
 
 
@@ -60,13 +60,14 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, atol=0.0, max
     options = {"preconditioner": preconditioner, "tol": number("tol", tol, least=0), "atol": number("atol", atol, least=0),
                "max_iter": number("max_iter", max_iter, least=0, integer=True), "check_every": _check_every(check_every)}
     bind, params = _bind(A, b, params)
-    if not implicit and torch.is_grad_enabled():
+    recorded = torch.is_grad_enabled() or dual() or transforming()
+    if not implicit and recorded:
         return solve_unrolled(bind(params), b, x0, callback=callback, **options)
     start = None if x0 is None else x0.detach()
     if transforming():
         b, start, watched = *_without_captured(bind, params, b, start), None
     else:
-        watched = _watching(bind) if implicit and not isinstance(A, Operator) and torch.is_grad_enabled() else bind
+        watched = _watching(bind) if implicit and not isinstance(A, Operator) and recorded else bind
     if not transforming() and not _differentiable(b, *params):
         return solve(watched(params), b, start, callback=callback, history=True, **options)
     if torch.compiler.is_compiling():
@@ -75,7 +76,7 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, atol=0.0, max
 
 
 def _differentiable(*tensors):
-    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):
+    if dual() and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):
         return True
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
@@ -145,7 +146,7 @@ def _watching(bind):
             seen.append(True)
             with torch.enable_grad():
                 y = apply_checked(bind([p.detach() for p in params]), x.detach())
-            if y.requires_grad:
+            if _tracked(y):
                 raise ValueError(CAPTURED)
             return y
 
@@ -166,7 +167,8 @@ def _without_captured(bind, params, b, x0):
 def _tracked(t):
     """Whether a transform or autograd follows t."""
     while torch._C._functorch.is_functorch_wrapped_tensor(t):
-        if t.requires_grad or forward_ad.unpack_dual(t, level=0).tangent is not None:
+        followed = torch._C._functorch.is_gradtrackingtensor(t)
+        if followed and (t.requires_grad or forward_ad.unpack_dual(t, level=0).tangent is not None):
             return True
         t = torch._C._functorch.get_unwrapped(t)
-    return t.requires_grad
+    return t.requires_grad or dual() and forward_ad.unpack_dual(t).tangent is not None

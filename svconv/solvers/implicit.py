@@ -21,6 +21,11 @@ def transforming():
     return torch._C._are_functorch_transforms_active()
 
 
+def dual():
+    """Whether a level of dual numbers is active."""
+    return forward_ad._current_level >= 0
+
+
 @dataclasses.dataclass
 class Problem:
     """What does not change between a solve and its further solves; bind(params) gives x -> A x."""
@@ -54,6 +59,8 @@ class Solve(torch.autograd.Function):
 
     @staticmethod
     def forward(problem, report, watched, x0, callback, b, *params):
+        if any(map(vectorised, (b, *params))):
+            return _solve_vectorised(problem, x0, b, params)
         bind = problem.bind if watched is None else watched
         result = solve(bind(params), b, x0, callback=callback, apart=problem.apart, history=True, **problem.options)
         return result.x, result.iterations, result.residuals, result.converged, result.history
@@ -78,13 +85,14 @@ class Solve(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx, *tangents):
-        x, *params = ctx.saved_tensors
         db, *dparams = tangents[5:]
-        change = _operator_tangent(ctx.problem, x, params, dparams)
-        right = change if db is None else db if change is None else db + change
-        if right is None:
-            right = torch.zeros_like(x)
-        return solve_implicitly(_further(ctx.problem), None, None, right, params).x, None, None, None, None
+        with forward_ad._set_fwd_grad_enabled(True):        # it is off in here, for the levels of outer transforms too
+            x, *params = (forward_ad.unpack_dual(t).primal for t in ctx.saved_tensors)
+            change = _operator_tangent(ctx.problem, x, params, dparams)
+            right = change if db is None else db if change is None else db + change
+            if right is None:
+                right = torch.zeros_like(x)
+            return solve_implicitly(_further(ctx.problem), None, None, right, params).x, None, None, None, None
 
     @staticmethod
     def vmap(info, in_dims, problem, report, watched, x0, callback, b, *params):
@@ -101,15 +109,43 @@ class Solve(torch.autograd.Function):
         return found, (0, 0, 0, 0, 1)
 
 
+def vectorised(t):
+    """Whether t belongs to `is_grads_batched` or a vectorised Jacobian, whose vmap is not that of torch.func and passes a Function as it
+    is."""
+    return torch._C._functorch.is_legacy_batchedtensor(t)
+
+
+def _unbatched(*tensors):
+    """(level of their vmap, for each tensor 0 or None where it is not batched, the tensors with the vmapped axis first)."""
+    level = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    batched = tuple(0 if vectorised(t) else None for t in tensors)
+    return level, batched, [t if has is None else torch._remove_batch_dim(t, level, 1, 0) for t, has in zip(tensors, batched)]
+
+
+def _solve_vectorised(problem, x0, b, params):
+    level, batched, (b, *params) = _unbatched(b, *params)
+    if batched[0] is None:
+        size = next(p.shape[0] for p, has in zip(params, batched[1:]) if has == 0)
+        b = b.expand(size, *b.shape)
+    x0 = None if x0 is None else x0.expand(b.shape)
+    several = problem.vmapped(batched[1:])
+    result = solve(several.bind(params), b, x0, apart=several.apart, history=True, **several.options)
+    found = result.x, result.iterations, result.residuals, result.converged
+    return *(torch._add_batch_dim(t, 0, level) for t in found), torch._add_batch_dim(result.history, 1, level)
+
+
 def _further(problem):
     """The problem of an adjoint or tangent solve, whose right-hand side has units of its own: atol means nothing there."""
     return dataclasses.replace(problem, options={**problem.options, "atol": 0.0})
 
 
 def _tell(report, adjoint):
-    if report is not None and not transforming():
+    if transforming() or vectorised(adjoint.converged):
+        return      # a result of its own for each of what is batched
+    if report is not None:
         report.adjoint = adjoint
-    if transforming() or adjoint.converged.device.type != "cpu" or bool(adjoint.converged.all()):
+    if adjoint.converged.device.type != "cpu" or bool(adjoint.converged.all()):
         return
     worst = float(adjoint.residuals.nan_to_num(nan=float("inf")).max())
     warnings.warn(f"cg: the adjoint solve of the backward pass did not converge (relative residual {worst:.1e}); the gradient is "
@@ -131,18 +167,19 @@ def _operator_tangent(problem, x, params, dparams):
     primals, tangents = tuple(params[i] for i in moving), tuple(dparams[i] for i in moving)
     if transforming():
         return -torch.func.jvp(apply, primals, tangents)[1]
-    with forward_ad._set_fwd_grad_enabled(True):        # inside the jvp of a Function it is off, and the level cannot be nested
-        x = forward_ad.unpack_dual(x).primal
-        params = [forward_ad.unpack_dual(p).primal for p in params]
-        duals = [forward_ad.make_dual(params[i], d) for i, d in zip(moving, tangents)]
-        tangent = forward_ad.unpack_dual(apply(*duals)).tangent
+    duals = [forward_ad.make_dual(p, d) for p, d in zip(primals, tangents)]         # a level of plain dual numbers cannot be nested
+    tangent = forward_ad.unpack_dual(apply(*duals)).tangent
     return None if tangent is None else -tangent
 
 
 def _parameter_gradients(problem, wanted, x, lam, params):
     """The partial gradients of `-<lam, A(params) x>` in the wanted params."""
-    if not transforming() and forward_ad._current_level < 0:
+    if not transforming() and not dual():
         return ParameterTerm.apply(problem, wanted, x, lam, *params)
+    return _by_vjp(problem, wanted, x, lam, params)
+
+
+def _by_vjp(problem, wanted, x, lam, params):
     free = [i for i, want in enumerate(wanted) if want]
 
     def apply(*moved):
@@ -161,6 +198,10 @@ class ParameterTerm(torch.autograd.Function):
     def forward(ctx, problem, wanted, x, lam, *params):
         ctx.problem, ctx.wanted = problem, wanted
         ctx.save_for_backward(x, lam, *params)
+        if any(map(vectorised, (x, lam, *params))):
+            level, batched, (x, lam, *params) = _unbatched(x, lam, *params)
+            each = torch.vmap(lambda x, lam, *params: _by_vjp(problem, wanted, x, lam, params), in_dims=batched)
+            return tuple(torch._add_batch_dim(t, 0, level) for t in each(x, lam, *params))
         with torch.enable_grad():
             leaves = [p.detach().requires_grad_(want) for p, want in zip(params, wanted)]
             return tuple(_partial(problem, x.detach(), lam.detach(), leaves, wanted, create_graph=False))
@@ -168,6 +209,8 @@ class ParameterTerm(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *upstream):
+        if any(map(vectorised, upstream)):
+            return None, None, *_second_vectorised(ctx.problem, ctx.wanted, ctx.saved_tensors, upstream)
         with torch.enable_grad():
             x, lam, *params = (t.detach().requires_grad_(want) for t, want in zip(ctx.saved_tensors, (True, True, *ctx.wanted)))
             gradients = _partial(ctx.problem, x, lam, params, ctx.wanted, create_graph=True)
@@ -180,6 +223,23 @@ class ParameterTerm(torch.autograd.Function):
         gx, glam, *rest = found
         rest = iter(rest)
         return None, None, gx, glam, *(next(rest) if want else None for want in ctx.wanted)
+
+
+def _second_vectorised(problem, wanted, tensors, upstream):
+    """What `ParameterTerm.backward` returns, for upstream gradients that belong to a vectorised Jacobian."""
+    free = [True, True, *wanted]
+
+    def each(*upstream):
+        def gradients(*moved):
+            given = iter(moved)
+            x, lam, *params = (next(given) if move else t for t, move in zip(tensors, free))
+            return _by_vjp(problem, wanted, x, lam, params)
+
+        return torch.func.vjp(gradients, *(t for t, move in zip(tensors, free) if move))[1](upstream)
+
+    level, batched, upstream = _unbatched(*upstream)
+    found = iter(torch.vmap(each, in_dims=batched)(*upstream))
+    return [torch._add_batch_dim(next(found), 0, level) if move else None for move in free]
 
 
 def _partial(problem, x, lam, params, wanted, create_graph):
