@@ -2,6 +2,7 @@
 import functools
 import math
 
+import numpy as np
 import torch
 
 from svconv._shapes import check_tensor, number
@@ -99,7 +100,7 @@ def _near_root(u, a):
 
 
 def _interpolated(u, a):
-    table = _table(a).to(u.device)
+    table = torch.from_numpy(_table(a)).to(u.device)
     low = math.log(_threshold(a))
     place = ((u.double().log() - low) * ((KNOTS - 1) / math.log(LARGEST))).clamp(0, KNOTS - 1.001)
     index = place.long()
@@ -108,9 +109,10 @@ def _interpolated(u, a):
 
 @functools.lru_cache(maxsize=16)
 def _table(a):
-    """w / u at KNOTS values of log u between the threshold and LARGEST thresholds, float64."""
-    u = _threshold(a) * torch.exp(torch.linspace(0, math.log(LARGEST), KNOTS, dtype=torch.float64))
-    w = u.clone()
+    """w / u at KNOTS values of log u between the threshold and LARGEST thresholds, float64; what is kept may not be a tensor, which
+    belongs to the transform that it was made in."""
+    u = _threshold(a) * np.exp(np.linspace(0, math.log(LARGEST), KNOTS))
+    w = u.copy()
     for _ in range(60):  # monotone from the right: the function is convex
         w = _newton(w, u, 1.0, a)
     return w / u

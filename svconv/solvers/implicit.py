@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch.autograd import forward_ad
 
+from svconv._forward_mode import outer_levels, primal
 from svconv.solvers.conjugate_gradients import CGResult, solve
 
 
@@ -86,8 +87,8 @@ class Solve(torch.autograd.Function):
     @staticmethod
     def jvp(ctx, *tangents):
         db, *dparams = tangents[5:]
-        with forward_ad._set_fwd_grad_enabled(True):        # it is off in here, for the levels of outer transforms too
-            x, *params = (forward_ad.unpack_dual(t).primal for t in ctx.saved_tensors)
+        with outer_levels():
+            x, *params = map(primal, ctx.saved_tensors)
             change = _operator_tangent(ctx.problem, x, params, dparams)
             right = change if db is None else db if change is None else db + change
             if right is None:
