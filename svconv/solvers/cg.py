@@ -13,37 +13,45 @@ from svconv.solvers.problem import widened
 def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, atol=0.0, max_iter=50, implicit=True, check_every=None, callback=None):
     """Solves `A x = b` for every sample of a batch by conjugate gradients, with exact gradients in b and in everything A is made of.
 
-    Each sample stops at `||b - A x|| <= tol ||b||` and equals, to rounding, what it would be alone. Where the recurrence says so, the true
-    residual is computed, and the sample goes on from it if it is larger, at most twice. implicit=True: the gradient is that of the exact
-    solution, `lam = A^-1 g` by one adjoint solve, `db = lam`, `dparams = -d<lam, A(params) x>` at fixed lam and x; it reaches every tensor
-    of `params` and so the network that made it.
+    Each sample stops at `||b - A x|| <= max(tol ||b||, atol)` and equals, to rounding, what it would be alone, at any magnitude of b. Where
+    the recurrence says so, the true residual is computed, and the sample goes on from it if it is larger, at most twice. implicit=True: the
+    gradient is that of the exact solution, `lam = A^-1 g` by one adjoint solve, `db = lam`, `dparams = -d<lam, A(params) x>` at fixed lam
+    and x; it reaches every tensor of `params` and so the network that made it. Where nothing needs a gradient A is applied for the steps
+    and checks alone.
 
     Args:
         A: an operator (its own tensors are found, composites included) or a callable `A(x, *params)`; symmetric positive (semi-)definite;
             it must treat the samples (first axis) independently.
-        b: [B, ...], float32 or float64.
+        b: [B, ...]; float32, float64, bfloat16 or float16 (A, its tensors and params included computed in float32).
         x0: start, like b; None is zero. No gradient flows to it with implicit=True.
         params: the tensors that a callable depends on.
         preconditioner: callable r -> M^-1 r, linear, symmetric and positive definite per sample; used without gradients when implicit.
         tol: relative residual at which a sample stops.
+        atol: residual at which it stops whatever b is; the further solves of derivatives go by tol alone.
         max_iter: most steps per sample.
         implicit: False differentiates through every step (memory grows with the steps).
         check_every: every how many steps the host looks whether all samples stopped; None: every step on a CPU, never on a GPU (no
             synchronisation; A is applied max_iter + 3 times). The result does not depend on it.
-        callback: called as callback(step, max_iter, x) after every step of the forward solve; x is the live iterate, not to be changed.
+        callback: called as callback(step, max_iter, x) after every step of the forward solve; under vmap x has the vmapped axes in front.
 
     Returns:
-        CGResult: .x like b, .iterations int64 [B], .residuals [B] relative at the end, .converged [B], .adjoint after a backward pass. Not
-        converging is reported there; in the backward pass on a CPU also as a RuntimeWarning. b = 0 without x0 gives 0. A sample with
-        NaN comes out as NaN, not converged, and leaves the others alone. Where A is not positive on the search direction a sample stops.
+        CGResult: .x like b, .iterations int64 [B], .residuals [B] relative at the end, .converged [B], .history [max_iter + 1, B] (NaN where
+            a sample took no such step), .adjoint after a backward pass. Not converging is reported there; in the backward pass on a CPU
+            also as a RuntimeWarning. b = 0 without x0 gives 0. A sample with NaN comes out as NaN, not converged, and leaves the others
+            alone. Where A is not positive on the search direction a sample stops.
 
     Raises:
         ValueError, TypeError: naming the argument; in particular `params` when a callable captures a tensor that requires gradients
         and was not passed (its gradient would be lost).
 
-    First and second order gradients. Bit-identical from run to run with a fixed number of threads. Memory: five vectors like b (six with a
-    preconditioner, two more while a residual is checked), whatever the number of steps. Hestenes and Stiefel 1952; implicit gradient as in
-    Learning Spatially-Variant MAP Models for Non-blind Image Deblurring (2021).
+    First and second order gradients, forward mode, every torch.func transform and vmap, nested and vectorised too. In torch.compile the
+    steps are unrolled to max_iter, since nobody may look: one graph where nothing needs a gradient or with implicit=False; the implicit
+    gradient breaks the graph and runs uncompiled, and with fullgraph=True it is an error that says so (as is `A @ B` inside of the compiled
+    function, which torch cannot trace: make the operator outside or pass a callable).
+
+    Bit-identical from run to run with a fixed number of threads. Memory: five vectors like b (six with a preconditioner, two more while a
+    residual is checked, one for a callback), whatever the number of steps. Hestenes and Stiefel 1952; implicit gradient as in Learning
+    Spatially-Variant MAP Models for Non-blind Image Deblurring (2021).
 
     >>> import torch, svconv
     >>> from svconv.operators import Identity
@@ -166,6 +174,8 @@ def _without_captured(bind, params, b, x0):
 
 def _tracked(t):
     """Whether a transform or autograd follows t."""
+    if torch.compiler.is_compiling():
+        return t.requires_grad
     while torch._C._functorch.is_functorch_wrapped_tensor(t):
         followed = torch._C._functorch.is_gradtrackingtensor(t)
         if followed and (t.requires_grad or forward_ad.unpack_dual(t, level=0).tangent is not None):

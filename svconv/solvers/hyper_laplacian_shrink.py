@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from svconv._shapes import check_tensor, number
+from svconv._shapes import HALF, check_tensor, number, readable
 
 # Knots of the table over u = 1 .. LARGEST thresholds, in log u: at most 4e-6 off before the polish.
 KNOTS, LARGEST = 4096, 1e4
@@ -19,7 +19,7 @@ def hyper_laplacian_shrink(v, beta, exponent):
     one function that all beta share (v and w in units of beta^(-1/(2-a))) for the others; two Newton steps polish it.
 
     Args:
-        v: any shape, float32 or float64.
+        v: any shape; float32, float64, bfloat16 or float16 (computed in float32).
         beta: a number > 0, or a positive tensor that broadcasts to v.
         exponent: a, 0 < a <= 1.
 
@@ -38,11 +38,11 @@ def hyper_laplacian_shrink(v, beta, exponent):
     [-2.5094, 0.0, 1.4047]
     """
     check_tensor("v", v)
-    if v.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"v: expected dtype float32 or float64, got {v.dtype}")
+    if v.dtype in HALF:
+        return hyper_laplacian_shrink(v.float(), beta, exponent).to(v.dtype)
     a = number("exponent", exponent, above=0, most=1)
     if isinstance(beta, torch.Tensor):
-        if not bool((beta > 0).all()):
+        if readable(beta) and not bool((beta > 0).all()):
             raise ValueError("beta: expected positive numbers, got one that is not")
         beta = beta.to(v.dtype)
     else:
