@@ -3,7 +3,7 @@ import torch
 
 from svconv._plane import image_plane
 from svconv.solvers.border import continued, extend_smoothly, taper_edges, wide_plane
-from svconv.solvers.problem import over_maps
+from svconv.solvers.problem import observed, over_maps
 
 
 class DataTerm:
@@ -57,15 +57,6 @@ def data_term(op, y, mask, border):
         y = taper_edges(start, circular)
         return DataTerm(circular, y, mask, y, image_plane(y.shape[-2:]))
     return _on_image(op, y, mask, start)
-
-
-def observed(y, mask):
-    """(y with 0 where the mask leaves a pixel out, y with the mean of the others there, mask)."""
-    if mask is None:
-        return y, y, None
-    clean = torch.where(mask > 0, y, 0)
-    count = mask.expand_as(y).sum((-2, -1), keepdim=True).clamp_min(torch.finfo(y.dtype).tiny)
-    return clean, torch.where(mask > 0, y, (clean * mask).sum((-2, -1), keepdim=True) / count), mask
 
 
 def _on_image(op, y, mask, start):

@@ -10,11 +10,11 @@ from svconv.operators.division import power, prior_power, transform, untransform
 from svconv.ops.conv import KERNEL
 from svconv.solvers.border import check_border
 from svconv.solvers.conjugate_gradients import looks, solve
-from svconv.solvers.data_term import continued_term, data_term, observed
+from svconv.solvers.data_term import continued_term, data_term
 from svconv.solvers.derivatives import circular_laplace
 from svconv.solvers.hyper_laplacian_shrink import hyper_laplacian_shrink
 from svconv.solvers.magnitudes import change
-from svconv.solvers.problem import checked
+from svconv.solvers.problem import checked, observed
 from svconv.solvers.result import Result
 
 FIRST_BETA, LAST_BETA, GROWTH = 1.0, 256.0, 2 * math.sqrt(2)
@@ -85,7 +85,7 @@ def hyper_laplacian(y, kernel, *, lam=3000, exponent=2 / 3, padding=None, mask=N
     with torch.no_grad():
         term = data_term(given.op, given.y, given.mask, border or "mask") if padding is None else _continued(given)
         found = _split(term, 1 / lam, exponent, term.cropped(callback))
-        found.x = given.finished(found.x, term.crop(term.start))
+        found.x = given.finished(found.x)
         return found
 
 

@@ -103,7 +103,7 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
             x = found[-1].x
         if callback is not None:
             callback(steps, steps, x)
-        restored = given.finished(term.crop(x).contiguous(), term.crop(term.start))
+        restored = given.finished(term.crop(x).contiguous())
         return IRLSResult(restored, torch.stack([r.iterations for r in found]), torch.stack([r.residuals for r in found]),
                           torch.stack([r.converged for r in found]).all(0))
 

@@ -23,10 +23,11 @@ class Checked:
     dead: "torch.Tensor | None"
     dtype: torch.dtype
 
-    def finished(self, x, start):
-        """A solution in the image's own dtype; where the PSF is dead the start instead."""
+    def finished(self, x):
+        """A solution in the image's own dtype; where the PSF is dead the image as it came, the mean of several."""
         if self.dead is not None:
-            x = torch.where(self.dead, start, x)
+            _, y, _ = observed(self.y, self.mask)
+            x = torch.where(self.dead, y if y.dim() == 4 else y.mean(2), x)
         return x.to(self.dtype)
 
 
@@ -101,3 +102,12 @@ def _check_mask(mask, y):
 def over_maps(mask, y):
     """[.., H, W] as a view [.., M, H, W] where y has an axis M."""
     return mask if y.dim() == 4 else mask.unsqueeze(2).expand(-1, -1, y.shape[2], -1, -1)
+
+
+def observed(y, mask):
+    """(y with 0 where the mask leaves a pixel out, y with the mean of the others there, mask)."""
+    if mask is None:
+        return y, y, None
+    clean = torch.where(mask > 0, y, 0)
+    count = mask.expand_as(y).sum((-2, -1), keepdim=True).clamp_min(torch.finfo(y.dtype).tiny)
+    return clean, torch.where(mask > 0, y, (clean * mask).sum((-2, -1), keepdim=True) / count), mask

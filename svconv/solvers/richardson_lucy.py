@@ -82,9 +82,8 @@ def richardson_lucy(op, y, *, max_iter, damping=0.0, x0=None, background=0.0, ne
         x, changes = scene.iterate(max_iter, damping, callback)
         if mask is None and border is None and background is None and not damping:
             x = scene.with_flux(x)
-        start = scene.term.crop(scene.term.start)
-        x, start = (t.contiguous() * column(1 / scene.unit, t) for t in (scene.term.crop(x), start))
-        return RichardsonLucyResult(given.finished(x, start), max_iter, changes)
+        x = scene.term.crop(x).contiguous() * column(1 / scene.unit, x)
+        return RichardsonLucyResult(given.finished(x), max_iter, changes)
 
 
 def _check_image(name, t, y):

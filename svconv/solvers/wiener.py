@@ -103,7 +103,7 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
     prior = computed(prior) if isinstance(prior, torch.Tensor) else prior
     start = y if y.dim() == 4 else y.mean(2)
     found = _with_padding(op, y, start, beta, prior, callback) if border is None else _with_border(op, y, beta, prior, border, callback)
-    found.x = given.finished(found.x, start)
+    found.x = given.finished(found.x)
     return found
 
 
