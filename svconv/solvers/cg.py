@@ -42,7 +42,7 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, atol=0.0, max
 
     Raises:
         ValueError, TypeError: naming the argument; in particular `params` when a callable captures a tensor that requires gradients
-        and was not passed (its gradient would be lost).
+            and was not passed (its gradient would be lost), or one that was made inside of a torch.func transform.
 
     First and second order gradients, forward mode, every torch.func transform and vmap, nested and vectorised too. In torch.compile the
     steps are unrolled to max_iter, since nobody may look: one graph where nothing needs a gradient or with implicit=False; the implicit

@@ -5,6 +5,7 @@ With g the gradient in x, `lam = A^-1 g` is the gradient in b, and the gradient 
 gradients in x and lam too, which is what the second order needs and what detaching x alone would lose. A tangent is
 `dx = A^-1 (db - dA x)`.
 """
+import contextlib
 import dataclasses
 import warnings
 import weakref
@@ -25,6 +26,18 @@ def transforming():
 def dual():
     """Whether a level of dual numbers is active."""
     return forward_ad._current_level >= 0
+
+
+@contextlib.contextmanager
+def _naming_what_was_made_inside():
+    """A solve leaves the levels of the transforms; a captured tensor that belongs to one makes torch fail without a word of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if transforming() and "aten/src/ATen/functorch" in str(error):
+            raise ValueError("params: A or the preconditioner uses a tensor that was made inside of the torch.func transform; expected it in "
+                             "params, or made outside") from error
+        raise
 
 
 @dataclasses.dataclass
@@ -50,7 +63,8 @@ class Problem:
 def solve_implicitly(problem, x0, callback, b, params, watched=None):
     """CGResult of a differentiable solve. watched: the same as `problem.bind` in the first application, see `svconv.solvers.cg`."""
     report = CGResult(None, None, None, None)
-    found = Solve.apply(problem, weakref.ref(report), watched, x0, callback, b, *params)
+    with _naming_what_was_made_inside():
+        found = Solve.apply(problem, weakref.ref(report), watched, x0, callback, b, *params)
     report.x, report.iterations, report.residuals, report.converged, report.history = found
     return report
 
@@ -189,7 +203,8 @@ def _by_vjp(problem, wanted, x, lam, params):
             given[i] = p
         return problem.bind(given)(x)
 
-    return torch.func.vjp(apply, *(params[i] for i in free))[1](-lam)
+    with _naming_what_was_made_inside():
+        return torch.func.vjp(apply, *(params[i] for i in free))[1](-lam)
 
 
 class ParameterTerm(torch.autograd.Function):

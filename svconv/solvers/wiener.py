@@ -13,6 +13,7 @@ from svconv.solvers.cg import cg
 from svconv.solvers.conjugate_gradients import looks
 from svconv.solvers.data_term import data_term
 from svconv.solvers.derivatives import circular_laplace, stencil
+from svconv.solvers.implicit import transforming
 from svconv.solvers.problem import checked
 from svconv.solvers.result import Result
 
@@ -42,21 +43,23 @@ class Smoothness(Operator):
     def __init__(self, prior, size, like, circular):
         self.prior = prior
         inside = isinstance(prior, str) and prior == "gradient" and not circular
-        self.stencil = stencil({"x": 1.0, "y": 1.0}, like.new_empty((1, 1, *size))) if inside else None
-        self.tensors = () if isinstance(prior, str) else (prior,)
+        self.inside = inside
+        if inside:
+            self.tensors = (stencil({"x": 1.0, "y": 1.0}, like.new_empty((1, 1, *size))),)
+        else:
+            self.tensors = () if isinstance(prior, str) else (prior,)
 
     def with_tensors(self, tensors):
         other = object.__new__(Smoothness)
-        other.stencil, other.tensors = self.stencil, tuple(tensors)
-        other.prior = tensors[0] if tensors else self.prior
+        other.prior, other.inside, other.tensors = self.prior, self.inside, tuple(tensors)
         return other
 
     def _forward(self, x):
-        if self.stencil is not None:
-            return pixel_filter(x, self.stencil.to(x.dtype)).squeeze(2)
+        if self.inside:
+            return pixel_filter(x, self.tensors[0]).squeeze(2)
         if isinstance(self.prior, str):
             return x if self.prior == "identity" else circular_laplace(x)
-        return sum(conv_adjoint(conv(x, f[None]), f[None]) for f in self.prior)
+        return sum(conv_adjoint(conv(x, f[None]), f[None]) for f in self.tensors[0])
 
     _adjoint = _forward
 
@@ -76,7 +79,7 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
         op: operator from the sharp to the blurred image.
         y: blurred image [B, C, H, W] (with an axis M where op has one); float32, float64, bfloat16 or float16 (computed in float32), the
             precision of op and of a prior's filters.
-        beta: > 0; a number, a 0-d tensor or [B].
+        beta: > 0; a number, a 0-d tensor of any dtype, or [B], dtype of y.
         prior: "gradient" (differences of neighbours in both directions), "identity" or filters [J, fh, fw] (circular).
         border: None (op's own padding holds), "replicate", "taper" or "mask", as in `svconv.solvers.irls`.
         callback: called as callback(step, steps, x) after every CG step (once for the closed form).
@@ -111,7 +114,7 @@ def _with_padding(op, y, start, beta, prior, callback):
     x = op.divide(y, beta, prior)
     if x is not None:
         return _closed(x, callback)
-    circular = op.on(image_plane(y.shape[-2:]))
+    circular = None if transforming() else op.on(image_plane(y.shape[-2:]))     # a preconditioner would keep tensors of the transform
     smoothness = Smoothness(prior, start.shape[-2:], start, op.wraps)
     return _iterated(op.T @ op, op.adjoint(y), start, beta, smoothness, _division(circular, start, beta, prior), callback)
 
@@ -130,13 +133,15 @@ def _with_border(op, y, beta, prior, border, callback):
 
 
 def _checked_beta(beta, y):
-    if not isinstance(beta, torch.Tensor):
+    if not isinstance(beta, torch.Tensor) or beta.dim() == 0 and not beta.is_floating_point():
         return number("beta", beta, above=0)
     if beta.dim() > 1 or (beta.dim() == 1 and beta.shape[0] not in (1, y.shape[0])):
         raise ValueError(f"beta: expected a number, [] or [B] = [{y.shape[0]}], got {shape_text(beta)}")
     if readable(beta) and not bool((beta > 0).all()):
         raise ValueError("beta: expected positive numbers, got one that is not")
-    return beta
+    if beta.dim() == 1 and computed(beta[:0]).dtype != y.dtype:
+        raise TypeError(f"beta: expected {y.dtype} like y, got {beta.dtype}")
+    return beta.to(y.dtype)
 
 
 def _check_prior(prior, y):
