@@ -244,7 +244,9 @@ class Operator:
     __array_ufunc__ = None  # numpy scalars leave `a * op` to us
 
     def __truediv__(self, divisor):
-        return NotImplemented if isinstance(divisor, Operator) else self * (1 / (divisor if isinstance(divisor, torch.Tensor) else scalar(divisor)))
+        if isinstance(divisor, Operator):
+            return NotImplemented
+        return self * (1 / (divisor if isinstance(divisor, torch.Tensor) else scalar(divisor)))
 
     # sizes and tests --------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """The public conjugate gradient solver."""
 import torch
-
 from torch.autograd import forward_ad
 
 from svconv._shapes import HALF, check_tensor, computed, number, shape_text
@@ -35,9 +34,9 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, atol=0.0, max
         callback: called as callback(step, max_iter, x) after every step of the forward solve; under vmap x has the vmapped axes in front.
 
     Returns:
-        CGResult: .x like b, .iterations int64 [B], .residuals [B] relative at the end, .converged [B], .history [max_iter + 1, B] (NaN where
-            a sample took no such step), .adjoint after a backward pass. Not converging is reported there; in the backward pass on a CPU
-            also as a RuntimeWarning. b = 0 without x0 gives 0. A sample with NaN comes out as NaN, not converged, and leaves the others
+        CGResult: .x like b, .iterations int64 [B], .residuals [B] relative at the end, .converged [B], .history [max_iter + 1, B] (NaN
+            where a sample took no such step), .adjoint after a backward pass. Not converging is reported there; in the backward pass on a
+            CPU also as a RuntimeWarning. b = 0 without x0 gives 0. A sample with NaN comes out as NaN, not converged, and leaves the others
             alone. Where A is not positive on the search direction a sample stops.
 
     Raises:
@@ -73,7 +72,7 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, atol=0.0, max
         return solve_unrolled(bind(params), b, x0, callback=callback, **options)
     start = None if x0 is None else x0.detach()
     if transforming():
-        b, start, watched = *_without_captured(bind, params, b, start), None
+        b, watched = _batched_as(bind, params, b), None
     else:
         watched = _watching(bind) if implicit and not isinstance(A, Operator) and recorded else bind
     if not transforming() and not _differentiable(b, *params):
@@ -162,14 +161,14 @@ def _watching(bind):
     return watched
 
 
-def _without_captured(bind, params, b, x0):
-    """(b, x0) of a solve inside a torch.func transform: batched wherever A is, by whatever it captured. A captured tensor that is
-    differentiated by one of the transforms is refused, as outside of them."""
+def _batched_as(bind, params, b):
+    """b of a solve inside a torch.func transform: batched wherever A is, by whatever it captured. A captured tensor that is differentiated
+    by one of the transforms is refused, as outside of them."""
     with torch.enable_grad():
         probe = apply_checked(bind([p.detach() for p in params]), b.detach())
     if _tracked(probe):
         raise ValueError(CAPTURED)
-    return b + torch.zeros_like(probe), x0
+    return b + torch.zeros_like(probe)
 
 
 def _tracked(t):

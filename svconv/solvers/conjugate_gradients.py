@@ -165,7 +165,7 @@ class Iteration:
 
 
 def solve(apply, b, x0=None, preconditioner=None, tol=1e-4, max_iter=50, check_every=None, callback=None, **more):
-    """CG without a graph; more: atol, verify=False trusts the residual of the recurrence (one operator application less), apart, history."""
+    """CG without a graph; more: atol, apart, history, verify=False trusts the residual of the recurrence (one application less)."""
     with torch.no_grad():
         return Iteration(apply, b, x0, preconditioner, tol, max_iter, check_every, callback, **more).solve()
 

@@ -1,5 +1,4 @@
 """The data term `sum m (A x - y)^2` of the solvers with a border option and a mask, on a plane that may be larger than the image."""
-import torch
 
 from svconv._plane import image_plane
 from svconv.solvers.border import continued, extend_smoothly, taper_edges, wide_plane

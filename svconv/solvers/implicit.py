@@ -35,8 +35,8 @@ def _naming_what_was_made_inside():
         yield
     except RuntimeError as error:
         if transforming() and "aten/src/ATen/functorch" in str(error):
-            raise ValueError("params: A or the preconditioner uses a tensor that was made inside of the torch.func transform; expected it in "
-                             "params, or made outside") from error
+            raise ValueError("params: A or the preconditioner uses a tensor that was made inside of the torch.func transform; "
+                             "expected it in params, or made outside") from error
         raise
 
 

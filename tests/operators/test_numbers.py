@@ -11,12 +11,13 @@ F64 = torch.float64
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("dtype, scales", [(torch.float32, (1e-30, 1e-25, 1e-15, 1e-7, 1e7, 1e15, 1e25)), (F64, (1e-200, 1e-160, 1e160, 1e200))])
+@pytest.mark.parametrize("dtype, scales", [(torch.float32, (1e-30, 1e-25, 1e-15, 1e-7, 1e7, 1e15, 1e25)),
+                                           (F64, (1e-200, 1e-160, 1e160, 1e200))])
 def test_norms_scale_with_the_operator(padding, dtype, scales):
     generator = torch.Generator().manual_seed(0)
     f, k = torch.rand(2, 3, 3, 8, 9, dtype=dtype, generator=generator), torch.rand(1, 1, 4, 3, dtype=dtype, generator=generator)
-    for make in (lambda s: PixelFilter(s * f, padding), lambda s: Conv(s * k, padding), lambda s: s * Conv(k, padding), lambda s: PixelFilter(s * f).T,
-                 lambda s: Conv(k) @ PixelFilter(s * f, padding), lambda s: s * Identity()):
+    for make in (lambda s: PixelFilter(s * f, padding), lambda s: Conv(s * k, padding), lambda s: s * Conv(k, padding),
+                 lambda s: PixelFilter(s * f).T, lambda s: Conv(k) @ PixelFilter(s * f, padding), lambda s: s * (Identity() @ Conv(k))):
         expected = make(1.0).norm((8, 9))
         for scale in scales:
             assert make(scale).norm((8, 9)) / scale == pytest.approx(expected, rel=0.01)
@@ -105,10 +106,12 @@ def test_an_operator_of_ones_own():
     assert not Shade(torch.ones(2), index).wraps
 
 
-@pytest.mark.parametrize("two", [np.uint8(2), np.float16(2), np.array(2), np.array(2, np.uint8), torch.tensor(2), torch.tensor(2, dtype=torch.uint8)])
+@pytest.mark.parametrize("two", [np.uint8(2), np.float16(2), np.array(2), np.array(2, np.uint8), torch.tensor(2),
+                                 torch.tensor(2, dtype=torch.uint8)])
 def test_factors(two):
     x = torch.rand(1, 1, 4, 4)
-    for op, factor in ((two * Identity(), 2), (Identity() * two, 2), (Identity() / two, 0.5), (-(two * Identity()), -2), (Identity() / (two + 1), 1 / 3)):
+    for op, factor in ((two * Identity(), 2), (Identity() * two, 2), (Identity() / two, 0.5), (-(two * Identity()), -2),
+                       (Identity() / (two + 1), 1 / 3)):
         torch.testing.assert_close(op(x), factor * x)
     assert torch.equal((np.array(0) + Identity())(x), x)
     with pytest.raises(TypeError, match="factor: expected a number"):

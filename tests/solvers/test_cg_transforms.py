@@ -122,7 +122,8 @@ def test_starts_and_preconditioners_of_a_vmap():
     b, root, shift = inputs(4)
     expected = exact(b, root, shift)
     scale = torch.rand(4, 1, dtype=F64) + 0.5
-    found = vmap(lambda b, r, s: cg(A, b, params=(r, shift), x0=2 * b, preconditioner=lambda v: s * v, tol=1e-12, max_iter=40).x)(b, root, scale)
+    options = {"tol": 1e-12, "max_iter": 40}
+    found = vmap(lambda b, r, s: cg(A, b, params=(r, shift), x0=2 * b, preconditioner=lambda v: s * v, **options).x)(b, root, scale)
     close(found, expected)
     close(vmap(lambda x0: cg(A, b[0], params=(root[0], shift), x0=x0, tol=1e-12, max_iter=40).x)(b), expected[:1].expand(4, -1, -1))
 

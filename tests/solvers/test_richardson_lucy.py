@@ -137,7 +137,8 @@ def test_a_background_is_light_that_no_x_sends(border):
     torch.testing.assert_close(richardson_lucy(op, op(star).clamp_min(0) + 5, max_iter=200, border=border,
                                                background=torch.full((1, 1, 1, 1), 5.0)).x, flat)
     assert flat[..., 14, 17] > 80 and float(flat.median()) < 0.1
-    torch.testing.assert_close(richardson_lucy(op, y, max_iter=9, background=0, border=border).x, richardson_lucy(op, y, max_iter=9, border=border).x)
+    none = richardson_lucy(op, y, max_iter=9, background=0, border=border).x
+    assert torch.equal(none, richardson_lucy(op, y, max_iter=9, border=border).x)
 
 
 def test_the_steps_with_a_background_and_a_start_are_the_written_out_ones():
