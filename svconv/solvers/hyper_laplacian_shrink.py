@@ -83,12 +83,12 @@ def _newton(w, v, beta, a):
 
 def _root(u, a):
     """The largest root of a w^(a-1) + w - u = 0 for u above the threshold."""
-    far = u > LARGEST * _threshold(a)
-    return torch.where(far, u * (1 - a * u ** (a - 2)), _near_root(u.clamp_max(LARGEST * _threshold(a)), a))
+    near = u.clamp_max(LARGEST * _threshold(a))
+    return _near_root(near, a) * (u / near)
 
 
 def _near_root(u, a):
-    """The same up to the end of the table; squares of larger ones might overflow."""
+    """The same up to the end of the table, where w / u is 1 to the precision that the polish needs; squares of larger u might overflow."""
     if math.isclose(a, 0.5, rel_tol=1e-12):
         angle = torch.acos((0.25 * (u / 3) ** -1.5).clamp_max(1))
         return (2 / 3) * u * (1 + torch.cos((2 * math.pi - 2 * angle) / 3))
