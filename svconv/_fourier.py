@@ -11,6 +11,8 @@ import math
 import torch
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from svconv._forward_mode import outer_levels, primal
+
 
 def fast_length(n):
     """The smallest length >= n without a prime factor above 7."""
@@ -37,8 +39,8 @@ def psf_center(size):
 
 
 def _table(kind, n, size, center, dtype, device):
-    """Constants, cached unless something traces (then sizes may be symbols and tensors may be fake)."""
-    if torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
+    """Constants, cached unless something traces or transforms (then sizes may be symbols, tensors fake or wrapped)."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or _get_current_dispatch_mode() is not None:
         return _BUILD[kind](n, size, center, dtype, device)
     return _cached(kind, n, size, center, dtype, device)
 
@@ -165,9 +167,10 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx, da, db):
-        a, b = ctx.saved_tensors
-        terms = [_Product.apply(*pair) for pair, tangent in (((da, b), da), ((a, db), db)) if tangent is not None]
-        return sum(terms[1:], terms[0])
+        with outer_levels():
+            a, b = map(primal, ctx.saved_tensors)
+            terms = [_Product.apply(*pair) for pair, tangent in (((da, b), da), ((a, db), db)) if tangent is not None]
+            return sum(terms[1:], terms[0])
 
 
 def _product(a, b):

@@ -129,8 +129,15 @@ def check_device(first_name, first, name, t):
         raise TypeError(f"{name}: expected device {first.device} like {first_name}, got {t.device}")
 
 
+def scalar(value):
+    """The Python number in a NumPy scalar (np.uint8 would wrap around where it is negated), or in an array or tensor of no dimension;
+    everything else as it is."""
+    holds_one = isinstance(value, np.generic) or isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim == 0
+    return value.item() if holds_one else value
+
+
 def number(name, value, *, above=None, least=None, below=None, most=None, integer=False):
-    """`value` as a float, or an int; NumPy scalars and arrays of no dimension count as numbers.
+    """`value` as a float, or an int; NumPy scalars, arrays and tensors of no dimension count as numbers.
 
     Args:
         above, least, below, most: bounds, > >= < <=. integer: only whole numbers.
@@ -144,8 +151,7 @@ def number(name, value, *, above=None, least=None, below=None, most=None, intege
     Traceback (most recent call last):
     ValueError: steps: expected an integer >= 1, got 0
     """
-    if isinstance(value, np.generic) or isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value.item()
+    value = scalar(value)
     expected = ("an integer" if integer else "a number") + _interval(above, least, below, most)
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, torch.SymInt, torch.SymFloat)):
         raise TypeError(f"{name}: expected {expected}, got {value!r}")
@@ -169,12 +175,8 @@ def _interval(above, least, below, most):
 
 def pair(name, value, *, least=None, integer=False):
     """A number or a pair (rows, columns) of them as a pair."""
-    single = (
-        isinstance(value, (numbers.Number, torch.SymInt, torch.SymFloat))
-        or isinstance(value, (np.generic, np.ndarray))
-        and np.ndim(value) == 0
-    )
-    values = (value, value) if single else value
+    value = scalar(value)
+    values = (value, value) if isinstance(value, (numbers.Number, torch.SymInt, torch.SymFloat)) else value
     if isinstance(values, (torch.Tensor, str)) or not hasattr(values, "__len__") or len(values) != 2:
         raise ValueError(f"{name}: expected a number or a pair (rows, columns), got {value!r}")
     try:

@@ -6,18 +6,15 @@ from torch import nn
 
 from svconv._boundary import canonical_padding
 from svconv._fourier import barthann_taper
-from svconv._shapes import check_image
+from svconv._shapes import check_image, number, pair, scalar
 from svconv.ops import image_quotient, kernel_quotient, project_kernel
 
 
-def _pair(size):
-    return (size, size) if isinstance(size, int) else tuple(size)
-
-
-def _log(beta):
-    if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not 0 < beta < math.inf:
-        raise ValueError(f"beta: expected a number > 0, got {beta!r}")
-    return math.log(beta)
+def _weight(beta):
+    try:
+        return number("beta", beta, above=0)
+    except TypeError as error:
+        raise ValueError(*error.args) from None
 
 
 class Barthann(nn.Module):
@@ -35,9 +32,10 @@ class Barthann(nn.Module):
 
     def __init__(self, size):
         super().__init__()
-        self.size = _pair(size)
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise ValueError(f"size: expected an integer >= 1 or a pair of them, got {size!r}")
+        try:
+            self.size = pair("size", size, least=1, integer=True)
+        except (TypeError, ValueError):
+            raise ValueError(f"size: expected an integer >= 1 or a pair of them, got {size!r}") from None
 
     def forward(self, x):
         check_image("x", x)
@@ -71,9 +69,9 @@ class KernelQuotient(nn.Module):
 
     def __init__(self, kernel_size, *, beta=1e-4, taper="barthann", center=None, project=False, learnable=False, backend=None):
         super().__init__()
-        self.kernel_size, self.taper, self.center, self.project, self.backend = kernel_size, taper, center, project, backend
-        self._beta = beta
-        start = torch.tensor(_log(beta))
+        self.kernel_size, self.taper, self.center, self.project, self.backend = scalar(kernel_size), taper, center, project, backend
+        self._beta = _weight(beta)
+        start = torch.tensor(math.log(self._beta))
         self.log_beta = nn.Parameter(start) if learnable else None
 
     @property
@@ -112,8 +110,8 @@ class ImageQuotient(nn.Module):
     def __init__(self, beta=1e-2, *, prior="identity", padding="circular", center=None, learnable=True, backend=None):
         super().__init__()
         self.padding, self.center, self.backend = canonical_padding(padding), center, backend
-        self._beta = beta
-        start = torch.tensor(_log(beta))
+        self._beta = _weight(beta)
+        start = torch.tensor(math.log(self._beta))
         self.log_beta = nn.Parameter(start) if learnable else None
         if isinstance(prior, torch.Tensor):
             self.register_buffer("filters", prior)

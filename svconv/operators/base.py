@@ -4,7 +4,7 @@ import numbers
 import torch
 
 from svconv._boundary import canonical_padding
-from svconv._shapes import Dims, shape_text, unify
+from svconv._shapes import Dims, number, scalar, shape_text, unify
 from svconv.operators.division import divided
 
 
@@ -26,6 +26,7 @@ class Operator:
         reach: (top, bottom, left, right), how far the inputs of one output pixel lie from it.
         per_channel: whether each output channel depends on its own input channel only.
         spectrum: of a circular convolution made by `on` or `kept`, [B|1, C|1, H, W//2+1]; None otherwise.
+        wraps: whether the image goes on as on a torus, or nothing reaches over its edges.
     """
 
     tensors = ()
@@ -34,6 +35,7 @@ class Operator:
     reach = (0, 0, 0, 0)
     per_channel = True
     spectrum = None
+    wraps = False
 
     # the map ----------------------------------------------------------------------------------------------------------
 
@@ -160,6 +162,20 @@ class Operator:
         """The sides, at least `size`, that a plane should have for this operator to be fast."""
         return tuple(size)
 
+    def misfit(self, dtype):
+        """The dtype of the first of its tensors that may not stand beside images of `dtype`; None where all may."""
+        return next((t.dtype for t in self.tensors if t.is_floating_point() and t.dtype != dtype), None)
+
+    def light(self):
+        """(sum, sum of magnitudes) of the weights of each sample's and channel's PSF, [B|1, C|1] on any scale.
+
+        Without a rule of its own an operator says (1, 1), or NaN where one of its tensors is not finite.
+        """
+        one = torch.ones((1, 1), device=self.device)
+        for t in self.tensors:
+            one = one + 0 * t.detach().sum(dtype=torch.float64)
+        return one, one
+
     def divide(self, y, beta, prior="identity"):
         """`argmin_x |A x - y|^2 + beta sum_j |d_j * x|^2` in closed form where A is a circular convolution; None where it is not.
 
@@ -206,6 +222,7 @@ class Operator:
         return Sum(self, other)
 
     def __radd__(self, other):
+        other = scalar(other)
         return self if isinstance(other, numbers.Number) and other == 0 else NotImplemented    # sum([A, B]) starts from 0
 
     def __sub__(self, other):
@@ -227,7 +244,9 @@ class Operator:
     __array_ufunc__ = None  # numpy scalars leave `a * op` to us
 
     def __truediv__(self, divisor):
-        return NotImplemented if isinstance(divisor, Operator) else self * (1 / divisor)
+        if isinstance(divisor, Operator):
+            return NotImplemented
+        return self * (1 / (divisor if isinstance(divisor, torch.Tensor) else scalar(divisor)))
 
     # sizes and tests --------------------------------------------------------------------------------------------------
 
@@ -239,7 +258,7 @@ class Operator:
             if height is None:
                 raise ValueError(f"shape: expected the input shape, because the tensors of {self!r} do not fix it; got None")
             return (batch, channels, *middle, height, width)
-        given = tuple(int(n) for n in shape)
+        given = tuple(number("shape", n, integer=True) for n in shape)
         full = (batch, channels, *middle, *given) if len(given) == 2 else given
         expected = (batch, channels, *middle, height, width)
         loose = {axis for axis in range(len(expected)) if expected[axis] is None or (axis < 2 and expected[axis] == 1)}
@@ -306,6 +325,8 @@ class Operator:
 
 class Identity(Operator):
     """The identity, for example in `A.T @ A + beta * Identity()`."""
+
+    wraps = True
 
     def _forward(self, x):
         return x

@@ -49,6 +49,11 @@ class Circulant(Operator):
     def _transfer(self, size):
         return self.spectrum if tuple(size) == self.size else None
 
+    wraps = True
+
+    def light(self):
+        return self.spectrum[..., 0, 0].real, self.spectrum.abs().amax((-2, -1))
+
     def with_tensors(self, tensors):
         return Circulant(torch.view_as_complex(tensors[0].contiguous()), self.size, self.reach)
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from svconv._plane import Plane
-from svconv._shapes import number, shape_text
+from svconv._shapes import number, scalar, shape_text
 from svconv.operators.base import Operator
 from svconv.operators.circulant import collapsed
 from svconv.operators.division import per_sample, power
@@ -20,6 +20,7 @@ class Composite(Operator):
         self.tensors = tuple(t for part in parts for t in part.tensors)
         self.frame = tuple(_common(parts, axis) for axis in range(4))
         self.per_channel = all(part.per_channel for part in parts)
+        self.wraps = all(part.wraps for part in parts)
 
     def _of(self, parts):
         return type(self)(*parts)
@@ -37,6 +38,16 @@ class Composite(Operator):
 
     def with_padding(self, padding):
         return self._of([part.with_padding(padding) for part in self.parts])
+
+    def misfit(self, dtype):
+        return next((wrong for part in self.parts if (wrong := part.misfit(dtype)) is not None), None)
+
+    def light(self):
+        """Of a product; sums say their own."""
+        total, size = 1, 1
+        for t, s in (part.light() for part in self.parts):
+            total, size = total * t, size * s
+        return total, size
 
     def kept(self, size):
         return collapsed(self, size) or self._of([part.kept(size) for part in self.parts])
@@ -68,6 +79,13 @@ def _common(parts, axis):
         elif other != size and other not in free:
             raise ValueError(f"operators do not fit: expected equal {'BCHW'[axis]}, got {size} in {owner!r} and {other} in {part!r}")
     return size
+
+
+def _added(parts):
+    """Of a sum: a difference may well be negative, which only a sum of negative PSFs says of itself."""
+    totals, sizes = zip(*(part.light() for part in parts))
+    size, positive = sum(sizes), sum((t > 0) for t in totals) > 0
+    return torch.where(positive, size, sum(totals)), size
 
 
 def _conjugate(spectrum):
@@ -111,6 +129,10 @@ class Gram(Composite):
         return self.of._gram(x)
 
     _adjoint = _forward
+
+    def light(self):
+        _, size = self.of.light()
+        return size * size, size * size
 
     def _transfer(self, size):
         spectrum = self.of._transfer(size) if self.of.maps == (None, None) else None
@@ -180,6 +202,9 @@ class Sum(Composite):
     def _adjoint(self, y):
         return self.first._adjoint(y) + self.second._adjoint(y)
 
+    def light(self):
+        return _added(self.parts)
+
     def _transfer(self, size):
         found = self._transfers(size)
         return None if found is None else found[0] + found[1]
@@ -193,6 +218,8 @@ class Scaled(Composite):
 
     def __init__(self, factor, of):
         super().__init__(of)
+        if isinstance(factor, torch.Tensor) and not factor.is_floating_point():
+            factor = scalar(factor)
         if isinstance(factor, torch.Tensor):
             if factor.dim() > 1 or not factor.is_floating_point():
                 raise ValueError(f"factor: expected a number or a floating tensor [] or [B], got {factor.dtype} {shape_text(factor)}")
@@ -232,6 +259,11 @@ class Scaled(Composite):
             return None
         return spectrum * per_sample(self.factor)
 
+    def light(self):
+        factor = self.factor.detach().reshape(-1, 1) if isinstance(self.factor, torch.Tensor) else self.factor
+        total, size = self.of.light()
+        return factor * total, abs(factor) * size
+
     def _key(self):
         return Scaled, id(self.factor) if isinstance(self.factor, torch.Tensor) else self.factor, self.of._key()
 
@@ -254,6 +286,7 @@ class Continued(Composite):
     def __init__(self, of, padding):
         super().__init__(of)
         self.of, self.padding, self.maps, self.reach = of, padding, of.maps, of.reach
+        self.wraps = padding == "circular"
 
     def _plane(self, t):
         (height, width), (top, bottom, left, right) = t.shape[-2:], self.reach
@@ -312,6 +345,9 @@ class Stack(Composite):
     def _gram(self, x, weights=None):
         shares = [None] * len(self.parts) if weights is None else self._split(weights)
         return sum(part._gram(x, share) for part, share in zip(self.parts, shares))
+
+    def light(self):
+        return _added(self.parts)
 
     def __repr__(self):
         return "stack([" + ", ".join(map(repr, self.parts)) + "])"

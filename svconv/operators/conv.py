@@ -7,6 +7,7 @@ from svconv._fourier import fast_length, kernel_spectrum, psf_center
 from svconv._shapes import check_tensor, shape_text
 from svconv.operators.base import Operator
 from svconv.operators.circulant import collapsed
+from svconv.operators.light import sums
 from svconv.ops.conv import with_channels
 
 
@@ -43,9 +44,15 @@ class Conv(Operator):
     def _adjoint(self, y):
         return ops.conv_adjoint(y, self.kernel, padding=self.padding)
 
+    @property
+    def wraps(self):
+        return self.padding == "circular" or not any(self.reach)
+
+    def light(self):
+        return sums(with_channels(self.kernel), (2, 3))
+
     def _transfer(self, size):
-        wraps = self.padding == "circular" or not any(self.reach)
-        if not wraps or self.kernel.dtype not in (torch.float32, torch.float64):
+        if not self.wraps or self.kernel.dtype not in (torch.float32, torch.float64):
             return None
         return kernel_spectrum(with_channels(self.kernel), size, psf_center(self.kernel.shape[-2:]))
 

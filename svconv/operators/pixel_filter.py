@@ -1,7 +1,10 @@
 """Per-pixel filter banks as a linear operator."""
+import torch
+
 from svconv._boundary import canonical_padding
-from svconv._shapes import check_tensor, shape_text
+from svconv._shapes import HALF, check_tensor, shape_text
 from svconv.operators.base import Operator
+from svconv.operators.light import sums
 from svconv.ops import pixel_filter, pixel_filter_adjoint, pixel_filter_gram
 
 
@@ -47,6 +50,20 @@ class PixelFilter(Operator):
 
     def _gram(self, x, weights=None):
         return pixel_filter_gram(x, self.filters, weights=weights, padding=self.padding)
+
+    @property
+    def wraps(self):
+        return self.padding == "circular" or not any(self.reach)
+
+    def misfit(self, dtype):
+        kept = self.filters.dtype
+        return None if kept == dtype or kept in HALF and dtype == torch.float32 else kept
+
+    def light(self):
+        if self.filters.dim() == 5:
+            return tuple(t[:, None] for t in sums(self.filters, (1, 2, 3, 4)))
+        _, size = sums(self.filters, (2, 3, 4, 5, 6), signed=False)     # a bank of filters may well be negative
+        return size, size
 
     def with_tensors(self, tensors):
         return PixelFilter(*tensors, padding=self.padding)

@@ -1,4 +1,6 @@
 """Spectral norm by Lanczos iteration and the float64 dot test, for any operator."""
+import math
+
 import torch
 
 STEPS, LOOK_EVERY, RESIDUAL = 120, 10, 2e-3
@@ -33,11 +35,12 @@ def spectral_norm(op, shape):
     op = op.to(wide)
     v = _seeded(shape, wide, _device(op), seed=1)
     v = v / _per_sample(_dots(v, v).sqrt(), v).to(wide)
+    gram, scale = _scaled_gram(op, v)
     previous, beta = torch.zeros_like(v), torch.zeros(shape[0], dtype=torch.float64, device=v.device)
     diagonal, off = [], []
     steps = min(STEPS, v[0].numel())
     for step in range(1, steps + 1):
-        w = op._gram(v)
+        w = gram(v)
         alpha = _dots(v, w)
         w = w - _per_sample(alpha, v).to(wide) * v - _per_sample(beta, v).to(wide) * previous
         beta = _dots(w, w).sqrt()
@@ -48,7 +51,16 @@ def spectral_norm(op, shape):
             if bool((residual <= RESIDUAL * largest).all()):
                 break
         previous, v = v, w / _per_sample(beta.clamp_min(torch.finfo(wide).tiny), w).to(wide)
-    return float(largest.clamp_min(0).sqrt().max())
+    return float(largest.clamp_min(0).sqrt().max()) * scale
+
+
+def _scaled_gram(op, v):
+    """(v -> A'A v / scale^2, scale): the fused gram with scale 1, unless its squares would under- or overflow."""
+    size = float(op(v).abs().amax())
+    if not 0 < size < math.inf or 1e-6 < size * v.numel() ** 0.5 < 1e9:
+        return op._gram, 1.0
+    scale = 2.0 ** math.frexp(size)[1]
+    return lambda v: op.adjoint(op(v) / scale) / scale, scale
 
 
 def _ritz(diagonal, off):
@@ -69,7 +81,8 @@ def dot_error(op, shape):
     ax = op(x)
     y = _seeded(ax.shape, torch.float64, _device(op), seed=3)
     difference = float(((ax * y).sum() - (x * op.adjoint(y)).sum()).abs())
-    scale = float(ax.norm() * y.norm())
+    largest = float(ax.abs().amax())
+    scale = float((ax / largest).norm() * y.norm()) * largest if largest else 0.0
     if scale == 0:
         return 0.0 if difference == 0 else float("inf")
     return difference / scale

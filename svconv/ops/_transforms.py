@@ -4,6 +4,8 @@ not through an op."""
 import torch
 from torch.autograd import forward_ad
 
+from svconv._forward_mode import outer_levels, primal
+
 
 def transforming():
     """Whether a torch.func transform or a dual level is active."""
@@ -33,23 +35,37 @@ class Op:
             )
         if self._formula is not None and not torch._C._are_functorch_transforms_active():
             return self._formula(*arguments[:-1])       # dual numbers alone: a formula cannot be differentiated inside of a jvp there
-        return self._function.apply(*arguments)
+        return self._function.apply(*(_Held(a) if isinstance(a, (list, tuple)) else a for a in arguments))
+
+
+class _Held:
+    """A shape on its way through a Function, whose batching rule would take it for as many arguments."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+def _released(arguments):
+    return [a.value if isinstance(a, _Held) else a for a in arguments]
 
 
 def _function(overload, setup, backward_rule, jvp_rule):
+    """setup: saves the tensors of the arguments, which lead, in their order."""
+    tensors = sum("Tensor" in str(argument.type) for argument in overload._schema.arguments)
+
     class Transformed(torch.autograd.Function):
         generate_vmap_rule = True
 
         @staticmethod
         def forward(*arguments):
-            return overload(*arguments)
+            return overload(*_released(arguments))
 
         @staticmethod
         def setup_context(ctx, inputs, output):
+            inputs = _released(inputs)
             setup(ctx, inputs, output)
-            ctx.is_tensor = [isinstance(t, torch.Tensor) for t in inputs]
-            ctx.others = [None if isinstance(t, torch.Tensor) else t for t in inputs]
-            ctx.save_for_forward(*(t for t in inputs if isinstance(t, torch.Tensor)))
+            ctx.others = inputs[tensors:]
+            ctx.save_for_forward(*inputs[:tensors])     # what `setup` saves for backward: torch's batching rule keeps one list of both
 
         backward = staticmethod(backward_rule)
 
@@ -57,9 +73,9 @@ def _function(overload, setup, backward_rule, jvp_rule):
         def jvp(ctx, *tangents):
             if jvp_rule is None:
                 raise NotImplementedError(f"{overload} has no forward-mode derivative")
-            saved = iter(ctx.saved_tensors)
-            primals = [next(saved) if is_tensor else other for is_tensor, other in zip(ctx.is_tensor, ctx.others)]
-            return jvp_rule(primals, tangents)
+            with outer_levels():
+                saved = (None if t is None else primal(t) for t in ctx.saved_tensors)
+                return jvp_rule([*saved, *ctx.others], tangents)
 
     Transformed.__name__ = str(overload)
     return Transformed

@@ -6,9 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from svconv._fourier import fast_length, kernel_spectrum, psf_center
-from svconv._shapes import check_image, number
+from svconv._shapes import check_image, check_tensor, computed, number
 from svconv.ops import kernel_quotient
 from svconv.solvers.border import extend_smoothly, wide_plane
+from svconv.solvers.magnitudes import unit
 from svconv.solvers.result import Result
 
 RATIO, SMALLEST = math.sqrt(0.5), 5  # the pyramid: side of the kernels from one scale to the next, and the first one
@@ -36,20 +37,21 @@ def blind_kernel(y, kernel_size, *, reg=1e-2, kernel_reg=2.0, steps=5, scales=No
         k = argmin |k * grad x - grad y|^2 + kernel_reg |k|^2,    cut below 0.05 of its maximum, scaled to sum 1, centred
 
     Args:
-        y: blurred image [B, 1, H, W], 0..1, float32 or float64; the samples are independent.
+        y: blurred image [B, 1, H, W], 0..1; float32, float64, bfloat16 or float16 (computed in float32); the samples are independent.
         kernel_size: side of the kernel in pixels, odd, at most half the image; a little larger than the blur is right.
         reg: weight of the edges at the start; falls by 1.1 per step down to 1e-4. Larger keeps fewer and stronger edges.
         kernel_reg: weight of |k|^2.
         steps: alternations per scale.
         scales: how many scales of the pyramid (ratio 0.71, down to kernels of 5 pixels), from the finest; None is all.
-        start: [B, k, k], a first guess, for example a trained model's; None is two pixels side by side.
+        start: [B, k, k], a first guess, dtype of y, for example a trained model's; None is two pixels side by side.
         callback: called as callback(step, steps, x) after every alternation, x the image at its scale [1, 1, h, w].
 
     Returns:
         BlindKernelResult: .x [B, k, k], .edges [B, 1, H, W]. No gradients flow through it.
 
     Raises:
-        ValueError, TypeError: naming the argument.
+        ValueError, TypeError: naming the argument; pixels that are not finite and a start that is zero, not finite or negative in sum are
+            a ValueError.
 
     Bit-identical from run to run with a fixed number of threads. Memory: about twenty planes. Xu, Zheng and Jia, Unnatural L0 sparse
     representation for natural image deblurring, 2013.
@@ -67,7 +69,8 @@ def blind_kernel(y, kernel_size, *, reg=1e-2, kernel_reg=2.0, steps=5, scales=No
     steps = number("steps", steps, least=1, integer=True)
     scales = scales if scales is None else number("scales", scales, least=1, integer=True)
     kernel_size = _check(y, kernel_size, start)
-    sizes = _sizes(kernel_size)[-(scales or 0):]
+    sizes, dtype = _sizes(kernel_size)[-(scales or 0):], y.dtype
+    y, start = computed(y), None if start is None else computed(start)
     with torch.no_grad():
         found = []
         for b in range(y.shape[0]):
@@ -75,14 +78,12 @@ def blind_kernel(y, kernel_size, *, reg=1e-2, kernel_reg=2.0, steps=5, scales=No
             shifted = None if callback is None else lambda step, total, x, b=b: callback(b * total + step, y.shape[0] * total, x)
             found.append(_estimate(y[b:b + 1], sizes, reg, kernel_reg, steps, first, shifted))
         if not found:
-            return BlindKernelResult(y.new_empty(0, kernel_size, kernel_size), y.new_empty(y.shape))
-        return BlindKernelResult(torch.stack([k for k, _ in found]), torch.cat([x for _, x in found]))
+            return BlindKernelResult(y.new_empty(0, kernel_size, kernel_size, dtype=dtype), y.new_empty(y.shape, dtype=dtype))
+        return BlindKernelResult(torch.stack([k for k, _ in found]).to(dtype), torch.cat([x for _, x in found]).to(dtype))
 
 
 def _check(y, kernel_size, start):
     check_image("y", y)
-    if y.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"y: expected dtype float32 or float64, got {y.dtype}")
     if y.shape[1] != 1:
         raise ValueError(f"y: expected one channel [B, 1, H, W], got {list(y.shape)}")
     kernel_size = number("kernel_size", kernel_size, least=3, integer=True)
@@ -90,11 +91,22 @@ def _check(y, kernel_size, start):
         raise ValueError(f"kernel_size: expected an odd number >= 3, got {kernel_size!r}")
     if 2 * kernel_size > min(y.shape[-2:]):
         raise ValueError(f"kernel_size: expected at most half the image of {y.shape[-2]} x {y.shape[-1]}, got {kernel_size}")
-    if start is not None and tuple(start.shape) != (y.shape[0], kernel_size, kernel_size):
-        raise ValueError(f"start: expected [{y.shape[0]}, {kernel_size}, {kernel_size}], got {list(start.shape)}")
+    if start is not None:
+        _check_start(start, y, kernel_size)
     if not bool(torch.isfinite(y).all()):
         raise ValueError("y: expected finite pixels, got NaN or infinity")
     return kernel_size
+
+
+def _check_start(start, y, kernel_size):
+    check_tensor("start", start)
+    if tuple(start.shape) != (y.shape[0], kernel_size, kernel_size):
+        raise ValueError(f"start: expected [{y.shape[0]}, {kernel_size}, {kernel_size}], got {list(start.shape)}")
+    if start.dtype != y.dtype or start.device != y.device:
+        raise TypeError(f"start: expected {y.dtype} on {y.device} like y, got {start.dtype} on {start.device}")
+    total = computed(start).sum((-2, -1))
+    if not bool((torch.isfinite(total) & (total > 0)).all()):
+        raise ValueError("start: expected kernels with finite values and a sum > 0, got one without")
 
 
 def _sizes(last):
@@ -116,11 +128,19 @@ def _estimate(y, sizes, reg, kernel_reg, steps, start, callback):
         gradients = _gradients(blurry)
         for step in range(steps):
             x = _few_edges(blurry, k, reg)
-            k = _cleaned(kernel_quotient(_gradients(x), gradients, size, beta=kernel_reg)[0])
+            k = _cleaned(_explained(_gradients(x), gradients, size, kernel_reg))
             reg = max(reg * REG_DECAY, LAST_REG)
             if callback is not None:
                 callback(scale * steps + step + 1, len(sizes) * steps, x)
     return k, x
+
+
+def _explained(sharp, blurry, size, kernel_reg):
+    """argmin |k * sharp - blurry|^2 + kernel_reg |k|^2, [size, size]; both in the unit in which no square under- or overflows. What is
+    beyond 1e30 there changes nothing but the scale of k."""
+    scale = float(unit(sharp, blurry))
+    beta = min(max(kernel_reg * scale * scale, 1e-30), 1e30)
+    return kernel_quotient(sharp * scale, blurry * scale, size, beta=beta)[0]
 
 
 def _pair(size, like):

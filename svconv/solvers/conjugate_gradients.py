@@ -4,6 +4,7 @@ import dataclasses
 import torch
 
 from svconv._shapes import shape_text
+from svconv.solvers.magnitudes import column, dots, norms, unit
 from svconv.solvers.result import Result
 
 CHECKS = 3  # how often a sample's true residual is computed; it goes on from there after all but the last
@@ -17,21 +18,16 @@ class CGResult(Result):
         x: the solution, like b. A sample whose residual is not a number is NaN as a whole.
         iterations: int64 [B], steps that each sample took.
         residuals: [B], `||b - A x|| / ||b||` at the end (0 for b = 0 and x = 0).
-        converged: bool [B], whether the residual is at most `tol`.
+        converged: bool [B], whether `||b - A x|| <= max(tol ||b||, atol)`.
+        history: [max_iter + 1, B], the relative residual at the start and after each step; NaN where a sample took no such step.
         adjoint: after a backward pass through an implicit solve, the CGResult of the adjoint solve (its x is None); None before.
     """
 
     iterations: torch.Tensor
     residuals: torch.Tensor
     converged: torch.Tensor
+    history: "torch.Tensor | None" = None
     adjoint: "CGResult | None" = None
-
-
-def dots(u, v, scratch=None, apart=1):
-    """Inner products over all but the first `apart` axes. torch sums in a tree; one long float32 accumulation (bmm, vector_norm) is 1e-3
-    off for large images."""
-    product = u * v if scratch is None else torch.mul(u, v, out=scratch)
-    return product.reshape(*u.shape[:apart], u.shape[apart:].numel()).sum(-1)
 
 
 def looks(t):
@@ -39,14 +35,9 @@ def looks(t):
     return 1 if on_host(t) else 10
 
 
-def column(t, like):
-    """One value for each problem, [B] or [B, C], as a factor of `like`."""
-    return t.reshape(*t.shape, *[1] * (like.dim() - t.dim()))
-
-
 def on_host(t):
-    """Whether looking at a value costs no synchronisation."""
-    return t.device.type == "cpu"
+    """Whether looking at a value costs no synchronisation and breaks no graph."""
+    return t.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def apply_checked(apply, x):
@@ -70,23 +61,27 @@ class Iteration:
     a step, has its true residual computed (where it seems converged, took its last step or cannot go on; then it goes on from that residual
     or is done), or is done. A is applied once per pass, to the direction of those that step and the solution of those that are checked.
     Nothing that a problem does depends on the others, on the device or on `check_every`, which only says when the host looks whether all
-    are done.
+    are done. Each problem is solved in its own power of two `unit`, so that squares neither under- nor overflow.
     """
 
-    def __init__(self, apply, b, x0, preconditioner, tol, max_iter, check_every, callback, verify=True, apart=1):
+    def __init__(self, apply, b, x0, preconditioner, tol, max_iter, check_every, callback, atol=0.0, verify=True, apart=1, history=False):
         self.apply, self.b, self.preconditioner, self.apart = apply, b, preconditioner, apart
         self.tol, self.max_iter, self.callback, self.verify = tol, max_iter, callback, verify
         self.on_host = on_host(b)
-        self.check_every = check_every or (1 if self.on_host else 0)
+        self.check_every = 0 if torch.compiler.is_compiling() else check_every or int(self.on_host)
         plain = {"memory_format": torch.contiguous_format}
-        self.x = torch.zeros_like(b, **plain) if x0 is None else x0.clone(**plain)
         self.r = b.clone(**plain) if x0 is None else b - apply_checked(apply, x0)
-        self.scale = dots(b, b, apart=apart).sqrt()
+        self.unit = unit(*((b,) if x0 is None else (b, self.r)), apart=apart)
+        self.r.mul_(column(self.unit, b))
+        self.x = torch.zeros_like(b, **plain) if x0 is None else (x0 * column(self.unit, b)).contiguous()
         self.residual = dots(self.r, self.r, apart=apart).sqrt()
+        self.scale = self.residual if x0 is None else norms(b, apart) * self.unit
+        self.threshold = torch.maximum(self.tol * self.scale, atol * self.unit)
         self.iterations = torch.zeros(self.scale.shape, dtype=torch.int64, device=b.device)
         self.checks = torch.zeros_like(self.iterations)
         self.failed = torch.zeros(self.scale.shape, dtype=torch.bool, device=b.device)
         self.active, self.checked, self.stepped = self._unfinished(), torch.zeros_like(self.failed), 0
+        self.history = self.residual.new_full((max_iter + 1, *self.residual.shape), float("nan")) if history else None
 
     def solve(self):
         """CGResult."""
@@ -95,13 +90,18 @@ class Iteration:
             if self.check_every and count % self.check_every == 0 and not bool((self.active | self.checked).any()):
                 break
             self._pass()
-        residuals = relative(self.residual, self.scale)
-        residuals = residuals.masked_fill(self.failed, float("nan"))
-        self.x.masked_fill_(column(torch.isnan(residuals), self.x), float("nan"))
-        return CGResult(self.x, self.iterations, residuals, residuals <= self.tol)
+        self._note()
+        residuals = relative(self.residual, self.scale).masked_fill(self.failed, float("nan"))
+        self.x.mul_(column(1 / self.unit, self.x)).masked_fill_(column(torch.isnan(residuals), self.x), float("nan"))
+        history = None if self.history is None else relative(self.history, self.scale)
+        return CGResult(self.x, self.iterations, residuals, (self.residual <= self.threshold) & ~self.failed, history)
 
     def _unfinished(self):
-        return (self.residual > self.tol * self.scale) & (self.iterations < self.max_iter)
+        return (self.residual > self.threshold) & (self.iterations < self.max_iter)
+
+    def _note(self):
+        if self.history is not None:
+            self.history.scatter_(0, self.iterations[None], self.residual[None])
 
     def _preconditioned(self):
         return self.r if self.preconditioner is None else self.preconditioner(self.r)
@@ -113,6 +113,7 @@ class Iteration:
         self._drop(torch.isnan(self.residual))
 
     def _pass(self):
+        self._note()
         checking = not self.on_host or bool(self.checked.any())
         q = apply_checked(self.apply, torch.where(column(self.checked, self.p), self.x, self.p) if checking else self.p)
         pq = dots(self.p, q, self.scratch, self.apart)
@@ -122,7 +123,7 @@ class Iteration:
         self.x.addcmul_(self.p, column(alpha, self.p))
         self.r.addcmul_(q, column(alpha, q), value=-1)
         if checking:
-            self.r = torch.where(column(self.checked, q), self.b - q, self.r)
+            self.r = torch.where(column(self.checked, q), (self.b * column(self.unit, q)).sub_(q), self.r)
         self.iterations += good
         z = self._preconditioned()
         squared = dots(self.r, self.r, self.scratch, self.apart)
@@ -160,13 +161,13 @@ class Iteration:
         if self.callback is None or self.on_host and not bool(good.any()):
             return
         self.stepped = min(self.stepped + 1, self.max_iter)
-        self.callback(self.stepped, self.max_iter, self.x)
+        self.callback(self.stepped, self.max_iter, self.x * column(1 / self.unit, self.x))
 
 
-def solve(apply, b, x0=None, preconditioner=None, tol=1e-4, max_iter=50, check_every=None, callback=None, verify=True, apart=1):
-    """CG without a graph; verify=False trusts the residual of the recurrence (one operator application less)."""
+def solve(apply, b, x0=None, preconditioner=None, tol=1e-4, max_iter=50, check_every=None, callback=None, **more):
+    """CG without a graph; more: atol, apart, history, verify=False trusts the residual of the recurrence (one application less)."""
     with torch.no_grad():
-        return Iteration(apply, b, x0, preconditioner, tol, max_iter, check_every, callback, verify, apart).solve()
+        return Iteration(apply, b, x0, preconditioner, tol, max_iter, check_every, callback, **more).solve()
 
 
 def worst_channel(result):
@@ -178,16 +179,21 @@ def worst_channel(result):
     return CGResult(result.x, iterations, residuals, result.converged.all(1))
 
 
-def solve_unrolled(apply, b, x0, preconditioner, tol, max_iter, check_every, callback):
+def solve_unrolled(apply, b, x0, preconditioner, tol, max_iter, check_every, callback, atol=0.0):
     """The same steps, each differentiable."""
-    check_every = check_every or (1 if on_host(b) else 0)
-    x = torch.zeros_like(b) if x0 is None else x0
+    look = on_host(b) and not torch._C._are_functorch_transforms_active()       # a transform has no single value to look at
+    check_every = check_every if check_every and not torch.compiler.is_compiling() else int(look)
     r = b if x0 is None else b - apply_checked(apply, x0)
+    scale = unit(b.detach(), r.detach())
+    back, r = 1 / scale, r * column(scale, r)
+    x = torch.zeros_like(b) if x0 is None else x0 * column(scale, b)
     z = r if preconditioner is None else preconditioner(r)
     p, rz = z, dots(r, z)
-    threshold = tol * dots(b.detach(), b.detach()).sqrt()
-    iterations = torch.zeros(b.shape[0], dtype=torch.int64, device=b.device)
-    active = dots(r.detach(), r.detach()).sqrt() > threshold
+    norm = norms(b.detach()) * scale
+    residual, threshold = dots(r.detach(), r.detach()).sqrt(), torch.maximum(tol * norm, atol * scale)
+    active = residual > threshold
+    iterations = torch.zeros_like(active, dtype=torch.int64)
+    history = [residual]
     for step in range(max_iter):
         if check_every and step % check_every == 0 and not bool(active.any()):
             break
@@ -197,17 +203,25 @@ def solve_unrolled(apply, b, x0, preconditioner, tol, max_iter, check_every, cal
         alpha = torch.where(active, rz / torch.where(active, pq, 1), 0)
         x = x + column(alpha, p) * p
         r = r - column(alpha, q) * q
-        iterations += active
+        iterations = iterations + active
         z = r if preconditioner is None else preconditioner(r)
         new_rz = dots(r, z)
-        active = active & (dots(r.detach(), r.detach()).sqrt() > threshold)
+        residual = dots(r.detach(), r.detach()).sqrt()
+        history.append(torch.where(active, residual, float("nan")))
+        active = active & (residual > threshold)
         p = z + column(torch.where(active, new_rz / torch.where(active, rz, 1), 0), p) * p
         rz = new_rz
         if callback is not None:
-            callback(step + 1, max_iter, x.detach())
+            callback(step + 1, max_iter, x.detach() * column(back, x))
+    return _told(apply, b.detach() * column(scale, b), x, back, iterations, norm, threshold, history, max_iter)
+
+
+def _told(apply, b, x, back, iterations, norm, threshold, history, max_iter):
+    """CGResult of unrolled steps, whose x and b are in units of their own."""
     with torch.no_grad():
-        rest = b - apply(x)
-        residuals = relative(dots(rest, rest).sqrt(), threshold / tol if tol else dots(b, b).sqrt())
-        unknown = torch.isnan(residuals)
-    x = torch.where(column(unknown, x), float("nan"), x) if bool(unknown.any()) else x
-    return CGResult(x, iterations, residuals, residuals <= tol)
+        rest = b - apply(x.detach())
+        residual = dots(rest, rest).sqrt()
+        history += [torch.full_like(norm, float("nan"))] * (max_iter + 1 - len(history))
+        residuals, history = relative(residual, norm), relative(torch.stack(history), norm)
+    x = torch.where(column(torch.isnan(residuals), x), float("nan"), x * column(back, x))
+    return CGResult(x, iterations, residuals, residual <= threshold, history)

@@ -1,10 +1,8 @@
 """The data term `sum m (A x - y)^2` of the solvers with a border option and a mask, on a plane that may be larger than the image."""
-import torch
 
 from svconv._plane import image_plane
-from svconv._shapes import check_device, check_tensor, shape_text
-from svconv.operators import Operator
-from svconv.solvers.border import check_border, continued, extend_smoothly, taper_edges, wide_plane
+from svconv.solvers.border import continued, extend_smoothly, taper_edges, wide_plane
+from svconv.solvers.problem import observed, over_maps
 
 
 class DataTerm:
@@ -40,47 +38,9 @@ class DataTerm:
         return None if callback is None else lambda step, steps, x: callback(step, steps, self.crop(x))
 
 
-def check_problem(op, y, mask):
-    """Raises unless op is an operator and y and mask fit it; a used pixel that is not finite is an error. Returns mask in y's dtype."""
-    if not isinstance(op, Operator):
-        raise TypeError(f"op: expected an operator such as svconv.Conv or svconv.PixelFilter, got {type(op).__name__}")
-    if op.maps[0] is not None:
-        raise ValueError(f"op: expected an operator on images [B, C, H, W], got {op!r}")
-    check_tensor("y", y)
-    if y.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"y: expected dtype float32 or float64, got {y.dtype}")
-    op._check_input("y", y, op.maps[1])
-    if mask is not None:
-        mask = _check_mask(mask, y)
-    used = y if mask is None else torch.where(mask > 0, y, 0)
-    bad = int((~torch.isfinite(used)).sum())
-    if bad:
-        raise ValueError(f"y: expected finite pixels, got {bad} that are NaN or infinite (mask= leaves bad pixels out)")
-    return mask
-
-
-def _check_mask(mask, y):
-    if not isinstance(mask, torch.Tensor):
-        raise TypeError(f"mask: expected a torch.Tensor, got {type(mask).__name__}")
-    check_device("y", y, "mask", mask)
-    fits = mask.dim() == 4 and mask.shape[0] in (1, y.shape[0]) and mask.shape[1] in (1, y.shape[1]) and mask.shape[-2:] == y.shape[-2:]
-    if not fits:
-        raise ValueError(f"mask: expected [B|1, C|1, H, W] for y {shape_text(y)}, got {shape_text(mask)}")
-    mask = mask.to(y.dtype)
-    if not bool((mask >= 0).all()):
-        raise ValueError("mask: expected weights >= 0 (1 = use the pixel), got a negative one or NaN")
-    return _over_maps(mask, y)
-
-
-def _over_maps(mask, y):
-    """[.., H, W] as a view [.., M, H, W] where y has an axis M."""
-    return mask if y.dim() == 4 else mask.unsqueeze(2).expand(-1, -1, y.shape[2], -1, -1)
-
-
 def data_term(op, y, mask, border):
-    """DataTerm of checked arguments; docs/solvers.md has the table of `border`."""
-    check_border(border)
-    y, start, mask = observed(y, check_problem(op, y, mask))
+    """DataTerm of arguments that `svconv.solvers.problem` has checked; docs/solvers.md has the table of `border`."""
+    y, start, mask = observed(y, mask)
     if y.dim() == 5:
         if border not in ("mask", None):
             raise ValueError(f"border: expected 'mask' or None beside an operator with an axis M, got {border!r}")
@@ -98,15 +58,6 @@ def data_term(op, y, mask, border):
     return _on_image(op, y, mask, start)
 
 
-def observed(y, mask):
-    """(y with 0 where the mask leaves a pixel out, y with the mean of the others there, mask)."""
-    if mask is None:
-        return y, y, None
-    clean = torch.where(mask > 0, y, 0)
-    count = mask.expand_as(y).sum((-2, -1), keepdim=True).clamp_min(torch.finfo(y.dtype).tiny)
-    return clean, torch.where(mask > 0, y, (clean * mask).sum((-2, -1), keepdim=True) / count), mask
-
-
 def _on_image(op, y, mask, start):
     size = y.shape[-2:]
     return DataTerm(op.kept(size), y, mask, start, image_plane(size))
@@ -120,7 +71,7 @@ def _masked_plane(op, y, mask, start):
     if wide is None:
         return None
     if mask is None:
-        mask = _over_maps(y.new_ones((1, 1, height, width)), y)
+        mask = over_maps(y.new_ones((1, 1, height, width)), y)
     return DataTerm(wide, plane.leave_adjoint(y), plane.leave_adjoint(mask), extend_smoothly(start, plane), plane)
 
 
@@ -133,7 +84,7 @@ def _masked_image(op, y, mask, start):
                          "expected a smaller kernel or border=None")
     inside = y.new_zeros((1, 1, height, width))
     inside[..., top:height - bottom, left:width - right] = 1
-    inside = _over_maps(inside, y)
+    inside = over_maps(inside, y)
     return _on_image(op, y, inside if mask is None else mask * inside, start)
 
 

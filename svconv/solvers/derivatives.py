@@ -58,3 +58,11 @@ def stencil(weights, like, scale=1.0):
 def apply(x, f):
     """The normal operator of a stencil."""
     return pixel_filter(x, f).squeeze(2)
+
+
+def circular_laplace(v):
+    """sum_d D_d' D_d v with circular differences of neighbours."""
+    out = 4 * v
+    for axis in (-2, -1):
+        out = out - v.roll(1, axis) - v.roll(-1, axis)
+    return out

@@ -10,8 +10,11 @@ from svconv.operators.division import power, prior_power, transform, untransform
 from svconv.ops.conv import KERNEL
 from svconv.solvers.border import check_border
 from svconv.solvers.conjugate_gradients import looks, solve
-from svconv.solvers.data_term import check_problem, continued_term, data_term, observed
+from svconv.solvers.data_term import continued_term, data_term
+from svconv.solvers.derivatives import circular_laplace
 from svconv.solvers.hyper_laplacian_shrink import hyper_laplacian_shrink
+from svconv.solvers.magnitudes import change
+from svconv.solvers.problem import checked, observed
 from svconv.solvers.result import Result
 
 FIRST_BETA, LAST_BETA, GROWTH = 1.0, 256.0, 2 * math.sqrt(2)
@@ -39,7 +42,7 @@ def hyper_laplacian(y, kernel, *, lam=3000, exponent=2 / 3, padding=None, mask=N
     `(conj(K) Y + (beta/lam) sum_d conj(D) W_d) / (|K|^2 + (beta/lam) sum_d |D|^2)`, or by preconditioned CG where pixels are left out.
 
     Args:
-        y: blurred image [B, C, H, W], float32 or float64, scaled to about 0..1.
+        y: blurred image [B, C, H, W], scaled to about 0..1; float32, float64, bfloat16 or float16 (computed in float32).
         kernel: [B|1, C|1, kh, kw] or [B|1, kh, kw], dtype of y, at most the size of the image.
         lam: weight of the data; 3000 is a compromise: 2000 suits 1 % noise, 8000 a good camera (docs/quality.md).
         exponent: a, 0 < a <= 1; 2/3 and 1/2 in closed form, others by table.
@@ -54,8 +57,9 @@ def hyper_laplacian(y, kernel, *, lam=3000, exponent=2 / 3, padding=None, mask=N
         HyperLaplacianResult: .x like y, .betas, .changes. No gradients flow through it.
 
     Raises:
-        ValueError, TypeError: naming the argument; padding beside a border, and NaN or infinite pixels that the mask does not leave out,
-            are a ValueError.
+        ValueError, TypeError: naming the argument; padding beside a border, NaN or infinite pixels that the mask does not leave out, and a
+            kernel that is zero, not finite or negative in sum, are a ValueError. Where the host cannot see the kernel (a GPU) its image
+            comes back as y.
 
     Bit-identical from run to run with a fixed number of threads. Memory: about eight images of the extended size. Krishnan and Fergus, Fast
     image deconvolution using hyper-Laplacian priors, 2009.
@@ -77,26 +81,27 @@ def hyper_laplacian(y, kernel, *, lam=3000, exponent=2 / 3, padding=None, mask=N
         raise ValueError(f"padding: expected None beside border={border!r}, got {padding!r}")
     op = Conv(kernel, "circular" if padding is None else padding)
     _check_fits(y, kernel)
+    given = checked(op, y, mask, name="kernel")
     with torch.no_grad():
-        term = data_term(op, y, mask, border or "mask") if padding is None else _continued(op, y, mask)
-        return _split(term, 1 / lam, exponent, term.cropped(callback))
+        term = data_term(given.op, given.y, given.mask, border or "mask") if padding is None else _continued(given)
+        found = _split(term, 1 / lam, exponent, term.cropped(callback))
+        found.x = given.finished(found.x)
+        return found
 
 
 def _check_fits(y, kernel):
     if kernel.dtype != y.dtype or kernel.device != y.device:
         raise TypeError(f"kernel: expected {y.dtype} on {y.device} like y, got {kernel.dtype} on {kernel.device}")
-    if not bool(torch.isfinite(kernel).all()):
-        raise ValueError("kernel: expected finite values, got NaN or infinity")
     if kernel.shape[-2] > y.shape[-2] or kernel.shape[-1] > y.shape[-1]:
         raise ValueError(f"kernel: expected at most the image's {y.shape[-2]} x {y.shape[-1]}, got {kernel.shape[-2]} x {kernel.shape[-1]}")
 
 
-def _continued(op, y, mask):
+def _continued(given):
     """The data term of an image that goes on as the padding of op says."""
-    if op.padding == "circular":
-        return data_term(op, y, mask, None)
-    y, start, mask = observed(y, check_problem(op, y, mask))
-    return continued_term(op, start, mask, op.padding)
+    if given.op.padding == "circular":
+        return data_term(given.op, given.y, given.mask, None)
+    _, start, mask = observed(given.y, given.mask)
+    return continued_term(given.op, start, mask, given.op.padding)
 
 
 def _split(term, weight, exponent, callback):
@@ -111,11 +116,13 @@ def _split(term, weight, exponent, callback):
     for step, beta in enumerate(betas):
         pull = _divergence(x, beta, exponent)
         ratio = beta * weight
+        divisor = blur + ratio * laplace
+        divisor.masked_fill_(divisor == 0, float("inf"))        # a kernel without a sum says nothing of the mean, nor do the differences
         if term.mask is None:
-            new = untransform(data.add(transform(pull), alpha=ratio) / (blur + ratio * laplace), size)
+            new = untransform(data.add(transform(pull), alpha=ratio) / divisor, size)
         else:
-            new = _masked_step(term, data.add(pull, alpha=ratio), x, ratio, blur + ratio * laplace)
-        changes.append((new - x).flatten(1).norm(dim=1) / new.flatten(1).norm(dim=1).clamp_min(torch.finfo(x.dtype).tiny))
+            new = _masked_step(term, data.add(pull, alpha=ratio), x, ratio, divisor)
+        changes.append(change(new, x))
         x = new
         if callback is not None:
             callback(step + 1, len(betas), x)
@@ -135,18 +142,10 @@ def _divergence(x, beta, exponent):
 def _masked_step(term, b, x, ratio, denominator):
     """The step in x with a mask in the data term; the unmasked solution operator is the preconditioner."""
     def normal(v):
-        return term.normal(v).add_(_laplace(v), alpha=ratio)
+        return term.normal(v).add_(circular_laplace(v), alpha=ratio)
 
     def precondition(r):
         return untransform(transform(r) / denominator, r.shape[-2:])
 
     return solve(normal, b, x, precondition, tol=INNER_TOLERANCE, max_iter=INNER_STEPS, check_every=looks(b), verify=False,
                  apart=term.apart).x
-
-
-def _laplace(v):
-    """sum_d D_d' D_d v with circular differences."""
-    out = 4 * v
-    for axis in (-2, -1):
-        out.sub_(v.roll(1, axis)).sub_(v.roll(-1, axis))
-    return out

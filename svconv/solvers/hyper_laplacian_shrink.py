@@ -2,9 +2,10 @@
 import functools
 import math
 
+import numpy as np
 import torch
 
-from svconv._shapes import check_tensor, number
+from svconv._shapes import HALF, check_tensor, number, readable
 
 # Knots of the table over u = 1 .. LARGEST thresholds, in log u: at most 4e-6 off before the polish.
 KNOTS, LARGEST = 4096, 1e4
@@ -18,7 +19,7 @@ def hyper_laplacian_shrink(v, beta, exponent):
     one function that all beta share (v and w in units of beta^(-1/(2-a))) for the others; two Newton steps polish it.
 
     Args:
-        v: any shape, float32 or float64.
+        v: any shape; float32, float64, bfloat16 or float16 (computed in float32).
         beta: a number > 0, or a positive tensor that broadcasts to v.
         exponent: a, 0 < a <= 1.
 
@@ -37,11 +38,11 @@ def hyper_laplacian_shrink(v, beta, exponent):
     [-2.5094, 0.0, 1.4047]
     """
     check_tensor("v", v)
-    if v.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"v: expected dtype float32 or float64, got {v.dtype}")
+    if v.dtype in HALF:
+        return hyper_laplacian_shrink(v.float(), beta, exponent).to(v.dtype)
     a = number("exponent", exponent, above=0, most=1)
     if isinstance(beta, torch.Tensor):
-        if not bool((beta > 0).all()):
+        if readable(beta) and not bool((beta > 0).all()):
             raise ValueError("beta: expected positive numbers, got one that is not")
         beta = beta.to(v.dtype)
     else:
@@ -82,6 +83,12 @@ def _newton(w, v, beta, a):
 
 def _root(u, a):
     """The largest root of a w^(a-1) + w - u = 0 for u above the threshold."""
+    near = u.clamp_max(LARGEST * _threshold(a))
+    return _near_root(near, a) * (u / near)
+
+
+def _near_root(u, a):
+    """The same up to the end of the table, where w / u is 1 to the precision that the polish needs; squares of larger u might overflow."""
     if math.isclose(a, 0.5, rel_tol=1e-12):
         angle = torch.acos((0.25 * (u / 3) ** -1.5).clamp_max(1))
         return (2 / 3) * u * (1 + torch.cos((2 * math.pi - 2 * angle) / 3))
@@ -93,20 +100,19 @@ def _root(u, a):
 
 
 def _interpolated(u, a):
-    table = _table(a).to(u.device)
+    table = torch.from_numpy(_table(a)).to(u.device)
     low = math.log(_threshold(a))
     place = ((u.double().log() - low) * ((KNOTS - 1) / math.log(LARGEST))).clamp(0, KNOTS - 1.001)
     index = place.long()
-    ratio = torch.lerp(table[index], table[index + 1], place - index)
-    far = 1 - a * u.double() ** (a - 2)  # w / u to first order, for u beyond the table
-    return torch.where(u > LARGEST * _threshold(a), far, ratio).to(u.dtype) * u
+    return torch.lerp(table[index], table[index + 1], place - index).to(u.dtype) * u
 
 
 @functools.lru_cache(maxsize=16)
 def _table(a):
-    """w / u at KNOTS values of log u between the threshold and LARGEST thresholds, float64."""
-    u = _threshold(a) * torch.exp(torch.linspace(0, math.log(LARGEST), KNOTS, dtype=torch.float64))
-    w = u.clone()
+    """w / u at KNOTS values of log u between the threshold and LARGEST thresholds, float64; what is kept may not be a tensor, which
+    belongs to the transform that it was made in."""
+    u = _threshold(a) * np.exp(np.linspace(0, math.log(LARGEST), KNOTS))
+    w = u.copy()
     for _ in range(60):  # monotone from the right: the function is convex
         w = _newton(w, u, 1.0, a)
     return w / u

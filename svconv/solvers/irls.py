@@ -4,9 +4,11 @@ import dataclasses
 import torch
 
 from svconv._shapes import number
+from svconv.solvers.border import check_border
 from svconv.solvers.conjugate_gradients import looks, solve, worst_channel
 from svconv.solvers.data_term import data_term
 from svconv.solvers.derivatives import FILTERS, apply, derivative, stencil
+from svconv.solvers.problem import checked
 from svconv.solvers.result import Result
 
 TOLERANCE = 1e-4  # relative residual of the inner solves
@@ -50,7 +52,8 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
 
     Args:
         op: operator from the sharp to the blurred image, for example Conv(kernel) or PixelFilter(filters).
-        y: blurred image [B, C, H, W] (with an axis M where op has one), float32 or float64, scaled to about 0..1.
+        y: blurred image [B, C, H, W] (with an axis M where op has one), scaled to about 0..1; float32, float64, bfloat16 or float16
+            (computed in float32), the precision of op.
         penalty: "levin".
         reg: weight of the prior; 2e-3 suits 1 % noise, more noise needs more.
         reweightings: solves after the first one.
@@ -66,7 +69,8 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
         IRLSResult: .x [B, C, H, W], .iterations, .residuals, .converged. No gradients flow through it.
 
     Raises:
-        ValueError, TypeError: naming the argument; NaN or infinite pixels of y that the mask does not leave out are a ValueError.
+        ValueError, TypeError: naming the argument; NaN or infinite pixels of y that the mask does not leave out, and a PSF of op that is
+            zero, not finite or negative in sum, are a ValueError. Where the host cannot see the PSF (a GPU) its image comes back as y.
 
     Bit-identical from run to run with a fixed number of threads. Memory: 25 planes per channel for the weights and five images beside op.
     Levin et al., Image and depth from a conventional camera with a coded aperture, 2007.
@@ -82,8 +86,10 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
         raise ValueError(f"penalty: expected one of {', '.join(map(repr, PENALTIES))}, got {penalty!r}")
     reg = number("reg", reg, least=0)
     reweightings, cg_iter = number("reweightings", reweightings, least=0, integer=True), number("cg_iter", cg_iter, least=1, integer=True)
+    check_border(border)
+    given = checked(op, y, mask)
     with torch.no_grad():
-        term = data_term(op, y, mask, border)
+        term = data_term(given.op, given.y, given.mask, border)
         b, x, found = term.right_hand_side(), term.start, []
         steps = (reweightings + 1) * cg_iter
         callback = term.cropped(callback)
@@ -97,7 +103,8 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
             x = found[-1].x
         if callback is not None:
             callback(steps, steps, x)
-        return IRLSResult(term.crop(x).contiguous(), torch.stack([r.iterations for r in found]), torch.stack([r.residuals for r in found]),
+        restored = given.finished(term.crop(x).contiguous())
+        return IRLSResult(restored, torch.stack([r.iterations for r in found]), torch.stack([r.residuals for r in found]),
                           torch.stack([r.converged for r in found]).all(0))
 
 

@@ -4,15 +4,17 @@ import dataclasses
 import torch
 
 from svconv._plane import image_plane
-from svconv._shapes import check_tensor, number, shape_text
+from svconv._shapes import check_tensor, computed, number, readable, shape_text
 from svconv.operators import Operator
 from svconv.operators.division import per_sample, power, prior_power, transform, untransform
 from svconv.ops import conv, conv_adjoint, pixel_filter
 from svconv.solvers.border import check_border
 from svconv.solvers.cg import cg
 from svconv.solvers.conjugate_gradients import looks
-from svconv.solvers.data_term import check_problem, data_term
-from svconv.solvers.derivatives import stencil
+from svconv.solvers.data_term import data_term
+from svconv.solvers.derivatives import circular_laplace, stencil
+from svconv.solvers.implicit import transforming
+from svconv.solvers.problem import checked
 from svconv.solvers.result import Result
 
 TOLERANCE, STEPS = 1e-5, 300
@@ -35,26 +37,29 @@ class WienerResult(Result):
 
 
 class Smoothness(Operator):
-    """`sum_j D_j' D_j` of a prior: "identity", "gradient" (differences inside the image) or filters [J, fh, fw] (circular)."""
+    """`sum_j D_j' D_j` of a prior: "identity", "gradient" (differences inside the image, or circular ones) or filters [J, fh, fw]
+    (circular)."""
 
-    def __init__(self, prior, size, like):
+    def __init__(self, prior, size, like, circular):
         self.prior = prior
-        inside = isinstance(prior, str) and prior == "gradient"
-        self.stencil = stencil({"x": 1.0, "y": 1.0}, like.new_empty((1, 1, *size))) if inside else None
-        self.tensors = () if isinstance(prior, str) else (prior,)
+        inside = isinstance(prior, str) and prior == "gradient" and not circular
+        self.inside = inside
+        if inside:
+            self.tensors = (stencil({"x": 1.0, "y": 1.0}, like.new_empty((1, 1, *size))),)
+        else:
+            self.tensors = () if isinstance(prior, str) else (prior,)
 
     def with_tensors(self, tensors):
         other = object.__new__(Smoothness)
-        other.stencil, other.tensors = self.stencil, tuple(tensors)
-        other.prior = tensors[0] if tensors else self.prior
+        other.prior, other.inside, other.tensors = self.prior, self.inside, tuple(tensors)
         return other
 
     def _forward(self, x):
-        if self.stencil is not None:
-            return pixel_filter(x, self.stencil.to(x.dtype)).squeeze(2)
+        if self.inside:
+            return pixel_filter(x, self.tensors[0]).squeeze(2)
         if isinstance(self.prior, str):
-            return x
-        return sum(conv_adjoint(conv(x, f[None]), f[None]) for f in self.prior)
+            return x if self.prior == "identity" else circular_laplace(x)
+        return sum(conv_adjoint(conv(x, f[None]), f[None]) for f in self.tensors[0])
 
     _adjoint = _forward
 
@@ -72,8 +77,9 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
 
     Args:
         op: operator from the sharp to the blurred image.
-        y: blurred image [B, C, H, W] (with an axis M where op has one), float32 or float64.
-        beta: > 0; a number, a 0-d tensor or [B].
+        y: blurred image [B, C, H, W] (with an axis M where op has one); float32, float64, bfloat16 or float16 (computed in float32), the
+            precision of op and of a prior's filters.
+        beta: > 0; a number, a 0-d tensor of any dtype, or [B], dtype of y.
         prior: "gradient" (differences of neighbours in both directions), "identity" or filters [J, fh, fw] (circular).
         border: None (op's own padding holds), "replicate", "taper" or "mask", as in `svconv.solvers.irls`.
         callback: called as callback(step, steps, x) after every CG step (once for the closed form).
@@ -83,7 +89,8 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
         and the operator's tensors.
 
     Raises:
-        ValueError, TypeError: naming the argument; NaN or infinite pixels are a ValueError.
+        ValueError, TypeError: naming the argument; NaN or infinite pixels, and a PSF of op that is zero, not finite or negative in sum,
+            are a ValueError. Where the host cannot see the PSF (a GPU, torch.compile, torch.func) its image comes back as y.
 
     Bit-identical from run to run with a fixed number of threads. Memory: six images in closed form, seven and the operator's otherwise.
 
@@ -93,35 +100,48 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
     True
     """
     check_border(border)
-    check_problem(op, y, None)
-    beta = _checked_beta(beta, y)
     _check_prior(prior, y)
-    if border is None:
-        x = op.divide(y, beta, prior)
-        if x is not None:
-            return _closed(x, callback)
-        start = y if y.dim() == 4 else y.mean(2)
-        circular = op.on(image_plane(y.shape[-2:]))
-        return _iterated(op.T @ op, op.adjoint(y), start, beta, prior, _division(circular, start, beta, prior), callback)
+    given = checked(op, y)
+    op, y, beta = given.op, given.y, _checked_beta(beta, given.y)
+    prior = computed(prior) if isinstance(prior, torch.Tensor) else prior
+    start = y if y.dim() == 4 else y.mean(2)
+    found = _with_padding(op, y, start, beta, prior, callback) if border is None else _with_border(op, y, beta, prior, border, callback)
+    found.x = given.finished(found.x)
+    return found
+
+
+def _with_padding(op, y, start, beta, prior, callback):
+    x = op.divide(y, beta, prior)
+    if x is not None:
+        return _closed(x, callback)
+    circular = None if transforming() else op.on(image_plane(y.shape[-2:]))     # a preconditioner would keep tensors of the transform
+    smoothness = Smoothness(prior, start.shape[-2:], start, op.wraps)
+    return _iterated(op.T @ op, op.adjoint(y), start, beta, smoothness, _division(circular, start, beta, prior), callback)
+
+
+def _with_border(op, y, beta, prior, border, callback):
     term = data_term(op, y, None, border)
     x = None if term.mask is not None else term.op.divide(term.y, beta, prior)
     if x is not None:
         return _closed(term.crop(x).contiguous(), callback)
+    smoothness = Smoothness(prior, term.start.shape[-2:], term.start, term.mask is None and term.op.wraps)
     with torch.no_grad():
-        found = _iterated(_Normal(term), term.right_hand_side(), term.start, beta, prior, _division(term.op, term.start, beta, prior),
+        found = _iterated(_Normal(term), term.right_hand_side(), term.start, beta, smoothness, _division(term.op, term.start, beta, prior),
                           term.cropped(callback))
         found.x = term.crop(found.x).contiguous()
         return found
 
 
 def _checked_beta(beta, y):
-    if not isinstance(beta, torch.Tensor):
+    if not isinstance(beta, torch.Tensor) or beta.dim() == 0 and not beta.is_floating_point():
         return number("beta", beta, above=0)
     if beta.dim() > 1 or (beta.dim() == 1 and beta.shape[0] not in (1, y.shape[0])):
         raise ValueError(f"beta: expected a number, [] or [B] = [{y.shape[0]}], got {shape_text(beta)}")
-    if not bool((beta > 0).all()):
+    if readable(beta) and not bool((beta > 0).all()):
         raise ValueError("beta: expected positive numbers, got one that is not")
-    return beta
+    if beta.dim() == 1 and computed(beta[:0]).dtype != y.dtype:
+        raise TypeError(f"beta: expected {y.dtype} like y, got {beta.dtype}")
+    return beta.to(y.dtype)
 
 
 def _check_prior(prior, y):
@@ -166,8 +186,7 @@ def _division(circular, like, beta, prior):
     return lambda r: untransform(transform(r) / divisor, size)
 
 
-def _iterated(normal, b, start, beta, prior, precondition, callback):
-    smoothness = Smoothness(prior, start.shape[-2:], start)
+def _iterated(normal, b, start, beta, smoothness, precondition, callback):
     result = cg(normal + beta * smoothness, b, x0=start, preconditioner=precondition, tol=TOLERANCE, max_iter=STEPS, check_every=looks(b),
                 callback=callback)
     return WienerResult(result.x, result.iterations, result.residuals, result.converged)

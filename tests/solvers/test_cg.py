@@ -82,7 +82,7 @@ def test_the_steps_are_the_same_where_the_host_never_looks(monkeypatch, check_ev
         one, other = getattr(looking, name), getattr(blind, name)
         torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
     if check_every is None:
-        assert len(calls) == 200 + conjugate_gradients.CHECKS + 1      # one more looks for captured tensors
+        assert len(calls) == 200 + conjugate_gradients.CHECKS
     residual = (b - apply(blind.x, matrix)).norm(dim=1) / b.norm(dim=1)
     assert (residual[blind.converged & (b[:, 0] != 0)] <= 3.1e-7).all() and blind.converged.tolist()[:4] == [True, False, False, True]
 
@@ -155,6 +155,60 @@ def test_callback_sees_every_step(implicit):
     result = cg(image_operator(), b, tol=1e-6, max_iter=40, implicit=implicit, callback=lambda i, n, x: seen.append((i, n, x.clone())))
     assert [i for i, _, _ in seen] == list(range(1, int(result.iterations.max()) + 1)) and {n for _, n, _ in seen} == {40}
     torch.testing.assert_close(seen[-1][2], result.x.detach())
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_the_history_is_the_residual_after_every_step(implicit):
+    matrix, b, seen = spd(), torch.randn(3, 12, dtype=F64, requires_grad=True), []
+    b.data[0] = 0
+    result = cg(apply, b, params=(matrix,), tol=1e-8, max_iter=30, implicit=implicit, callback=lambda i, n, x: seen.append(x.clone()))
+    assert result.history.shape == (31, 3) and not result.history.requires_grad
+    for sample, steps in enumerate(result.iterations.tolist()):
+        column = result.history[:, sample]
+        assert column[steps + 1:].isnan().all() and column[0] == float(sample > 0)
+        for step in range(1, steps + 1):
+            rest = (b - apply(seen[step - 1], matrix))[sample].norm() / b[sample].norm()
+            torch.testing.assert_close(column[step], rest.detach(), rtol=1e-4, atol=1e-12)
+        if implicit:
+            torch.testing.assert_close(column[steps], result.residuals[sample])
+    result.x.sum().backward()
+    assert not implicit or result.adjoint.history.shape == (31, 3)
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_atol_stops_whatever_b_is(implicit):
+    matrix = spd()
+    b = torch.randn(3, 12, dtype=F64) * torch.tensor([1e-6, 1.0, 1e3], dtype=F64)[:, None]
+    options = {"params": (matrix.requires_grad_(),), "max_iter": 60, "implicit": implicit}
+    result = cg(apply, b, tol=0, atol=1e-4, **options)
+    residual = (b - apply(result.x, matrix)).norm(dim=1)
+    assert (residual <= 1e-4).all() and residual[1] > 1e-8 and result.converged.all() and result.iterations[0] == 0
+    both = cg(apply, b, tol=1e-2, atol=1e-4, **options)
+    assert both.converged.all() and (both.residuals[1:] <= 1e-2).all() and (both.iterations <= result.iterations).all()
+    none = cg(apply, b, tol=1e-2, **options)
+    assert torch.equal(none.iterations[1:], both.iterations[1:]) and none.iterations[0] > 0
+    assert not cg(apply, b, tol=0, atol=1e-4, **{**options, "max_iter": 1}).converged[1:].any()
+
+
+def test_a_is_applied_for_steps_and_checks_alone():
+    """No look for captured tensors costs an application, whether something needs a gradient or not."""
+    matrix, calls = spd(), []
+
+    def counted(x, matrix):
+        calls.append(1)
+        return apply(x, matrix)
+
+    for b in (torch.randn(3, 12, dtype=F64), torch.randn(3, 12, dtype=F64).requires_grad_()):
+        calls.clear()
+        result = cg(counted, b, params=(matrix,), tol=1e-8, max_iter=60)
+        assert len(calls) == int(result.iterations.max()) + 1       # the last check
+        with torch.no_grad():
+            calls.clear()
+            cg(counted, b, params=(matrix,), tol=1e-8, max_iter=60, x0=result.x)
+            assert len(calls) == 1
+        calls.clear()
+        cg(counted, 0 * b.detach(), params=(matrix,))
+        assert not calls
 
 
 # gradients ----------------------------------------------------------------------------------------------------------
@@ -308,18 +362,20 @@ def test_the_graph_is_freed_with_the_result():
 # messages -----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("options, error, message", [
-    ({"b": torch.zeros(1, 1, 4, 4).half()}, TypeError, "b: expected dtype float32 or float64"),
+    ({"b": torch.zeros(1, 1, 4, 4).long()}, TypeError, "b: expected dtype float32, float64, bfloat16 or float16, got torch.int64"),
     ({"b": [1.0]}, TypeError, "b: expected a torch.Tensor, got list"),
     ({"A": 3}, TypeError, "A: expected an operator or a callable, got int"),
     ({"A": PixelFilter(torch.zeros(1, 1, 2, 3, 3, 4, 4))}, ValueError, "A: expected a square operator"),
     ({"A": PixelFilter(torch.zeros(1, 3, 3, 5, 4))}, ValueError, r"b: expected \[B, C, 5, 4\], got \[1, 1, 4, 4\]"),
-    ({"A": lambda x: x[..., :2]}, ValueError, r"A: expected A\(x\) like x, .*got torch.float32 \[1, 1, 4, 2\]"),
+    ({"A": lambda x: x[..., :2], "b": torch.ones(1, 1, 4, 4)}, ValueError,
+     r"A: expected A\(x\) like x, .*got torch.float32 \[1, 1, 4, 2\]"),
     ({"x0": torch.zeros(1, 1, 4, 5)}, ValueError, r"x0: expected \[1, 1, 4, 4\] like b, got \[1, 1, 4, 5\]"),
     ({"x0": torch.zeros(1, 1, 4, 4, dtype=F64)}, TypeError, "x0: expected torch.float32"),
     ({"params": torch.zeros(3)}, TypeError, "params: expected a sequence of tensors, got Tensor"),
     ({"params": (torch.zeros(3),)}, ValueError, "params: expected none beside an operator"),
     ({"tol": -1}, ValueError, "tol: expected a number >= 0, got -1"),
     ({"tol": float("nan")}, ValueError, "tol: "),
+    ({"atol": -1}, ValueError, "atol: expected a number >= 0, got -1"),
     ({"max_iter": 2.5}, ValueError, "max_iter: expected an integer >= 0, got 2.5"),
     ({"check_every": 0}, ValueError, "check_every: expected an integer >= 1 or None, got 0"),
 ])

@@ -152,7 +152,7 @@ def test_not_converging_is_reported():
 @pytest.mark.parametrize("options, error, message", [
     ({"op": blur_kernel()}, TypeError, "op: expected an operator .*got Tensor"),
     ({"y": torch.zeros(4, 4)}, ValueError, r"y: expected \[B, C, H, W\], got \[4, 4\]"),
-    ({"y": torch.zeros(1, 1, 8, 8).half()}, TypeError, "y: expected dtype float32 or float64"),
+    ({"y": torch.zeros(1, 1, 8, 8).long()}, TypeError, "y: expected dtype float32, float64, bfloat16 or float16, got torch.int64"),
     ({"penalty": "huber"}, ValueError, "penalty: expected one of 'levin', got 'huber'"),
     ({"reg": -1.0}, ValueError, "reg: expected a number >= 0"),
     ({"reweightings": 1.5}, ValueError, "reweightings: expected an integer >= 0"),

@@ -31,7 +31,7 @@ def test_results_share_a_base_and_print_shapes():
         assert text.startswith(f"{type(result).__name__}(x=float32 [1, ") and "tensor(" not in text and len(text) < 250
     result = solvers.CGResult(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64), torch.zeros(2), torch.ones(2, dtype=torch.bool))
     assert repr(result) == (
-        "CGResult(x=float32 [2, 3], iterations=int64 [2], residuals=float32 [2], converged=bool [2], adjoint=None)")
+        "CGResult(x=float32 [2, 3], iterations=int64 [2], residuals=float32 [2], converged=bool [2], history=None, adjoint=None)")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -87,6 +87,97 @@ def test_black_images_empty_batches_and_samples_of_their_own():
     assert (together[0] == 0).all()
 
 
+def sky_with_a_star(op, star, size=48):
+    """A sky of 1."""
+    truth = torch.ones(1, 1, size, size, dtype=F64)
+    truth[..., 20, 20] = star
+    return op.to(F64)(truth)
+
+
+def uniform_map(padding):
+    return PixelFilter(blur_kernel(5)[:, 0].flip((-2, -1))[..., None, None].expand(1, 5, 5, 48, 48), padding)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("star", [1e4, 1e7, 1e9, 1e12])
+def test_a_faint_sky_beside_a_bright_star_is_not_emptied(padding, star):
+    """Against the written-out steps in float64 with sums, whose rounding errors are relative to each pixel; by transforms and by sums."""
+    exact = uniform_map(padding).to(F64)
+    y = sky_with_a_star(exact, star)
+    seen = exact.adjoint(torch.ones_like(y))
+    x = torch.full_like(y, float(y.sum() / seen.sum()))
+    for _ in range(15):
+        x = x * exact.adjoint(y / exact(x)) / seen
+    for op in (Conv(blur_kernel(5), padding), uniform_map(padding)):
+        for dtype in (torch.float32, F64):
+            found = richardson_lucy(op.to(dtype), y.to(dtype), max_iter=15).x
+            assert found.dtype == dtype
+            torch.testing.assert_close(found.double(), x, rtol=2e-2, atol=0)
+    masked = richardson_lucy(Conv(blur_kernel(5), padding), y.float(), max_iter=15, border="mask").x
+    assert masked[..., 30:40, 30:40].min() > 0.5
+
+
+def test_a_scaled_faint_sky():
+    op = Conv(blur_kernel(5))
+    y = sky_with_a_star(op, 1e9).float()
+    expected = richardson_lucy(op, y, max_iter=10).x
+    for scale in (1e-30, 1e20):
+        torch.testing.assert_close(richardson_lucy(op, y * scale, max_iter=10).x / scale, expected, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("border", ["mask", "taper", "replicate", None])
+def test_a_background_is_light_that_no_x_sends(border):
+    op, star = Conv(blur_kernel(), "zeros"), torch.zeros(1, 1, 32, 32)
+    star[..., 14, 17] = 100
+    sky = 5 + torch.linspace(0, 3, 32).expand(1, 1, 32, 32)
+    y = op(star).clamp_min(0) + sky
+    x = richardson_lucy(op, y, max_iter=200, background=sky, border=border).x
+    assert x[..., 14, 17] > 80 and float(x.median()) < 0.1
+    flat = richardson_lucy(op, op(star).clamp_min(0) + 5, max_iter=200, background=5, border=border).x
+    torch.testing.assert_close(richardson_lucy(op, op(star).clamp_min(0) + 5, max_iter=200, border=border,
+                                               background=torch.full((1, 1, 1, 1), 5.0)).x, flat)
+    assert flat[..., 14, 17] > 80 and float(flat.median()) < 0.1
+    none = richardson_lucy(op, y, max_iter=9, background=0, border=border).x
+    assert torch.equal(none, richardson_lucy(op, y, max_iter=9, border=border).x)
+
+
+def test_the_steps_with_a_background_and_a_start_are_the_written_out_ones():
+    op, y = PixelFilter(filters(dtype=F64), "reflect"), picture(dtype=F64)
+    background, x0 = 0.1 * torch.rand_like(y), torch.rand_like(y)
+    seen, x = op.adjoint(torch.ones_like(y)), x0
+    for _ in range(5):
+        x = x * op.adjoint(y / (op(x) + background)) / seen
+    kept = x0.clone()
+    torch.testing.assert_close(richardson_lucy(op, y, max_iter=5, background=background, x0=x0).x, x)
+    assert torch.equal(x0, kept)
+
+
+@pytest.mark.parametrize("border", ["mask", "taper", "replicate", None])
+def test_a_run_goes_on_from_its_result(border):
+    op, y = Conv(blur_kernel(), "reflect"), 50 * picture(channels=2)
+    first = richardson_lucy(op, y, max_iter=10, border=border).x
+    again = richardson_lucy(op, y, max_iter=10, x0=first, border=border).x
+    through = richardson_lucy(op, y, max_iter=20, border=border).x
+    margin = (..., slice(8, -8), slice(8, -8))      # what lies outside of the image is not in the result
+    torch.testing.assert_close(again[margin], through[margin], rtol=2e-2, atol=0.5)
+    assert (again - through).norm() < 0.3 * (first - through).norm() or border is not None
+    x0 = first.clone()
+    x0[..., 10:12, 10:12] = 0
+    assert (richardson_lucy(op, y, max_iter=3, x0=x0, border=border).x[..., 10:12, 10:12] == 0).all()
+    assert (richardson_lucy(op, y, max_iter=3, x0=0 * x0, border=border).x == 0).all()
+
+
+@pytest.mark.parametrize("mask", [None, torch.ones(1, 1, 40, 44)])
+def test_negative_pixels_are_an_error_or_clipped(mask):
+    op, y = Conv(blur_kernel(), "zeros"), 10 * (picture() - 0.3)
+    with pytest.raises(ValueError, match="y: expected pixels >= 0, got .*negative='clip'"):
+        richardson_lucy(op, y, max_iter=3, mask=mask)
+    kept = y.clone()
+    clipped = richardson_lucy(op, y, max_iter=3, negative="clip", mask=mask).x
+    torch.testing.assert_close(clipped, richardson_lucy(op, y.clamp_min(0), max_iter=3, mask=mask).x)
+    assert torch.equal(y, kept)
+
+
 def test_callback_sees_every_step_and_the_input_is_kept():
     seen, y = [], picture()
     kept = y.clone()
@@ -100,6 +191,14 @@ def test_callback_sees_every_step_and_the_input_is_kept():
     ({"max_iter": 0}, ValueError, "max_iter: expected an integer >= 1, got 0"),
     ({"damping": -1.0}, ValueError, "damping: expected a number >= 0"),
     ({"border": "wrap"}, ValueError, "border: expected one of"),
+    ({"negative": "keep"}, ValueError, "negative: expected 'error' or 'clip', got 'keep'"),
+    ({"background": -1}, ValueError, "background: expected a number >= 0, got -1"),
+    ({"background": "sky"}, TypeError, "background: expected a number >= 0, got 'sky'"),
+    ({"background": torch.full((1, 1, 8, 8), float("nan"))}, ValueError, "background: expected finite pixels >= 0"),
+    ({"background": torch.ones(8, 8)}, ValueError, r"background: expected a number or an image like y \[1, 1, 8, 8\], got \[8, 8\]"),
+    ({"x0": torch.full((1, 1, 8, 8), -1.0)}, ValueError, "x0: expected finite pixels >= 0"),
+    ({"x0": torch.ones(1, 1, 8, 9)}, ValueError, r"x0: expected \[B, C, H, W\] for y \[1, 1, 8, 8\], got \[1, 1, 8, 9\]"),
+    ({"x0": 3.0}, TypeError, "x0: expected a torch.Tensor, got float"),
     ({"op": Conv(-blur_kernel(3))}, ValueError, "op: expected weights >= 0"),
     ({"op": blur_kernel(3)}, TypeError, "op: expected an operator"),
 ])

@@ -39,6 +39,18 @@ def test_it_is_the_minimiser_for_every_padding(padding, prior):
         assert result.converged.all() and (result.iterations < 60).all()
 
 
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("prior", ["identity", "gradient"])
+@pytest.mark.parametrize("side", [1, 5])
+def test_equal_operators_give_equal_pictures(padding, prior, side):
+    """However they are written: by division, by CG on a map of filters, as a product, a sum, a transpose of a transpose."""
+    y, k = picture(20, 22, channels=2, dtype=F64), blur_kernel(side, dtype=F64)
+    K, F = Conv(k, padding), PixelFilter(as_filters(k, 20, 22), padding)
+    expected = wiener(K, y, beta=0.05, prior=prior).x
+    for op in (F, 1.0 * K, 2.0 * F / 2, K @ Identity(), F @ Identity(), 0.25 * K + 0.75 * F, F.T.T, K + 0 * F):
+        torch.testing.assert_close(wiener(op, y, beta=0.05, prior=prior).x, expected, rtol=0, atol=2e-3)
+
+
 @pytest.mark.parametrize("prior", ["identity", "filters"])
 def test_other_operators_solve_the_same_equations(prior):
     y, k = picture(20, 22, channels=2, dtype=F64), blur_kernel(dtype=F64)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from svconv._shapes import scalar
 from svconv.models.learning_to_deblur.features import FeatureModule
 from svconv.models.pretrained import Pretrained
 from svconv.ops import image_quotient, kernel_quotient, project_kernel
@@ -75,6 +76,8 @@ class LearningToDeblur(Pretrained, nn.Module):
         sharpen=None,
     ):
         super().__init__()
+        kernel_sizes, stages, filter_size = scalar(kernel_sizes), scalar(stages), scalar(filter_size)
+        filters, hidden, features = scalar(filters), scalar(hidden), scalar(features)
         kernel_sizes = tuple(int(k) for k in (kernel_sizes if hasattr(kernel_sizes, "__iter__") else (kernel_sizes,)))
         if not kernel_sizes or min(kernel_sizes) < 1 or any(a >= b for a, b in zip(kernel_sizes, kernel_sizes[1:])):
             raise ValueError(f"kernel_sizes: expected growing sides >= 1, got {kernel_sizes}")
