@@ -2,6 +2,9 @@
 import os
 import time
 
+from svconv.cli import tiles
+from svconv.files.limits import MAX_PIXELS
+
 METHODS = {"kernel": ("irls", "cg", "hyper"), "blind": ("ltd", "l0")}
 REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 1 / 3000}
 BLIND = 5  # times as much with an estimated kernel, which is never exact
@@ -41,6 +44,9 @@ def add_parser(subparsers):
         + ", ".join(f"{m} {r:g}" for m, r in REG.items())
         + f"; with --blind {BLIND} times that)",
     )
+    parser.add_argument("--white", type=white, metavar="VALUE", default="auto",
+                        help="the stored value that counts as 1, which R is relative to (default: auto, what the file says or its values suggest)")
+    parser.add_argument("--max-pixels", type=pixel_limit, metavar="N", help=f"the largest picture that is read (default: {MAX_PIXELS:.0e})")
     blind = parser.add_argument_group("with --blind")
     blind.add_argument(
         "--kernel-size",
@@ -60,11 +66,15 @@ def add_parser(subparsers):
 
 
 def run(arguments):
+    from svconv.cli.errors import warn
     from svconv.files import images, kernels
 
     check_options(arguments)
-    picture = images.read_image(arguments.image)
+    limits = {} if arguments.max_pixels is None else {"max_pixels": arguments.max_pixels}
+    picture, source = images.read_image(arguments.image, **limits).with_white(None if arguments.white == "auto" else arguments.white)
     images.check_output(arguments.output, picture.bits, picture.alpha is not None)
+    for text in images.losses(arguments.output, picture):
+        warn(f"{arguments.output}: {text}")
     start = time.perf_counter()
     if arguments.blind:
         if arguments.save_kernel:
@@ -82,8 +92,43 @@ def run(arguments):
     height, width = picture.size
     kh, kw = kernel.shape[1:]
     print(f"{arguments.output}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, "
-          f"{'estimated ' if arguments.blind else ''}kernel {kw} x {kh}, {method}, {time.perf_counter() - start:.1f} s")
+          f"{'estimated ' if arguments.blind else ''}kernel {kw} x {kh}, {method}, "
+          f"{white_text(picture.white, source)}{time.perf_counter() - start:.1f} s")
     return 0
+
+
+def white_text(value, source):
+    """What the report says of the white level; nothing where it is that of the type."""
+    said = {"guess": "guessed from the largest values, --white sets it", "file": "as the file says", "given": "given"}.get(source)
+    return f"white {value:.6g} ({said}), " if said else ""
+
+
+def white(text):
+    """The value of --white."""
+    import argparse
+
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected auto or a number > 0, got {text!r}")
+    return value
+
+
+def pixel_limit(text):
+    """The value of --max-pixels; 2e9 is allowed."""
+    import argparse
+
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number >= 1, got {text!r}")
+    return int(value)
 
 
 def check_options(arguments):
@@ -109,27 +154,39 @@ def check_options(arguments):
 
 
 def restore(picture, kernel, method, reg):
-    """The restored Picture; kernel [1 or 3, kh, kw] of sum 1 each. Channel by channel and tile by tile, to bound the memory."""
+    """The restored Picture; kernel [1 or 3, kh, kw] of sum 1 each. Channel by channel and tile by tile, to bound the memory.
+
+    What lies under transparent pixels neither counts nor changes.
+    """
     import torch
 
-    from svconv.cli import progress, tiles
+    from svconv.cli import progress
 
+    white, mask = picture.scale, None if (weights := picture.weights) is None else torch.from_numpy(weights)[None, None]
+    picture = picture.with_white(white)[0]
     result, kernel = picture.empty(), torch.from_numpy(without_margin(kernel)).float()
     grid = tiles.grid(picture.size, TILE, HALO + max(kernel.shape[1:]))
     with torch.no_grad(), progress.bar("restoring", picture.channels * len(grid)) as callback:
         for channel in range(picture.channels):
             k = kernel[min(channel, len(kernel) - 1)][None, None]
-            x = tiles.apply(lambda y, k=k: restore_plane(y, k, method, reg, callback), picture.plane(channel), grid)
-            result.set_plane(channel, x, picture.scale)
+            x = tiles.apply(lambda y, m, k=k: restore_plane(y, k, method, reg, callback, m), picture.plane(channel), grid, mask)
+            result.set_plane(channel, x, white)
+    if mask is not None:
+        hidden = picture.alpha <= 0
+        result.pixels[hidden] = picture.pixels[hidden]
     return result
 
 
-def restore_plane(y, k, method, reg, callback):
+def restore_plane(y, k, method, reg, callback, mask=None):
+    """One tile of one channel; mask [1, 1, H, W]: its weights, 0 where it is transparent and its colour means nothing."""
     from svconv import Conv, solvers
 
+    if mask is not None and not mask.any():
+        return y
     if method == "hyper":
-        return solvers.hyper_laplacian(y, k, lam=1 / reg, callback=callback).x
-    return solvers.irls(Conv(k), y, reg=reg, reweightings=0 if method == "cg" else REWEIGHTINGS, cg_iter=CG_ITER, callback=callback).x
+        return solvers.hyper_laplacian(y, k, lam=1 / reg, mask=mask, callback=callback).x
+    reweightings = 0 if method == "cg" else REWEIGHTINGS
+    return solvers.irls(Conv(k), y, reg=reg, reweightings=reweightings, cg_iter=CG_ITER, mask=mask, callback=callback).x
 
 
 def without_margin(kernel):
@@ -152,13 +209,11 @@ def estimate_kernel(arguments, picture):
 
     model = None if arguments.method == "l0" else load_model(arguments)
     size = model.kernel_sizes[-1] if model else arguments.kernel_size or 17
-    if min(picture.size) < 2 * size:
-        raise InputError(
-            f"{arguments.image}: expected sides of at least {2 * size} pixels (twice the kernel), got {picture.size[1]} x {picture.size[0]}"
-        )
-    y = richest_window(
-        picture.plane(0) if picture.channels == 1 else sum(w * picture.plane(c) for c, w in enumerate((0.299, 0.587, 0.114))), WINDOW
-    )
+    y = visible_luminance(picture)
+    if min(y.shape[-2:]) < 2 * size:
+        raise InputError(f"{arguments.image}: expected sides of at least {2 * size} pixels (twice the kernel) that are not transparent, "
+                         f"got {y.shape[-1]} x {y.shape[-2]}")
+    y = richest_window(y, WINDOW)
     with torch.no_grad():
         kernel = model(y).kernel if model else None
         if y.max() == y.min():
@@ -170,6 +225,19 @@ def estimate_kernel(arguments, picture):
         kernel = torch.zeros(1, size, size)
         kernel[0, size // 2, size // 2] = 1
     return kernel.numpy()
+
+
+def visible_luminance(picture):
+    """[1, 1, H, W]: the luminance of the smallest rectangle with all visible pixels; the others go on smoothly from them."""
+    weights = picture.weights
+    y = picture.plane(0) if picture.channels == 1 else sum(w * picture.plane(c) for c, w in enumerate((0.299, 0.587, 0.114)))
+    if weights is None:
+        return y
+    rows, columns = (weights.any(axis).nonzero()[0] for axis in (1, 0))
+    if not len(rows):
+        return y[..., :0, :0]
+    part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    return tiles.filled(y[..., part[0], part[1]], weights[part] > 0)
 
 
 def richest_window(y, side):

@@ -1,4 +1,5 @@
 """What a reader or writer raises, and the cause of an error in one line."""
+import importlib
 
 
 class FileError(OSError, ValueError):
@@ -7,5 +8,13 @@ class FileError(OSError, ValueError):
 
 def reason(error):
     """The cause of an OSError without its errno and path, or the first line of any other error."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.strip().splitlines()[0]
+    text = (getattr(error, "strerror", None) or str(error)).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def library(name, path):
+    """The package that this kind of file needs."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise FileError(f"{path}: this kind of file needs the package {name} (pip install {name})") from error
