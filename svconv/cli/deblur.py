@@ -45,7 +45,7 @@ def add_parser(subparsers):
         + f"; with --blind {BLIND} times that)",
     )
     parser.add_argument("--white", type=white, metavar="VALUE", default="auto",
-                        help="the stored value that counts as 1, which R is relative to (default: auto, what the file says or its values suggest)")
+                        help="the stored value that counts as 1, which R is relative to (default: auto, by the file)")
     parser.add_argument("--max-pixels", type=pixel_limit, metavar="N", help=f"the largest picture that is read (default: {MAX_PIXELS:.0e})")
     blind = parser.add_argument_group("with --blind")
     blind.add_argument(
@@ -73,6 +73,8 @@ def run(arguments):
     limits = {} if arguments.max_pixels is None else {"max_pixels": arguments.max_pixels}
     picture, source = images.read_image(arguments.image, **limits).with_white(None if arguments.white == "auto" else arguments.white)
     images.check_output(arguments.output, picture.bits, picture.alpha is not None)
+    if picture.broken is not None:
+        warn(f"{arguments.image}: {picture.broken.sum()} pixels far above white ({picture.white:.6g}) stay as they are (--white sets it)")
     for text in images.losses(arguments.output, picture):
         warn(f"{arguments.output}: {text}")
     start = time.perf_counter()
@@ -156,29 +158,30 @@ def check_options(arguments):
 def restore(picture, kernel, method, reg):
     """The restored Picture; kernel [1 or 3, kh, kw] of sum 1 each. Channel by channel and tile by tile, to bound the memory.
 
-    What lies under transparent pixels neither counts nor changes.
+    Pixels that are transparent or broken neither count nor change.
     """
     import torch
 
     from svconv.cli import progress
 
-    white, mask = picture.scale, None if (weights := picture.weights) is None else torch.from_numpy(weights)[None, None]
-    picture = picture.with_white(white)[0]
+    if picture.white is None:
+        picture = picture.with_white()[0]
+    mask = None if (weights := picture.weights) is None else torch.from_numpy(weights)[None, None]
     result, kernel = picture.empty(), torch.from_numpy(without_margin(kernel)).float()
     grid = tiles.grid(picture.size, TILE, HALO + max(kernel.shape[1:]))
     with torch.no_grad(), progress.bar("restoring", picture.channels * len(grid)) as callback:
         for channel in range(picture.channels):
             k = kernel[min(channel, len(kernel) - 1)][None, None]
             x = tiles.apply(lambda y, m, k=k: restore_plane(y, k, method, reg, callback, m), picture.plane(channel), grid, mask)
-            result.set_plane(channel, x, white)
+            result.set_plane(channel, x, picture.white)
     if mask is not None:
-        hidden = picture.alpha <= 0
+        hidden = mask[0, 0].numpy() <= 0
         result.pixels[hidden] = picture.pixels[hidden]
     return result
 
 
 def restore_plane(y, k, method, reg, callback, mask=None):
-    """One tile of one channel; mask [1, 1, H, W]: its weights, 0 where it is transparent and its colour means nothing."""
+    """One tile of one channel; mask [1, 1, H, W]: its weights, 0 where its value means nothing."""
     from svconv import Conv, solvers
 
     if mask is not None and not mask.any():

@@ -16,7 +16,7 @@ def read_kernel(path):
     try:
         with open(path, "rb") as file:
             is_array = file.read(len(_NPY)) == _NPY
-        k = _read_array(path) if is_array else read_image(path).pixels
+        k = _read_array(path) if is_array else _read_picture(path)
     except FileError:
         raise
     except OSError as error:
@@ -30,6 +30,12 @@ def read_kernel(path):
     if not (sums > 0).all():
         raise FileError(f"kernel {path}: expected a sum > 0, got {sums.min():g}")
     return k / sums
+
+
+def _read_picture(path):
+    """The values of an image, 0 where it is transparent."""
+    picture = read_image(path)
+    return picture.pixels if picture.alpha is None else np.where(picture.alpha[..., None] > 0, picture.pixels, 0)
 
 
 def _read_array(path):

@@ -5,6 +5,7 @@ import numpy as np
 
 DEPTHS = (8, 10, 12, 14)  # of cameras and scanners that store their values in 16 bits
 OUTLIERS = 1e-5  # this share of the pixels, and at least 8 of them, may be broken
+BROKEN = 2  # times a guessed white
 
 
 @dataclasses.dataclass
@@ -22,6 +23,7 @@ class Picture:
         white: the stored value that becomes 1.0; None until `with_white` has chosen it (`scale` looks for it then).
         stated: the largest value a sample can have according to the file, or None.
         significant: bits that count according to the file (sBIT of PNG), or None.
+        broken: bool [H, W], pixels so far above a guessed white that they are taken for defects, or None.
     """
 
     pixels: np.ndarray
@@ -34,6 +36,7 @@ class Picture:
     white: float | None = None
     stated: float | None = None
     significant: int | None = None
+    broken: np.ndarray | None = None
 
     @property
     def bits(self):
@@ -61,7 +64,8 @@ class Picture:
     def with_white(self, white=None):
         """(this picture with its `white` chosen, who chose it: "given", "file", "type" or "guess"); white: a stored value or None."""
         value, source = (white, "given") if white is not None else find_white(self)
-        return dataclasses.replace(self, white=float(value)), source
+        broken = (np.abs(self.pixels) > BROKEN * value).any(2) if source == "guess" else None
+        return dataclasses.replace(self, white=float(value), broken=broken if broken is not None and broken.any() else None), source
 
     @property
     def weights(self):
@@ -69,11 +73,15 @@ class Picture:
 
         Colours that are stored multiplied by alpha are known the less the smaller it is.
         """
-        if self.alpha is None:
+        if self.alpha is None and self.broken is None:
             return None
-        weights = (self.alpha > 0).astype(np.float32)
-        if self.associated and weights.any():
+        weights = np.ones(self.size, np.float32)
+        if self.associated and self.alpha.any():
             weights = np.clip(self.alpha / np.float32(self.alpha.max()), 0, 1, dtype=np.float32)
+        elif self.alpha is not None:
+            weights[self.alpha <= 0] = 0
+        if self.broken is not None:
+            weights[self.broken] = 0
         return None if weights.min() == 1 else weights
 
     def plane(self, channel):
