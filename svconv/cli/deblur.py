@@ -87,7 +87,7 @@ def run(arguments):
             kernels.write_kernel(arguments.save_kernel, kernel[0])
         method = arguments.final or "irls"
     else:
-        kernel = kernels.read_kernel(arguments.kernel)
+        kernel = kernels.read_kernel(arguments.kernel, **limits)
         kernels.check_fits(arguments.kernel, kernel, picture)
         method, strength = arguments.method or METHODS["kernel"][0], 1
     images.write_image(arguments.output, restore(picture, kernel, method, arguments.reg or strength * REG[method]))

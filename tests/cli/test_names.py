@@ -12,8 +12,8 @@ from svconv.files import outputs
 
 def program(folder, *arguments, encoding=None, **options):
     environment = {**os.environ, **({"PYTHONIOENCODING": encoding} if encoding else {})}
-    return subprocess.run([sys.executable, "-m", "svconv", *arguments], capture_output="stdout" not in options, env=environment, cwd=folder, timeout=120,
-                          stderr=subprocess.PIPE if "stdout" in options else None, **options)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.run([sys.executable, "-m", "svconv", *arguments], env=environment, cwd=folder, timeout=120, **options)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])

@@ -60,7 +60,8 @@ def test_the_default_dtype_changes_nothing(photographs):
     ("poisson", lambda p: degrade(IMAGE, poisson=torch.ones(2))),
     ("jpeg", lambda p: degrade(IMAGE, jpeg=80.5)), ("kernel_size", lambda p: BlurPairs(p, 40, 9.5)),
     ("noise", lambda p: BlurPairs(p, noise=-1)),
-    ("length", lambda p: BlurPairs(p, length=-1)), ("max_bytes", lambda p: PhotographCache(None)), ("every", lambda p: split_photographs([1, 2], 0))])
+    ("length", lambda p: BlurPairs(p, length=-1)),
+    ("max_bytes", lambda p: PhotographCache(None)), ("every", lambda p: split_photographs([1, 2], 0))])
 def test_what_is_no_such_number_is_named(photographs, name, call):
     with pytest.raises((TypeError, ValueError), match=f"^{name}: expected"):
         call(photographs)
