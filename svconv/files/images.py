@@ -2,6 +2,7 @@
 
 Pillow reads and writes what has 8 bits; 16-bit PNG (imagecodecs) and TIFF (tifffile) go past it, because it keeps 8 bits of their colours.
 """
+import contextlib
 import io
 import os
 import struct
@@ -10,7 +11,7 @@ import zlib
 import numpy as np
 
 from svconv.files import png, tiff
-from svconv.files.errors import FileError, library, reason
+from svconv.files.errors import FileError, alone_and_quiet, check_regular, library, reason, without_stderr
 from svconv.files.limits import MAX_PIXELS, check_size
 from svconv.files.outputs import check_folder, replacing
 from svconv.files.picture import Picture
@@ -22,6 +23,7 @@ DAMAGED = (
     SyntaxError, ValueError, EOFError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, zlib.error, struct.error
 )
 _PACKED = tuple(range(9, 16))
+_JPEG_SIDE = 65500
 # extension -> (Pillow's format, bits it can hold, holds alpha, options)
 _WRITABLE = {
     ".png": ("PNG", (8, *_PACKED, 16), True, {}),
@@ -39,14 +41,17 @@ def read_image(path, max_pixels=MAX_PIXELS):
     FileError for anything that is not one still image in grey or RGB, has more than max_pixels, or does not fit into memory.
     """
     try:
+        check_regular(path)
         with open(path, "rb") as file:
             head = file.read(26)
-        page = None
-        if head[:4] in tiff.STARTS:
-            picture, page = tiff.read_tiff(path, max_pixels)
-            if picture is not None:
-                return _checked(path, picture)
-        return _checked(path, _read_with_pillow(path, head, page, max_pixels))
+        with alone_and_quiet():
+            page = picture = None
+            if head[:4] in tiff.STARTS:
+                picture, page = tiff.read_tiff(path, max_pixels)
+            if picture is None:
+                with without_stderr() if page is not None else contextlib.nullcontext():  # libtiff prints
+                    picture = _read_with_pillow(path, head, page, max_pixels)
+            return _checked(path, picture)
     except FileError:
         raise
     except OSError as error:
@@ -111,8 +116,8 @@ def _checked(path, picture):
     return picture
 
 
-def check_output(path, bits=8, alpha=False):
-    """FileError unless `path` can be written and its format holds such a picture."""
+def check_output(path, bits=8, alpha=False, size=(1, 1)):
+    """FileError unless `path` can be written and its format holds such a picture of size (height, width)."""
     extension = os.path.splitext(path)[1].lower()
     if extension not in _WRITABLE:
         raise FileError(f"cannot write {path}: unknown extension {extension!r}, expected one of {', '.join(_WRITABLE)}")
@@ -122,6 +127,8 @@ def check_output(path, bits=8, alpha=False):
         raise FileError(f"cannot write {path}: {name} does not hold {bits} bits per channel as the input has, use {' or '.join(fitting)}")
     if alpha and not holds_alpha:
         raise FileError(f"cannot write {path}: {name} does not hold the alpha channel of the input, use {' or '.join(fitting)}")
+    if name == "JPEG" and max(size) > _JPEG_SIDE:
+        raise FileError(f"cannot write {path}: JPEG holds at most {_JPEG_SIDE} pixels a side, got {size[0]} x {size[1]}, use .png or .tif")
     check_folder(path)
 
 
@@ -144,7 +151,7 @@ def losses(path, picture):
 
 def write_image(path, picture):
     """Writes a Picture; the file is the old one or the whole new one, never a part."""
-    check_output(path, picture.bits, picture.alpha is not None)
+    check_output(path, picture.bits, picture.alpha is not None, picture.size)
     name, _, _, options = _WRITABLE[os.path.splitext(path)[1].lower()]
     with replacing(path) as file:
         if name == "TIFF":
@@ -152,25 +159,28 @@ def write_image(path, picture):
         elif name == "PNG":
             file.write(_png(path, picture.unassociated()))
         else:
-            from PIL import Image
-
-            a = picture.pixels[..., 0] if picture.channels == 1 else picture.pixels
             if picture.icc and name != "BMP":
                 options = {**options, "icc_profile": picture.icc}
-            Image.fromarray(a).save(file, name, **options)
+            file.write(_encoded(picture.pixels, name, options))
+
+
+def _encoded(a, name, options):
+    """The bytes of a file by Pillow; on the way to a file of its own it loses the reason why that cannot be written."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(a[..., 0] if a.shape[2] == 1 else a).save(buffer, name, **options)
+    return buffer.getbuffer()
 
 
 def _png(path, picture):
     a = picture.pixels if picture.alpha is None else np.concatenate([picture.pixels, picture.alpha[..., None]], 2)
-    chunks = list(picture.chunks)
+    chunks = picture.chunks
     if picture.depth:  # a PNG of so many bits has its values spread over all 16, and says how many count
         a = (a << (16 - picture.depth)) | (a >> (2 * picture.depth - 16))
-        chunks = [*(c for c in chunks if c[0] != b"sBIT"), (b"sBIT", bytes([picture.depth] * a.shape[2]))]
-    a = np.ascontiguousarray(a[..., 0] if a.shape[2] == 1 else a)
+        chunks = (*chunks, (b"sBIT", bytes([picture.depth] * picture.channels)))
+    chunks = png.fitting(chunks, picture.channels, a.shape[2])
     if picture.pixels.itemsize == 2:
+        a = np.ascontiguousarray(a[..., 0] if a.shape[2] == 1 else a)
         return png.with_chunks(library("imagecodecs", path).png_encode(a), chunks, picture.icc)
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(a).save(buffer, "PNG")
-    return png.with_chunks(buffer.getvalue(), chunks, picture.icc)
+    return png.with_chunks(_encoded(a, "PNG", {}), chunks, picture.icc)

@@ -6,10 +6,11 @@ import tokenize
 
 import numpy as np
 
-from svconv.files.errors import FileError, reason
-from svconv.files.images import Picture, check_output, read_image, write_image
-from svconv.files.limits import MAX_KERNEL_PIXELS
+from svconv.files.errors import FileError, check_regular, reason
+from svconv.files.images import check_output, read_image, write_image
+from svconv.files.limits import MAX_KERNEL_PIXELS, RAISED
 from svconv.files.outputs import check_folder, replacing
+from svconv.files.picture import Picture
 
 _NPY = b"\x93NUMPY"
 
@@ -17,6 +18,7 @@ _NPY = b"\x93NUMPY"
 def read_kernel(path, max_pixels=MAX_KERNEL_PIXELS):
     """The kernel in a file: float64 [1 or 3, kh, kw], each channel of sum 1. Arrays may be [kh, kw], [kh, kw, 3] or [3, kh, kw]."""
     try:
+        check_regular(path)
         with open(path, "rb") as file:
             is_array = file.read(len(_NPY)) == _NPY
         k = _read_array(path, max_pixels) if is_array else _read_picture(path, max_pixels)
@@ -73,8 +75,7 @@ def _check_header(path, max_pixels):
     if min(shape, default=0) < 0:
         raise ValueError(f"shape {list(shape)}")
     if count > 3 * max_pixels:
-        raise FileError(f"cannot read {path}: its header claims an array {list(shape)}, more than the limit of {max_pixels} pixels "
-                        "(--max-pixels raises it)")
+        raise FileError(f"cannot read {path}: its header claims an array {list(shape)}, more than the limit of {max_pixels} pixels ({RAISED})")
     if start + count * dtype.itemsize > os.stat(path).st_size:
         raise ValueError(f"it ends before the {count} values of its header")
 

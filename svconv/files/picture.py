@@ -64,8 +64,10 @@ class Picture:
     def with_white(self, white=None):
         """(this picture with its `white` chosen, who chose it: "given", "file", "type" or "guess"); white: a stored value or None."""
         value, source = (white, "given") if white is not None else find_white(self)
-        broken = (np.abs(self.pixels) > BROKEN * value).any(2) if source == "guess" else None
-        return dataclasses.replace(self, white=float(value), broken=broken if broken is not None and broken.any() else None), source
+        broken = (np.abs(self.pixels) > BROKEN * value).any(2) if source == "guess" else np.False_
+        if self.alpha is not None:
+            broken = broken & (self.alpha > 0)
+        return dataclasses.replace(self, white=float(value), broken=broken if broken.any() else None), source
 
     @property
     def weights(self):
@@ -89,7 +91,7 @@ class Picture:
         import torch
 
         exact = np.float64 if self.pixels.dtype == np.float64 else np.float32
-        values = np.multiply(self.pixels[..., channel], exact(1 / self.scale), dtype=exact)
+        values = np.divide(self.pixels[..., channel], exact(self.scale), dtype=exact)
         if self.associated:
             values = np.divide(values, self._coverage(exact), out=np.zeros_like(values), where=self.alpha > 0)
         return torch.from_numpy(values.astype(np.float32, copy=False))[None, None]
@@ -129,19 +131,22 @@ def find_white(picture):
     """(value, source): the stored value that stands for white, and whether "file" or "type" say so, or it is a "guess" from the values.
 
     Values that fill 8, 10, 12 or 14 of 16 bits are taken for data of that depth; floats have their largest value, broken pixels aside.
+    What is transparent does not count.
     """
-    pixels, stated = picture.pixels, picture.stated
+    stated, pixels = picture.stated, picture.pixels
+    if pixels.dtype == np.uint8 and stated is None:
+        return picture.full, "type"
+    if picture.alpha is not None and not picture.alpha.all():
+        pixels = pixels[picture.alpha > 0]
     if pixels.dtype.kind == "f":
         size = np.abs(pixels)
-        if stated is not None and stated != size.max():  # many writers note the largest pixel there, whatever it is
+        if stated is not None and stated != size.max(initial=0):  # many writers note the largest pixel there, whatever it is
             return stated, "file"
         return bright_level(size) or 1.0, "guess"
-    if picture.depth is None and pixels.itemsize == 1 and stated is None:
-        return picture.full, "type"
     level = bright_level(pixels)
     if stated is not None and level <= stated <= picture.full:
         return stated, "file"
-    if picture.depth or pixels.itemsize == 1:
+    if picture.depth or pixels.dtype == np.uint8:
         return picture.full, "type"
     bits = picture.significant
     if bits and bits < 16:
@@ -151,11 +156,13 @@ def find_white(picture):
 
 
 def bright_level(a):
-    """The largest value of a >= 0 that is no outlier: at most 25 % above the one that all but very few pixels stay below."""
+    """The largest value of a >= 0 that is no outlier: at most 25 % above the one that all but very few pixels stay below; 0 for none."""
+    if not a.size:
+        return 0.0
     flat = a.reshape(-1)
     few = min(max(8, int(OUTLIERS * flat.size)), (flat.size - 1) // 8)
     usual = np.partition(flat, flat.size - 1 - few)[flat.size - 1 - few]
-    return float(flat[flat <= 1.25 * usual].max() if usual > 0 else flat.max())
+    return float(flat.max(where=flat <= 1.25 * usual, initial=0) if usual > 0 else flat.max())
 
 
 def _moved_up(pixels, bits):

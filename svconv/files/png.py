@@ -33,6 +33,15 @@ def colour_chunks(chunks):
     return tuple((name, chunks[name]) for name in COLOUR_CHUNKS if name in chunks)
 
 
+def fitting(chunks, colours, samples):
+    """The chunks for a file of so many colours and samples: sBIT names every sample once, with alpha as deep as the colours."""
+    chunks = dict(chunks)
+    bits = chunks.pop(b"sBIT", b"")[:colours]
+    if len(bits) == colours:
+        chunks[b"sBIT"] = bits + bytes([max(bits)] * (samples - colours))
+    return list(chunks.items())
+
+
 def significant_bits(chunks, colours):
     """The bits that count in the colours according to sBIT, or None."""
     bits = chunks.get(b"sBIT", b"")[:colours]
@@ -61,4 +70,4 @@ def with_chunks(png, chunks, icc=None):
     if icc:
         chunks = [*chunks, (b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))]
     inserted = b"".join(struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks)
-    return png[:33] + inserted + png[33:]
+    return b"".join([png[:33], inserted, png[33:]])

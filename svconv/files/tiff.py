@@ -1,9 +1,7 @@
-"""TIFF: grey and RGB of any depth with their alpha, further samples and thumbnails (tifffile); Pillow reads the rest."""
-import math
-import os
-
+"""TIFF: grey, palettes and RGB of any depth with their alpha, further samples and thumbnails (tifffile); Pillow reads what is rare."""
 import numpy as np
 
+from svconv.files import segments
 from svconv.files.errors import FileError, library, reason
 from svconv.files.limits import check_size
 from svconv.files.picture import Picture
@@ -11,7 +9,7 @@ from svconv.files.picture import Picture
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_PAGES = 1000
 _WHITE_TAGS = (341, 281)  # SMaxSampleValue, MaxSampleValue
-_JPEG = (6, 7)
+_CLASSIC = 2**32 - 2**25  # bytes of pixels from which offsets need more than 32 bits
 
 
 def read_tiff(path, max_pixels):
@@ -20,7 +18,7 @@ def read_tiff(path, max_pixels):
     try:
         with tifffile.TiffFile(path) as tiff:
             page = _photograph(path, tiff)
-            check_size(path, (page.imagelength, page.imagewidth), page.samplesperpixel * 8, max_pixels)
+            check_size(path, (page.imagelength, page.imagewidth), max(3, page.samplesperpixel) * 8, max_pixels)
             if _for_pillow(tifffile, page):
                 return None, page.index
             return _picture(path, tifffile, page, max_pixels), None
@@ -32,6 +30,9 @@ def read_tiff(path, max_pixels):
 
 def _photograph(path, tiff):
     """The one page that is not a smaller copy of another."""
+    stack = tiff.is_imagej and (tiff.imagej_metadata or {}).get("images", 1)  # which may have one page for all its pictures
+    if stack and stack > 1:
+        raise FileError(f"cannot read {path}: it holds {stack} pictures (a stack of ImageJ), expected one")
     pages = []
     for number, page in enumerate(tiff.pages):
         if number == MAX_PAGES:
@@ -40,35 +41,43 @@ def _photograph(path, tiff):
     full = [page for page in pages if not page.subfiletype & 1] or pages[:1]
     if len(full) != 1:
         raise FileError(f"cannot read {path}: it holds {len(full)} pictures (several pages), expected one")
+    if full[0].subfiletype & 1 and full[0].subifds:
+        raise FileError(f"cannot read {path}: it holds a small copy only, beside data of another kind (a raw photograph of a camera?)")
     return full[0]
 
 
 def _for_pillow(tifffile, page):
-    """8 bits and fewer in colours that need a conversion."""
-    if page.dtype is None or page.dtype.itemsize > 1:
-        return page.dtype is None
-    plain = page.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
-    return not plain or page.dtype != np.uint8 or page.bitspersample != 8 or page.compression in _JPEG
+    """What tifffile does not read but Pillow may: JPEG of the old kind, colours of fewer pixels than the brightness, mixed depths."""
+    jpeg = page.compression == tifffile.COMPRESSION.JPEG
+    return page.dtype is None or page.compression == tifffile.COMPRESSION.OJPEG or page.photometric == tifffile.PHOTOMETRIC.YCBCR and not jpeg
 
 
 def _picture(path, tifffile, page, max_pixels):
+    kinds = tifffile.PHOTOMETRIC
     kind, depth = _sample_type(path, page)
-    if page.photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
+    if page.photometric not in (kinds.MINISBLACK, kinds.MINISWHITE, kinds.RGB, kinds.YCBCR, kinds.PALETTE) or (
+            page.photometric == kinds.MINISWHITE and page.dtype.kind == "f"):
         name = getattr(page.photometric, "name", page.photometric)
         raise FileError(f"cannot read {path}: colour mode {name} is not supported, expected grey or RGB")
     if page.imagedepth != 1:
         raise FileError(f"cannot read {path}: it is a volume of {page.imagedepth} layers, expected one picture")
-    _check_segments(path, page, max_pixels)
+    segments.check(path, page, max_pixels)
     a = page.asarray().astype(kind, copy=False)
     if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and a.ndim == 3:
         a = np.moveaxis(a, 0, -1)
     a = np.atleast_3d(oriented(a, page.tags["Orientation"].value if "Orientation" in page.tags else 1))
-    colours = 3 if page.photometric == tifffile.PHOTOMETRIC.RGB else 1
+    colours = 3 if page.photometric in (kinds.RGB, kinds.YCBCR) else 1  # JPEG in YCbCr comes as RGB
     if a.ndim != 3 or a.shape[2] < colours:
         raise FileError(f"cannot read {path}: expected grey or RGB with or without alpha, got an array of shape {a.shape}")
     alpha, associated, extra = _further_samples(tifffile, page, a[..., colours:])
-    return Picture(np.ascontiguousarray(a[..., :colours]), alpha, page.iccprofile, associated, extra, depth=depth,
-                   stated=_stated_white(page, colours))
+    a, stated = np.ascontiguousarray(a[..., :colours]), _stated_white(page, colours)
+    if page.photometric == kinds.PALETTE:
+        a, depth, stated = _palette(page)[a[..., 0]], None, None
+    elif page.bitspersample < 8:
+        a, stated = np.rint(a * (255 / (2**page.bitspersample - 1))).astype(np.uint8), None
+    if page.photometric == kinds.MINISWHITE:
+        a, stated = kind.type(2 ** (depth or 8 * kind.itemsize) - 1) - a, None
+    return Picture(a, alpha, page.iccprofile, associated, extra, depth=depth, stated=stated)
 
 
 def _sample_type(path, page):
@@ -76,25 +85,16 @@ def _sample_type(path, page):
     bits = page.bitspersample
     if page.dtype.kind == "f":
         return (np.float64 if page.dtype.itemsize == 8 else np.float32), None
-    if page.dtype in (np.uint8, np.uint16) and isinstance(bits, int):
-        return page.dtype.newbyteorder("="), bits if 8 < bits < 16 else None
-    raise FileError(f"cannot read {path}: pixels of type {page.dtype} are not supported, expected 8 to 16 bits or float")
+    if page.dtype in (np.uint8, np.uint16, np.bool_) and isinstance(bits, int) and (bits >= 8 or page.samplesperpixel == 1):
+        return np.dtype(np.uint16 if bits > 8 else np.uint8), bits if 8 < bits < 16 else None
+    raise FileError(f"cannot read {path}: {page.samplesperpixel} samples of type {page.dtype} and {bits} bits are not supported, "
+                    "expected 8 to 16 bits or float, or one sample of 1 to 7 bits")
 
 
-def _check_segments(path, page, max_pixels):
-    """FileError unless the strips or tiles are as large as the picture needs and lie in the file."""
-    rows = min(page.rowsperstrip or page.imagelength, page.imagelength)
-    sides = (page.tilelength, page.tilewidth) if page.is_tiled else (rows, page.imagewidth)
-    most = min(max(max_pixels, 1 << 20), 4 * max(page.imagelength * page.imagewidth, 1 << 20))
-    if min(sides) < 1 or math.prod(sides) > most:
-        raise FileError(f"cannot read {path}: the file is damaged (tiles of {sides[0]} x {sides[1]} pixels)")
-    expected = math.ceil(page.imagelength / sides[0]) * math.ceil(page.imagewidth / sides[1])
-    expected *= page.samplesperpixel if page.planarconfig == 2 else 1
-    size, offsets, counts = os.stat(path).st_size, page.dataoffsets, page.databytecounts
-    if len(offsets) != len(counts) or len(offsets) < expected:
-        raise FileError(f"cannot read {path}: the file is damaged ({len(offsets)} strips or tiles, expected {expected})")
-    if any(count <= 0 or offset + count > size for offset, count in zip(offsets, counts)):
-        raise FileError(f"cannot read {path}: the file is damaged (pixels beyond its end)")
+def _palette(page):
+    """[2^bits, 3] uint8"""
+    colours = np.asarray(page.colormap).T
+    return (colours if colours.max() < 256 else colours >> 8).astype(np.uint8)  # some writers store 8 of the 16 bits
 
 
 def _further_samples(tifffile, page, a):
@@ -140,7 +140,7 @@ def write_tiff(file, path, picture):
     a = np.concatenate(parts, 2) if len(parts) > 1 else picture.pixels
     samples = a.shape[2]
     a = a[..., 0] if samples == 1 else a
-    tifffile.imwrite(file, a, photometric="rgb" if picture.channels == 3 else "minisblack", planarconfig="contig" if samples > 1 else None,
+    tifffile.imwrite(file, a, bigtiff=a.nbytes > _CLASSIC, photometric="rgb" if picture.channels == 3 else "minisblack", planarconfig="contig" if samples > 1 else None,
                      extrasamples=kinds or None, compression=None if picture.depth else "zlib", bitspersample=picture.depth,
                      iccprofile=picture.icc or None, metadata=None, extratags=_white_tags(picture, samples))
 
@@ -149,7 +149,7 @@ def _white_tags(picture, samples):
     if picture.stated is None:
         return ()
     if picture.pixels.dtype.kind == "f":
-        code, value = (12 if picture.pixels.itemsize == 8 else 11), picture.stated
+        code, value = (12 if picture.pixels.itemsize == 8 else 11), max(picture.stated, float(picture.pixels.max()))
     else:
-        code, value = (3 if picture.pixels.itemsize == 2 else 1), int(min(picture.stated, picture.full))
+        code, value = (3 if picture.pixels.itemsize == 2 else 1), int(min(max(picture.stated, picture.pixels.max()), picture.full))
     return [(_WHITE_TAGS[0], code, samples, (value,) * samples if samples > 1 else value, True)]
