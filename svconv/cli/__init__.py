@@ -3,13 +3,12 @@
 Exit status: 0 done; 1 internal error or failed certify; 2 wrong usage, data or output; 130 interrupted.
 """
 import argparse
-import errno
 import importlib
 import os
 import sys
 import traceback
 
-from svconv.cli.errors import InputError
+from svconv.cli.errors import InputError, escape_what_a_terminal_lacks, shortage, shown
 from svconv.files.errors import FileError, reason
 
 COMMANDS = ("info", "certify", "demo", "deblur", "train")
@@ -60,9 +59,7 @@ def check_environment():
 def main(argv=None):
     """Runs one command; argv: arguments without the program's name (default: sys.argv[1:]). Returns the exit status."""
     arguments = None
-    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot print a name prints it escaped
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    escape_what_a_terminal_lacks()
     try:
         arguments = build_parser().parse_args(argv)
         check_environment()
@@ -72,7 +69,7 @@ def main(argv=None):
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except (InputError, FileError) as error:
-        print(f"svconv: error: {error}", file=sys.stderr)
+        print(f"svconv: error: {shown(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("svconv: interrupted", file=sys.stderr)
@@ -80,13 +77,11 @@ def main(argv=None):
     except BrokenPipeError:  # the reader of a pipe has gone, e.g. `svconv info | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except MemoryError as error:
-        print(f"svconv: error: not enough memory ({reason(error)})", file=sys.stderr)
-        return 2
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # stdout is a file
-            print(f"svconv: error: {reason(error)}", file=sys.stderr)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if text := shortage(error):
+            print(f"svconv: error: {text}", file=sys.stderr)
+            if isinstance(error, OSError):  # stdout is a file on a full disk; the interpreter would complain about it once more
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 2
         if isinstance(error, RuntimeError) and "was forced but cannot run" in str(error):
             print(f"svconv: error: SVCONV_BACKEND: {reason(error)}", file=sys.stderr)

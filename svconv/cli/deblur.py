@@ -3,7 +3,8 @@ import os
 import time
 
 from svconv.cli import tiles
-from svconv.files.limits import MAX_PIXELS
+from svconv.cli.errors import InputError, shown, warn
+from svconv.files.limits import MAX_PIXELS, check_memory
 
 METHODS = {"kernel": ("irls", "cg", "hyper"), "blind": ("ltd", "l0")}
 REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 1 / 3000}
@@ -66,37 +67,54 @@ def add_parser(subparsers):
 
 
 def run(arguments):
-    from svconv.cli.errors import warn
-    from svconv.files import images, kernels
+    from svconv.files import images
 
     check_options(arguments)
     limits = {} if arguments.max_pixels is None else {"max_pixels": arguments.max_pixels}
     picture, source = images.read_image(arguments.image, **limits).with_white(None if arguments.white == "auto" else arguments.white)
-    images.check_output(arguments.output, picture.bits, picture.alpha is not None)
+    images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
+    say_what_is_lost(arguments, picture)
+    start = time.perf_counter()
+    kernel, method, reg = find_kernel(arguments, picture, limits)
+    images.write_image(arguments.output, restore(picture, kernel, method, reg))
+    height, width = picture.size
+    kh, kw = kernel.shape[1:]
+    print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, "
+          f"{'estimated ' if arguments.blind else ''}kernel {kw} x {kh}, {method}, "
+          f"{white_text(picture.white, source)}{time.perf_counter() - start:.1f} s")
+    return 0
+
+
+def say_what_is_lost(arguments, picture):
+    """Warnings, one line each."""
+    from svconv.files import images
+
     if picture.broken is not None:
         warn(f"{arguments.image}: {picture.broken.sum()} pixels far above white ({picture.white:.6g}) stay as they are (--white sets it)")
     for text in images.losses(arguments.output, picture):
         warn(f"{arguments.output}: {text}")
-    start = time.perf_counter()
-    if arguments.blind:
-        if arguments.save_kernel:
-            kernels.check_kernel_output(arguments.save_kernel)
-        kernel = estimate_kernel(arguments, picture)
-        strength = BLIND
-        if arguments.save_kernel:
-            kernels.write_kernel(arguments.save_kernel, kernel[0])
-        method = arguments.final or "irls"
-    else:
+
+
+def find_kernel(arguments, picture, limits):
+    """(kernel [1 or 3, kh, kw], method, strength of the smoothing), after a look at the memory that the whole run needs."""
+    from svconv.cli import memory
+    from svconv.files import kernels
+
+    if not arguments.blind:
         kernel = kernels.read_kernel(arguments.kernel, **limits)
         kernels.check_fits(arguments.kernel, kernel, picture)
-        method, strength = arguments.method or METHODS["kernel"][0], 1
-    images.write_image(arguments.output, restore(picture, kernel, method, arguments.reg or strength * REG[method]))
-    height, width = picture.size
-    kh, kw = kernel.shape[1:]
-    print(f"{arguments.output}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, "
-          f"{'estimated ' if arguments.blind else ''}kernel {kw} x {kh}, {method}, "
-          f"{white_text(picture.white, source)}{time.perf_counter() - start:.1f} s")
-    return 0
+        method = arguments.method or METHODS["kernel"][0]
+        check_memory(arguments.image, memory.needed(picture, kernel.shape[1:], method, TILE, HALO), "restoring it")
+        return kernel, method, arguments.reg or REG[method]
+    method = arguments.final or "irls"
+    size = arguments.kernel_size or 17
+    check_memory(arguments.image, memory.needed(picture, (size, size), method, TILE, HALO, WINDOW), "restoring it")
+    if arguments.save_kernel:
+        kernels.check_kernel_output(arguments.save_kernel)
+    kernel = estimate_kernel(arguments, picture)
+    if arguments.save_kernel:
+        kernels.write_kernel(arguments.save_kernel, kernel[0])
+    return kernel, method, arguments.reg or BLIND * REG[method]
 
 
 def white_text(value, source):
@@ -135,8 +153,6 @@ def pixel_limit(text):
 
 def check_options(arguments):
     """InputError for options that do not belong together."""
-    from svconv.cli.errors import InputError
-
     mode = "blind" if arguments.blind else "kernel"
     if arguments.method and arguments.method not in METHODS[mode]:
         raise InputError(f"--method: expected {' or '.join(METHODS[mode])} with --{mode}, got {arguments.method}")
@@ -207,7 +223,6 @@ def estimate_kernel(arguments, picture):
     import torch
 
     from svconv.cli import progress
-    from svconv.cli.errors import InputError, warn
     from svconv.solvers.blind_kernel import blind_kernel
 
     model = None if arguments.method == "l0" else load_model(arguments)
@@ -259,7 +274,6 @@ def steps(length, side):
 
 
 def load_model(arguments):
-    from svconv.cli.errors import InputError
     from svconv.models import LearningToDeblur
 
     if arguments.weights:

@@ -6,6 +6,7 @@ import numpy as np
 
 from svconv._shapes import number
 from svconv.files import read_image
+from svconv.files.limits import MAX_PIXELS
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -70,13 +71,18 @@ class PhotographCache:
         return image
 
 
-def read_grey(path, halve_above=None):
-    """A photograph as uint8 [H, W] (ITU-R 601 luma), turned by its EXIF tag, halved while its longer side exceeds `halve_above`;
-    FileError."""
+def read_grey(path, halve_above=None, max_pixels=MAX_PIXELS):
+    """A photograph as uint8 [H, W] (ITU-R 601 luma), turned by its EXIF tag, halved while its longer side exceeds `halve_above`.
+
+    16 bits and floats are scaled so that their white is 255 (`svconv.files.picture.find_white`). FileError naming the file: not a
+    photograph, damaged, or of more than `max_pixels`.
+    """
     from PIL import Image
 
-    picture = read_image(path)
-    pixels = picture.pixels if picture.bits == 8 else np.rint((picture.pixels * (255 / picture.scale)).clip(0, 255)).astype(np.uint8)
+    picture = read_image(path, max_pixels).unassociated()
+    pixels = picture.pixels
+    if picture.bits != 8:
+        pixels = np.rint(np.divide(pixels, picture.scale / 255).clip(0, 255)).astype(np.uint8)
     grey = Image.fromarray(pixels[..., 0] if picture.channels == 1 else pixels).convert("L")
     while halve_above and max(grey.size) > halve_above:
         grey = grey.reduce(2)
