@@ -11,7 +11,10 @@ def write_archive(path, data):
     import torch
 
     with replacing(path) as file:
-        torch.save(data, file)
+        try:
+            torch.save(data, file)
+        except RuntimeError as error:  # the archive cannot be closed any more after a write has failed, which hides why
+            raise error.__context__ if isinstance(error.__context__, OSError) else error
 
 
 def read_archive(path, what):

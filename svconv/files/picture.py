@@ -64,7 +64,10 @@ class Picture:
     def with_white(self, white=None):
         """(this picture with its `white` chosen, who chose it: "given", "file", "type" or "guess"); white: a stored value or None."""
         value, source = (white, "given") if white is not None else find_white(self)
-        broken = (np.abs(self.pixels) > BROKEN * value).any(2) if source == "guess" else np.False_
+        broken = np.False_
+        if source == "guess":
+            with np.errstate(over="ignore"):
+                broken = (np.abs(self.pixels) > BROKEN * value).any(2)
         if self.alpha is not None:
             broken = broken & (self.alpha > 0)
         return dataclasses.replace(self, white=float(value), broken=broken if broken.any() else None), source
@@ -162,7 +165,8 @@ def bright_level(a):
     flat = a.reshape(-1)
     few = min(max(8, int(OUTLIERS * flat.size)), (flat.size - 1) // 8)
     usual = np.partition(flat, flat.size - 1 - few)[flat.size - 1 - few]
-    return float(flat.max(where=flat <= 1.25 * usual, initial=0) if usual > 0 else flat.max())
+    with np.errstate(over="ignore"):  # near the largest float of the type
+        return float(flat.max(where=flat <= 1.25 * usual, initial=0) if usual > 0 else flat.max())
 
 
 def _moved_up(pixels, bits):

@@ -49,6 +49,14 @@ def test_a_name_as_long_as_the_system_allows_is_written(tmp_path, stem):
     assert os.listdir(tmp_path) == [name]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_a_name_with_a_line_end_or_a_control_character_stays_on_one_line(run, refused, tmp_path, photo_file, kernel_file):
+    name = tmp_path / "two\nlines\x1b[2J.png"
+    outcome = run("deblur", photo_file, "--kernel", kernel_file, "-o", name)
+    assert outcome.status == 0 and name.exists() and outcome.out.count("\n") == 1 and "two\\nlines\\x1b[2J.png" in outcome.out
+    refused("deblur", tmp_path / "no\nsuch.png", "--kernel", kernel_file, "-o", tmp_path / "out.png", naming="no\\nsuch.png")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_a_full_disk_behind_stdout_is_one_line(tmp_path):
     with open("/dev/full", "wb") as full:

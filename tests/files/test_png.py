@@ -60,3 +60,13 @@ def test_a_grey_value_declared_transparent_in_16_bits(tmp_path):
     picture = images.read_image(tmp_path / "a.png")
     np.testing.assert_array_equal(picture.pixels[..., 0], grey)
     np.testing.assert_array_equal(picture.alpha, np.where(grey == 300, 0, 65535))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("bits, colour, samples, expected", [
+    (bytes([5, 6, 5]), 3, 3, [5, 6, 5]), (bytes([5, 6, 5, 8]), 3, 4, [5, 6, 5, 6]), (bytes([7]), 1, 1, [7]), (bytes([7, 7]), 3, 3, None)])
+def test_significant_bits_name_every_sample_of_the_copy_once(tmp_path, dtype, bits, colour, samples, expected):
+    picture = images.Picture(np.zeros((4, 5, colour), dtype), np.zeros((4, 5), dtype) if samples > colour else None, chunks=((b"sBIT", bits),))
+    images.write_image(tmp_path / "a.png", picture)
+    found = png.read_chunks(tmp_path / "a.png").get(b"sBIT")
+    assert (None if found is None else list(found)) == expected

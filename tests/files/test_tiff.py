@@ -1,4 +1,5 @@
 """TIFF as scanners, cameras and laboratories write it: packed samples, kinds of extra samples, thumbnails, float64."""
+import damage
 import numpy as np
 import pytest
 import tifffile
@@ -122,6 +123,88 @@ def test_float64_stays_float64_and_its_range_is_kept(tmp_path):
     back = tifffile.imread(tmp_path / "b.tif")
     assert back.dtype == np.float64
     np.testing.assert_allclose(back, a, rtol=1e-6, atol=1e53)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kinds", [[], ["unassalpha"], ["unspecified"]])
+def test_samples_in_planes_are_the_same_picture(tmp_path, dtype, kinds):
+    a = random(dtype, 9, 10, 3 + len(kinds))
+    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(a, 2, 0).copy(), photometric="rgb", planarconfig="separate", extrasamples=kinds or None)
+    picture = images.read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(picture.pixels, a[..., :3])
+    assert (picture.alpha is None, picture.extra is None) == (kinds != ["unassalpha"], kinds != ["unspecified"])
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 6, 8, 12, 16])
+def test_a_negative_is_turned(tmp_path, bits):
+    a = random(np.uint16, 9, 10) >> (16 - bits)
+    stored = a.astype(bool if bits == 1 else np.uint8 if bits <= 8 else np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="miniswhite", bitspersample=bits)
+    picture = images.read_image(tmp_path / "a.tif")
+    full = 2**max(bits, 8) - 1
+    np.testing.assert_allclose(picture.pixels[..., 0], (1 - a / (2**bits - 1)) * full, atol=0.5)
+    assert picture.scale == full
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "zstd", "lzma", "packbits", "jpeg2000"])
+def test_16_bits_are_read_whatever_the_compression(tmp_path, compression):
+    a = random(np.uint16, 40, 50, 3)
+    tifffile.imwrite(tmp_path / "a.tif", a, photometric="rgb", compression=compression, tile=(16, 32))
+    np.testing.assert_array_equal(images.read_image(tmp_path / "a.tif").pixels, a)
+
+
+def test_a_compression_whose_claims_cannot_be_looked_at_is_refused_by_name(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", random(np.uint8, 40, 50, 3), photometric="rgb", compression="webp")
+    with pytest.raises(FileError, match="a.tif: compression WEBP is not supported"):
+        images.read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("kind", ["ycbcr", "rgb"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_inside_that_claims_to_be_huge_is_refused_before_it_is_decoded(tmp_path, kind, progressive):
+    tifffile.imwrite(tmp_path / "a.tif", random(np.uint8, 40, 48, 3), photometric=kind, compression="jpeg", tile=(16, 16))
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    frame = data.rindex(b"\xff\xc0")
+    data[frame + 1], data[frame + 5 : frame + 9] = 0xC2 if progressive else 0xC0, b"\xff\xf0" * 2
+    (tmp_path / "a.tif").write_bytes(data)
+    with damage.Peak() as peak, pytest.raises(FileError, match="a.tif.*damaged.*65520 x 65520"):
+        images.read_image(tmp_path / "a.tif")
+    assert peak.bytes < (16 << 20)
+
+
+def test_a_preview_of_a_raw_photograph_is_not_the_photograph(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.dng") as file:
+        file.write(random(np.uint8, 8, 6, 3), photometric="rgb", subfiletype=1, subifds=1)
+        file.write(random(np.uint16, 32, 24), photometric="cfa", extratags=[(33421, 3, 2, (2, 2), True), (33422, 1, 4, b"\0\1\1\2", True)])
+    with pytest.raises(FileError, match="a.dng.*small copy only"):
+        images.read_image(tmp_path / "a.dng")
+
+
+def test_a_lone_small_copy_and_smaller_copies_below_the_picture_are_read(tmp_path):
+    a = random(np.uint8, 32, 24, 3)
+    tifffile.imwrite(tmp_path / "lone.tif", a, photometric="rgb", subfiletype=1)
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as file:
+        file.write(a, photometric="rgb", subifds=1)
+        file.write(a[::2, ::2], photometric="rgb", subfiletype=1)
+    for name in ("lone.tif", "pyramid.tif"):
+        np.testing.assert_array_equal(images.read_image(tmp_path / name).pixels, a)
+
+
+def test_stacks_and_volumes_are_refused(tmp_path):
+    a = random(np.uint16, 5, 12, 14)
+    tifffile.imwrite(tmp_path / "stack.tif", a, imagej=True)
+    tifffile.imwrite(tmp_path / "volume.tif", np.zeros((16, 16, 16), np.uint16), photometric="minisblack", volumetric=True, tile=(16, 16, 16))
+    for name, text in (("stack.tif", "5 pictures"), ("volume.tif", "volume of 16 layers")):
+        with pytest.raises(FileError, match=f"{name}.*{text}"):
+            images.read_image(tmp_path / name)
+
+
+def test_a_palette_that_stores_8_of_its_16_bits(tmp_path):
+    a = np.arange(63, dtype=np.uint8).reshape(7, 9)
+    for scale in (1, 257):
+        colours = np.stack([np.arange(256), np.arange(256)[::-1], np.full(256, 9)]).astype(np.uint16) * scale
+        tifffile.imwrite(tmp_path / "a.tif", a, photometric="palette", colormap=colours)
+        np.testing.assert_array_equal(images.read_image(tmp_path / "a.tif").pixels, np.dstack([a, 255 - a, 0 * a + 9]))
 
 
 @pytest.mark.parametrize("compression", ["none", "tiff_lzw", "tiff_deflate", "packbits", "jpeg"])

@@ -80,3 +80,33 @@ def test_significant_bits_of_png(tmp_path):
 def test_a_given_white_is_used():
     picture, source = Picture(ramp(3000)[..., None]).with_white(6000)
     assert source == "given" and picture.scale == 6000 and float(picture.plane(0).max()) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_what_is_transparent_has_no_say(dtype):
+    alpha = np.where(np.arange(70) < 30, 0, 65535 if dtype == np.uint16 else 1) * np.ones((60, 1))
+    found = []
+    for hidden in (0, 60000):
+        a = ramp(4000, dtype)
+        a[alpha == 0] = hidden
+        picture = Picture(a[..., None], alpha.astype(dtype)).with_white()[0]
+        assert picture.broken is None
+        found.append(picture.white)
+    assert found[0] == found[1] == (4095 if dtype == np.uint16 else 4000)
+    assert Picture(ramp(4000, dtype)[..., None], 0 * alpha.astype(dtype)).with_white()[0].white > 0
+
+
+@pytest.mark.parametrize("scale", [1e-42, 1e-30, 1e30, 3e38])
+@pytest.mark.filterwarnings("error")
+def test_floats_of_any_size_become_1(scale):
+    a = ramp(1, np.float64) * scale
+    for dtype in (np.float32, np.float64):
+        assert float(Picture(a[..., None].astype(dtype)).with_white()[0].plane(0).max()) == 1
+
+
+def test_the_largest_value_that_a_copy_states_is_no_smaller_than_its_values(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", ramp(3000), extratags=[(341, 3, 1, 5000, True)])
+    picture = images.read_image(tmp_path / "a.tif")
+    picture.pixels[2, 3] = 5600
+    images.write_image(tmp_path / "b.tif", picture)
+    assert images.read_image(tmp_path / "b.tif").stated == 5600
