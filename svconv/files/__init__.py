@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from svconv.files.picture import Picture as Picture
 
 _MODULES = {"Picture": "picture", "read_image": "images", "read_kernel": "kernels", "write_image": "images", "write_kernel": "kernels"}
-__all__ = ["FileError", "Picture", "read_image", "read_kernel", "write_image", "write_kernel"]  # noqa: F822
+__all__ = ["FileError", "Picture", "read_image", "read_kernel", "write_image", "write_kernel"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,9 @@ def write_archive(path, data):
         try:
             torch.save(data, file)
         except RuntimeError as error:  # the archive cannot be closed any more after a write has failed, which hides why
-            raise error.__context__ if isinstance(error.__context__, OSError) else error
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def read_archive(path, what):

@@ -75,7 +75,8 @@ def _check_header(path, max_pixels):
     if min(shape, default=0) < 0:
         raise ValueError(f"shape {list(shape)}")
     if count > 3 * max_pixels:
-        raise FileError(f"cannot read {path}: its header claims an array {list(shape)}, more than the limit of {max_pixels} pixels ({RAISED})")
+        raise FileError(f"cannot read {path}: its header claims an array {list(shape)}, more than the limit of {max_pixels} pixels "
+                        f"({RAISED})")
     if start + count * dtype.itemsize > os.stat(path).st_size:
         raise ValueError(f"it ends before the {count} values of its header")
 

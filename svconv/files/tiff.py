@@ -48,8 +48,9 @@ def _photograph(path, tiff):
 
 def _for_pillow(tifffile, page):
     """What tifffile does not read but Pillow may: JPEG of the old kind, colours of fewer pixels than the brightness, mixed depths."""
-    jpeg = page.compression == tifffile.COMPRESSION.JPEG
-    return page.dtype is None or page.compression == tifffile.COMPRESSION.OJPEG or page.photometric == tifffile.PHOTOMETRIC.YCBCR and not jpeg
+    if page.photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression != tifffile.COMPRESSION.JPEG:
+        return True
+    return page.dtype is None or page.compression == tifffile.COMPRESSION.OJPEG
 
 
 def _picture(path, tifffile, page, max_pixels):
@@ -140,8 +141,9 @@ def write_tiff(file, path, picture):
     a = np.concatenate(parts, 2) if len(parts) > 1 else picture.pixels
     samples = a.shape[2]
     a = a[..., 0] if samples == 1 else a
-    tifffile.imwrite(file, a, bigtiff=a.nbytes > _CLASSIC, photometric="rgb" if picture.channels == 3 else "minisblack", planarconfig="contig" if samples > 1 else None,
-                     extrasamples=kinds or None, compression=None if picture.depth else "zlib", bitspersample=picture.depth,
+    tifffile.imwrite(file, a, bigtiff=a.nbytes > _CLASSIC, photometric="rgb" if picture.channels == 3 else "minisblack",
+                     planarconfig="contig" if samples > 1 else None, extrasamples=kinds or None,
+                     compression=None if picture.depth else "zlib", bitspersample=picture.depth,
                      iccprofile=picture.icc or None, metadata=None, extratags=_white_tags(picture, samples))
 
 

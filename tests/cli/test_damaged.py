@@ -2,10 +2,10 @@
 import subprocess
 import sys
 
-import damage
 import numpy as np
 import pytest
 
+import damage
 from svconv.files import images
 
 COPIES = 4
@@ -50,7 +50,8 @@ def test_damaged_weights(refused, tmp_path, photo_file):
 
 @pytest.mark.parametrize("option", ["0", "-5", "nan", "many"])
 def test_bad_limits_are_named(refused, tmp_path, photo_file, kernel_file, option):
-    refused("deblur", photo_file, "--kernel", kernel_file, "-o", tmp_path / "o.png", f"--max-pixels={option}", naming=["--max-pixels", option])
+    command = ("deblur", photo_file, "--kernel", kernel_file, "-o", tmp_path / "out.png")
+    refused(*command, f"--max-pixels={option}", naming=["--max-pixels", option])
 
 
 def test_the_limit_is_an_option(run, refused, tmp_path, photo_file, kernel_file):

@@ -1,10 +1,10 @@
 """Damaged copies of every readable type: each is read or is a FileError of one line that names it; nothing hangs, nothing is printed."""
 import time
 
-import damage
 import numpy as np
 import pytest
 
+import damage
 from svconv.files import archives, images, kernels
 from svconv.files.errors import FileError
 

@@ -5,10 +5,10 @@ import subprocess
 import sys
 import zipfile
 
-import damage
 import numpy as np
 import pytest
 
+import damage
 from svconv.files import archives, images, kernels, limits
 from svconv.files.errors import FileError
 
@@ -64,8 +64,8 @@ def of_type(name):
     return {"png": png, "jpg": jpeg, "mpo": jpeg, "tif": tif, "bmp": bmp, "gif": gif, "webp": webp}[name.rsplit(".")[-1]](name)
 
 
-PICTURES = ["rgb.png", "deep.png", "rgb.jpg", "progressive.jpg", "two.mpo", "rgb.tif", "deflate.tif", "packed.tif", "float.tif", "tiled.tif",
-            "jpeg.tif", "palette.tif", "fax.tif", "rgb.bmp", "palette.gif", "lossless.webp"]
+PICTURES = ["rgb.png", "deep.png", "rgb.jpg", "progressive.jpg", "two.mpo", "rgb.tif", "deflate.tif", "packed.tif", "float.tif",
+            "tiled.tif", "jpeg.tif", "palette.tif", "fax.tif", "rgb.bmp", "palette.gif", "lossless.webp"]
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -163,9 +163,14 @@ def test_what_jpeg_cannot_hold_is_known_before_the_work(tmp_path, size):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says")
 def test_free_memory_knows_the_limit_of_the_shell():
-    program = ("import resource; from svconv.files import limits; before = limits.free_memory(); used = resource.getrlimit(resource.RLIMIT_AS);"
-               "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize();"
-               "resource.setrlimit(resource.RLIMIT_AS, (size + 50_000_000, used[1])); print(before, limits.free_memory())")
+    program = """
+import resource
+from svconv.files import limits
+before = limits.free_memory()
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 50_000_000, resource.getrlimit(resource.RLIMIT_AS)[1]))
+print(before, limits.free_memory())
+"""
     before, after = map(int, subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split())
     assert after < 60_000_000 < before
 

@@ -66,7 +66,7 @@ def test_a_grey_value_declared_transparent_in_16_bits(tmp_path):
 @pytest.mark.parametrize("bits, colour, samples, expected", [
     (bytes([5, 6, 5]), 3, 3, [5, 6, 5]), (bytes([5, 6, 5, 8]), 3, 4, [5, 6, 5, 6]), (bytes([7]), 1, 1, [7]), (bytes([7, 7]), 3, 3, None)])
 def test_significant_bits_name_every_sample_of_the_copy_once(tmp_path, dtype, bits, colour, samples, expected):
-    picture = images.Picture(np.zeros((4, 5, colour), dtype), np.zeros((4, 5), dtype) if samples > colour else None, chunks=((b"sBIT", bits),))
-    images.write_image(tmp_path / "a.png", picture)
+    alpha = np.zeros((4, 5), dtype) if samples > colour else None
+    images.write_image(tmp_path / "a.png", images.Picture(np.zeros((4, 5, colour), dtype), alpha, chunks=((b"sBIT", bits),)))
     found = png.read_chunks(tmp_path / "a.png").get(b"sBIT")
     assert (None if found is None else list(found)) == expected

@@ -1,10 +1,10 @@
 """TIFF as scanners, cameras and laboratories write it: packed samples, kinds of extra samples, thumbnails, float64."""
-import damage
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
+import damage
 from svconv.files import images
 from svconv.files.errors import FileError
 
@@ -129,7 +129,8 @@ def test_float64_stays_float64_and_its_range_is_kept(tmp_path):
 @pytest.mark.parametrize("kinds", [[], ["unassalpha"], ["unspecified"]])
 def test_samples_in_planes_are_the_same_picture(tmp_path, dtype, kinds):
     a = random(dtype, 9, 10, 3 + len(kinds))
-    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(a, 2, 0).copy(), photometric="rgb", planarconfig="separate", extrasamples=kinds or None)
+    planes = np.moveaxis(a, 2, 0).copy()
+    tifffile.imwrite(tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate", extrasamples=kinds or None)
     picture = images.read_image(tmp_path / "a.tif")
     np.testing.assert_array_equal(picture.pixels, a[..., :3])
     assert (picture.alpha is None, picture.extra is None) == (kinds != ["unassalpha"], kinds != ["unspecified"])
@@ -193,7 +194,8 @@ def test_a_lone_small_copy_and_smaller_copies_below_the_picture_are_read(tmp_pat
 def test_stacks_and_volumes_are_refused(tmp_path):
     a = random(np.uint16, 5, 12, 14)
     tifffile.imwrite(tmp_path / "stack.tif", a, imagej=True)
-    tifffile.imwrite(tmp_path / "volume.tif", np.zeros((16, 16, 16), np.uint16), photometric="minisblack", volumetric=True, tile=(16, 16, 16))
+    cube = np.zeros((16, 16, 16), np.uint16)
+    tifffile.imwrite(tmp_path / "volume.tif", cube, photometric="minisblack", volumetric=True, tile=(16, 16, 16))
     for name, text in (("stack.tif", "5 pictures"), ("volume.tif", "volume of 16 layers")):
         with pytest.raises(FileError, match=f"{name}.*{text}"):
             images.read_image(tmp_path / name)
