@@ -73,7 +73,7 @@ def _picture(path, tifffile, page, max_pixels):
     alpha, associated, extra = _further_samples(tifffile, page, a[..., colours:])
     a, stated = np.ascontiguousarray(a[..., :colours]), _stated_white(page, colours)
     if page.photometric == kinds.PALETTE:
-        a, depth, stated = _palette(page)[a[..., 0]], None, None
+        a, depth, stated = _palette(path, page)[a[..., 0]], None, None
     elif page.bitspersample < 8:
         a, stated = np.rint(a * (255 / (2**page.bitspersample - 1))).astype(np.uint8), None
     if page.photometric == kinds.MINISWHITE:
@@ -92,9 +92,11 @@ def _sample_type(path, page):
                     "expected 8 to 16 bits or float, or one sample of 1 to 7 bits")
 
 
-def _palette(page):
+def _palette(path, page):
     """[2^bits, 3] uint8"""
     colours = np.asarray(page.colormap).T
+    if colours.shape != (2**page.bitspersample, 3):
+        raise FileError(f"cannot read {path}: the file is damaged (a palette of shape {colours.shape})")
     return (colours if colours.max() < 256 else colours >> 8).astype(np.uint8)  # some writers store 8 of the 16 bits
 
 

@@ -209,6 +209,17 @@ def test_a_palette_that_stores_8_of_its_16_bits(tmp_path):
         np.testing.assert_array_equal(images.read_image(tmp_path / "a.tif").pixels, np.dstack([a, 255 - a, 0 * a + 9]))
 
 
+def test_a_palette_of_the_wrong_size_is_refused(tmp_path):
+    colours = np.zeros((3, 256), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((7, 9), np.uint8), photometric="palette", colormap=colours)
+    data = (tmp_path / "a.tif").read_bytes()
+    entry = data.index((320).to_bytes(2, "little") + b"\3\0")
+    for count in (1, 3, 255, 767):
+        (tmp_path / "a.tif").write_bytes(data[: entry + 4] + count.to_bytes(4, "little") + data[entry + 8 :])
+        with pytest.raises(FileError, match="a.tif.*damaged"):
+            images.read_image(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("compression", ["none", "tiff_lzw", "tiff_deflate", "packbits", "jpeg"])
 def test_8_bits_are_read_whatever_the_compression(tmp_path, photo, compression):
     for a in (photo, photo[..., 0]):
