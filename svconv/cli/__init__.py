@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 
-from svconv.cli.errors import InputError
+from svconv.cli.errors import InputError, escape_what_a_terminal_lacks, shortage, shown
 
 INTERRUPTED = "svconv: interrupted"
 
@@ -17,13 +17,16 @@ INTERRUPTED = "svconv: interrupted"
 def main(argv=None):
     """Runs one command; argv: arguments without the program's name (default: sys.argv[1:]). Returns the exit status."""
     arguments = None
+    escape_what_a_terminal_lacks()
     try:
         with interrupt_at_once():
             from svconv.cli.parser import build_parser
 
             arguments = build_parser().parse_args(argv)
             check_environment()
-        return arguments.run(arguments) or 0
+        status = arguments.run(arguments) or 0
+        sys.stdout.flush()
+        return status
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt:
@@ -75,7 +78,12 @@ def report(error, debug):
     from svconv.files.errors import FileError, reason
 
     if isinstance(error, (InputError, FileError)):
-        print(f"svconv: error: {error}", file=sys.stderr)
+        print(f"svconv: error: {shown(error)}", file=sys.stderr)
+        return 2
+    if text := shortage(error):
+        print(f"svconv: error: {text}", file=sys.stderr)
+        if isinstance(error, OSError):  # stdout is a file on a full disk; the interpreter would complain about it once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     if isinstance(error, RuntimeError) and "was forced but cannot run" in str(error):
         print(f"svconv: error: SVCONV_BACKEND: {reason(error)}", file=sys.stderr)

@@ -2,6 +2,10 @@
 import os
 import time
 
+from svconv.cli import tiles
+from svconv.cli.errors import InputError, shown, warn
+from svconv.files.limits import MAX_PIXELS, check_memory
+
 METHODS = {"kernel": ("irls", "cg", "hyper"), "blind": ("ltd", "l0")}
 REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 1 / 3000}
 BLIND = 5  # times as much with an estimated kernel, which is never exact
@@ -43,6 +47,9 @@ def add_parser(subparsers):
         + ", ".join(f"{m} {r:g}" for m, r in REG.items())
         + f"; with --blind {BLIND} times that)",
     )
+    parser.add_argument("--white", type=white, metavar="VALUE", default="auto",
+                        help="the stored value that counts as 1, which R is relative to (default: auto, by the file)")
+    parser.add_argument("--max-pixels", type=pixel_limit, metavar="N", help=f"the largest picture that is read (default: {MAX_PIXELS:.0e})")
     blind = parser.add_argument_group("with --blind")
     blind.add_argument(
         "--kernel-size",
@@ -63,36 +70,92 @@ def add_parser(subparsers):
 
 
 def run(arguments):
-    from svconv.files import images, kernels
+    from svconv.files import images
 
     check_options(arguments)
-    picture = images.read_image(arguments.image)
-    images.check_output(arguments.output, picture.bits, picture.alpha is not None)
+    limits = {} if arguments.max_pixels is None else {"max_pixels": arguments.max_pixels}
+    picture, source = images.read_image(arguments.image, **limits).with_white(None if arguments.white == "auto" else arguments.white)
+    images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
+    say_what_is_lost(arguments, picture)
     start = time.perf_counter()
-    if arguments.blind:
-        if arguments.save_kernel:
-            kernels.check_kernel_output(arguments.save_kernel)
-        kernel = estimate_kernel(arguments, picture)
-        strength = BLIND
-        if arguments.save_kernel:
-            kernels.write_kernel(arguments.save_kernel, kernel[0])
-        method = arguments.final or "irls"
-    else:
-        kernel = kernels.read_kernel(arguments.kernel)
-        kernels.check_fits(arguments.kernel, kernel, picture)
-        method, strength = arguments.method or METHODS["kernel"][0], 1
-    images.write_image(arguments.output, restore(picture, kernel, method, arguments.reg or strength * REG[method], arguments.quiet))
+    kernel, method, reg = find_kernel(arguments, picture, limits)
+    images.write_image(arguments.output, restore(picture, kernel, method, reg, arguments.quiet))
     height, width = picture.size
     kh, kw = kernel.shape[1:]
-    print(f"{arguments.output}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, "
-          f"{'estimated ' if arguments.blind else ''}kernel {kw} x {kh}, {method}, {time.perf_counter() - start:.1f} s")
+    print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, "
+          f"{'estimated ' if arguments.blind else ''}kernel {kw} x {kh}, {method}, "
+          f"{white_text(picture.white, source)}{time.perf_counter() - start:.1f} s")
     return 0
+
+
+def say_what_is_lost(arguments, picture):
+    """Warnings, one line each."""
+    from svconv.files import images
+
+    if picture.broken is not None:
+        warn(f"{arguments.image}: {picture.broken.sum()} pixels far above white ({picture.white:.6g}) stay as they are (--white sets it)")
+    for text in images.losses(arguments.output, picture):
+        warn(f"{arguments.output}: {text}")
+
+
+def find_kernel(arguments, picture, limits):
+    """(kernel [1 or 3, kh, kw], method, strength of the smoothing), after a look at the memory that the whole run needs."""
+    from svconv.cli import memory
+    from svconv.files import kernels
+
+    if not arguments.blind:
+        kernel = kernels.read_kernel(arguments.kernel, **limits)
+        kernels.check_fits(arguments.kernel, kernel, picture)
+        method = arguments.method or METHODS["kernel"][0]
+        check_memory(arguments.image, memory.needed(picture, kernel.shape[1:], method, TILE, HALO), "restoring it")
+        return kernel, method, arguments.reg or REG[method]
+    method = arguments.final or "irls"
+    size = arguments.kernel_size or 17
+    check_memory(arguments.image, memory.needed(picture, (size, size), method, TILE, HALO, WINDOW), "restoring it")
+    if arguments.save_kernel:
+        kernels.check_kernel_output(arguments.save_kernel)
+    kernel = estimate_kernel(arguments, picture)
+    if arguments.save_kernel:
+        kernels.write_kernel(arguments.save_kernel, kernel[0])
+    return kernel, method, arguments.reg or BLIND * REG[method]
+
+
+def white_text(value, source):
+    """What the report says of the white level; nothing where it is that of the type."""
+    said = {"guess": "guessed from the largest values, --white sets it", "file": "as the file says", "given": "given"}.get(source)
+    return f"white {value:.6g} ({said}), " if said else ""
+
+
+def white(text):
+    """The value of --white."""
+    import argparse
+
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected auto or a number > 0, got {text!r}")
+    return value
+
+
+def pixel_limit(text):
+    """The value of --max-pixels; 2e9 is allowed."""
+    import argparse
+
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number >= 1, got {text!r}")
+    return int(value)
 
 
 def check_options(arguments):
     """InputError for options that do not belong together."""
-    from svconv.cli.errors import InputError
-
     mode = "blind" if arguments.blind else "kernel"
     if arguments.method and arguments.method not in METHODS[mode]:
         raise InputError(f"--method: expected {' or '.join(METHODS[mode])} with --{mode}, got {arguments.method}")
@@ -112,27 +175,40 @@ def check_options(arguments):
 
 
 def restore(picture, kernel, method, reg, quiet=False):
-    """The restored Picture; kernel [1 or 3, kh, kw] of sum 1 each. Channel by channel and tile by tile, to bound the memory."""
+    """The restored Picture; kernel [1 or 3, kh, kw] of sum 1 each. Channel by channel and tile by tile, to bound the memory.
+
+    Pixels that are transparent or broken neither count nor change.
+    """
     import torch
 
-    from svconv.cli import progress, tiles
+    from svconv.cli import progress
 
+    if picture.white is None:
+        picture = picture.with_white()[0]
+    mask = None if (weights := picture.weights) is None else torch.from_numpy(weights)[None, None]
     result, kernel = picture.empty(), torch.from_numpy(without_margin(kernel)).float()
     grid = tiles.grid(picture.size, TILE, HALO + max(kernel.shape[1:]))
     with torch.no_grad(), progress.bar("restoring", picture.channels * len(grid), quiet) as begin:
         for channel in range(picture.channels):
             k = kernel[min(channel, len(kernel) - 1)][None, None]
-            x = tiles.apply(lambda y, k=k: restore_plane(y, k, method, reg, begin()), picture.plane(channel), grid)
-            result.set_plane(channel, x, picture.scale)
+            x = tiles.apply(lambda y, m, k=k: restore_plane(y, k, method, reg, begin(), m), picture.plane(channel), grid, mask)
+            result.set_plane(channel, x, picture.white)
+    if mask is not None:
+        hidden = mask[0, 0].numpy() <= 0
+        result.pixels[hidden] = picture.pixels[hidden]
     return result
 
 
-def restore_plane(y, k, method, reg, callback):
+def restore_plane(y, k, method, reg, callback, mask=None):
+    """One tile of one channel; mask [1, 1, H, W]: its weights, 0 where its value means nothing."""
     from svconv import Conv, solvers
 
+    if mask is not None and not mask.any():
+        return y
     if method == "hyper":
-        return solvers.hyper_laplacian(y, k, lam=1 / reg, callback=callback).x
-    return solvers.irls(Conv(k), y, reg=reg, reweightings=0 if method == "cg" else REWEIGHTINGS, cg_iter=CG_ITER, callback=callback).x
+        return solvers.hyper_laplacian(y, k, lam=1 / reg, mask=mask, callback=callback).x
+    reweightings = 0 if method == "cg" else REWEIGHTINGS
+    return solvers.irls(Conv(k), y, reg=reg, reweightings=reweightings, cg_iter=CG_ITER, mask=mask, callback=callback).x
 
 
 def without_margin(kernel):
@@ -150,18 +226,15 @@ def estimate_kernel(arguments, picture):
     import torch
 
     from svconv.cli import progress
-    from svconv.cli.errors import InputError, warn
     from svconv.solvers.blind_kernel import blind_kernel
 
     model = None if arguments.method == "l0" else load_model(arguments)
     size = model.kernel_sizes[-1] if model else arguments.kernel_size or 17
-    if min(picture.size) < 2 * size:
-        raise InputError(
-            f"{arguments.image}: expected sides of at least {2 * size} pixels (twice the kernel), got {picture.size[1]} x {picture.size[0]}"
-        )
-    y = richest_window(
-        picture.plane(0) if picture.channels == 1 else sum(w * picture.plane(c) for c, w in enumerate((0.299, 0.587, 0.114))), WINDOW
-    )
+    y = visible_luminance(picture)
+    if min(y.shape[-2:]) < 2 * size:
+        raise InputError(f"{arguments.image}: expected sides of at least {2 * size} pixels (twice the kernel) that are not transparent, "
+                         f"got {y.shape[-1]} x {y.shape[-2]}")
+    y = richest_window(y, WINDOW)
     with torch.no_grad():
         kernel = model(y).kernel if model else None
         if y.max() == y.min():
@@ -173,6 +246,19 @@ def estimate_kernel(arguments, picture):
         kernel = torch.zeros(1, size, size)
         kernel[0, size // 2, size // 2] = 1
     return kernel.numpy()
+
+
+def visible_luminance(picture):
+    """[1, 1, H, W]: the luminance of the smallest rectangle with all visible pixels; the others go on smoothly from them."""
+    weights = picture.weights
+    y = picture.plane(0) if picture.channels == 1 else sum(w * picture.plane(c) for c, w in enumerate((0.299, 0.587, 0.114)))
+    if weights is None:
+        return y
+    rows, columns = (weights.any(axis).nonzero()[0] for axis in (1, 0))
+    if not len(rows):
+        return y[..., :0, :0]
+    part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    return tiles.filled(y[..., part[0], part[1]], weights[part] > 0)
 
 
 def richest_window(y, side):
@@ -191,7 +277,6 @@ def steps(length, side):
 
 
 def load_model(arguments):
-    from svconv.cli.errors import InputError
     from svconv.models import LearningToDeblur
 
     if arguments.weights:

@@ -4,6 +4,8 @@ import io
 import numpy as np
 import torch
 
+from svconv._shapes import number
+
 
 def degrade(x, *, gaussian=0.0, poisson=None, impulse=0.0, saturation=None, jpeg=None, generator=None):
     """Degrade images in the order in which a camera does it.
@@ -34,14 +36,9 @@ def degrade(x, *, gaussian=0.0, poisson=None, impulse=0.0, saturation=None, jpeg
     """
     if not torch.is_floating_point(x) or x.dim() < 3:
         raise TypeError(f"x: expected a floating tensor [..., C, H, W], got {x.dtype} of shape {tuple(x.shape)}")
-    if not gaussian >= 0:
-        raise ValueError(f"gaussian: expected a standard deviation >= 0, got {gaussian}")
-    if poisson is not None and not poisson > 0:
-        raise ValueError(f"poisson: expected photons > 0 or None, got {poisson}")
-    if not 0 <= impulse <= 1:
-        raise ValueError(f"impulse: expected a fraction 0..1, got {impulse}")
-    if saturation is not None and not saturation > 0:
-        raise ValueError(f"saturation: expected a gain > 0 or None, got {saturation}")
+    gaussian, impulse = number("gaussian", gaussian, least=0), number("impulse", impulse, least=0, most=1)
+    poisson = None if poisson is None else number("poisson", poisson, above=0)
+    saturation = None if saturation is None else number("saturation", saturation, above=0)
     out = x.detach().clone() if jpeg is not None else x.clone()
     if saturation is not None:
         out = out * saturation
@@ -52,7 +49,7 @@ def degrade(x, *, gaussian=0.0, poisson=None, impulse=0.0, saturation=None, jpeg
     if saturation is not None:
         out = out.clamp(0, 1)
     if impulse > 0:
-        u = torch.rand(out.shape[:-3] + (1,) + out.shape[-2:], generator=generator, device=x.device)
+        u = torch.rand(out.shape[:-3] + (1,) + out.shape[-2:], generator=generator, dtype=torch.float32, device=x.device)
         out = torch.where(u < impulse / 2, torch.zeros_like(out), torch.where(u < impulse, torch.ones_like(out), out))
     return out if jpeg is None else jpeg_round_trip(out, jpeg)
 
@@ -62,8 +59,7 @@ def jpeg_round_trip(x, quality):
     differentiable."""
     from PIL import Image
 
-    if int(quality) != quality or not 1 <= quality <= 100:
-        raise ValueError(f"jpeg: expected a whole quality 1..100 or None, got {quality}")
+    quality = number("jpeg", quality, least=1, most=100, integer=True)
     if x.shape[-3] not in (1, 3):
         raise ValueError(f"x: JPEG needs 1 or 3 channels, got {x.shape[-3]}")
     flat = x.detach().reshape((-1,) + x.shape[-3:])
@@ -72,7 +68,7 @@ def jpeg_round_trip(x, quality):
     for i, image in enumerate(bytes8):
         picture = Image.fromarray(image[0]) if len(image) == 1 else Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
         buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=int(quality))
+        picture.save(buffer, "JPEG", quality=quality)
         back = np.asarray(Image.open(buffer), np.float32) / 255
         out[i] = back if len(image) == 1 else back.transpose(2, 0, 1)
     return torch.from_numpy(out).to(x.device, x.dtype).reshape(x.shape)

@@ -4,6 +4,8 @@ import math
 
 import torch
 
+from svconv._shapes import number
+
 _POINTS = 1000  # points along one path
 _LENGTH = 0.3  # correlation length on t in [0, 1]
 _SCALE = 0.25  # standard deviation of a coordinate, before the path is fitted to its box
@@ -39,7 +41,8 @@ def motion_path(n=1, *, points=_POINTS, generator=None):
     Returns:
         float32 [n, 2, points], (row, column) coordinates without unit.
     """
-    white = torch.randn(n, 2, points, generator=generator)
+    n, points = number("n", n, least=0, integer=True), number("points", points, least=1, integer=True)
+    white = torch.randn(n, 2, points, generator=generator, dtype=torch.float32)
     return white @ _path_factor(points).T
 
 
@@ -47,10 +50,8 @@ def motion_kernel(size, n=1, *, generator=None):
     """Random motion-blur kernels as in "Learning to Deblur" (TPAMI 2016), section on training data.
 
     A path (`motion_path`) is scaled so that its bounding box measures `size - 2` pixels along its longer side, its centre of mass is
-    moved to
-    pixel `size // 2`, every point is spread over its four neighbours by bilinear weights, and the sum is scaled to 1. A path that would
-    leave
-    the kernel after centring is shrunk until it fits, so nothing is cut off and the centre of mass is exact.
+    moved to pixel `size // 2`, every point is spread over its four neighbours by bilinear weights, and the sum is scaled to 1. A path that
+    would leave the kernel after centring is shrunk until it fits, so nothing is cut off and the centre of mass is exact.
 
     Args:
         size: side of the kernel in pixels, >= 1; even sizes are allowed.
@@ -69,13 +70,9 @@ def motion_kernel(size, n=1, *, generator=None):
         >>> k.shape, bool((k >= 0).all()), [round(float(s), 4) for s in k.sum((1, 2))]
         (torch.Size([3, 17, 17]), True, [1.0, 1.0, 1.0])
     """
-    if int(size) != size or size < 1:
-        raise ValueError(f"size: expected a whole number >= 1, got {size!r}")
-    if int(n) != n or n < 0:
-        raise ValueError(f"n: expected a whole number >= 0, got {n!r}")
-    size, n = int(size), int(n)
+    size, n = number("size", size, least=1, integer=True), number("n", n, least=0, integer=True)
     if n == 0:
-        return torch.zeros(0, size, size)
+        return torch.zeros(0, size, size, dtype=torch.float32)
     chunk = 4096  # bounds the memory of one draw to about 100 MB
     if n > chunk:
         return torch.cat([motion_kernel(size, min(chunk, n - i), generator=generator) for i in range(0, n, chunk)])
@@ -96,7 +93,7 @@ def _splat(position, size):
     fraction = position - low
     low = low.long()
     base = torch.arange(n)[:, None] * (size * size)
-    kernel = torch.zeros(n * size * size)
+    kernel = position.new_zeros(n * size * size)
     for dr in (0, 1):
         for dc in (0, 1):
             if size == 1 and (dr or dc):

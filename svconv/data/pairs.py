@@ -3,6 +3,7 @@ import hashlib
 
 import torch
 
+from svconv._shapes import number
 from svconv.data.degradation import degrade
 from svconv.data.motion import motion_kernel
 from svconv.data.photographs import PhotographCache, list_photographs
@@ -54,14 +55,14 @@ class BlurPairs(torch.utils.data.Dataset):
     def __init__(
         self, photographs, size=128, kernel_size=17, *, length=1_000_000, seed=0, noise=0.01, smallest=None, cache_bytes=512 << 20
     ):
-        smallest = kernel_size if smallest is None else smallest
-        if not 1 <= smallest <= kernel_size:
-            raise ValueError(f"smallest: expected 1..{kernel_size}, got {smallest}")
+        size, kernel_size = number("size", size, least=1, integer=True), number("kernel_size", kernel_size, least=1, integer=True)
+        smallest = kernel_size if smallest is None else number("smallest", smallest, least=1, most=kernel_size, integer=True)
         if size < kernel_size:
             raise ValueError(f"size: expected at least the kernel size {kernel_size}, got {size}")
         self.files = list(photographs) if isinstance(photographs, (list, tuple)) else list_photographs(photographs)
-        self.size, self.kernel_size, self.smallest = int(size), int(kernel_size), int(smallest)
-        self.length, self.seed, self.noise = int(length), int(seed), float(noise)
+        self.size, self.kernel_size, self.smallest = size, kernel_size, smallest
+        self.length, self.seed = number("length", length, least=0, integer=True), number("seed", seed, integer=True)
+        self.noise = number("noise", noise, least=0)
         self.cache = PhotographCache(cache_bytes)
 
     def __len__(self):
@@ -83,7 +84,7 @@ class BlurPairs(torch.utils.data.Dataset):
     def _kernel(self, generator):
         side = int(torch.randint(self.smallest, self.kernel_size + 1, (), generator=generator))
         small = motion_kernel(side, generator=generator)[0]
-        kernel = torch.zeros(self.kernel_size, self.kernel_size)
+        kernel = torch.zeros(self.kernel_size, self.kernel_size, dtype=torch.float32)
         start = self.kernel_size // 2 - side // 2
         kernel[start : start + side, start : start + side] = small
         return kernel
@@ -93,7 +94,7 @@ class BlurPairs(torch.utils.data.Dataset):
         image = None
         for _ in range(TRIES):
             photograph = self.cache.get(self.files[int(torch.randint(len(self.files), (), generator=generator))])
-            row, column = torch.rand(2, generator=generator).tolist()
+            row, column = torch.rand(2, generator=generator, dtype=torch.float32).tolist()
             if min(photograph.shape) < side:
                 continue
             top = int(row * (photograph.shape[0] - side + 1))

@@ -4,7 +4,9 @@ import pathlib
 
 import numpy as np
 
+from svconv._shapes import number
 from svconv.files import read_image
+from svconv.files.limits import MAX_PIXELS
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -12,20 +14,27 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 def list_photographs(folder):
     """All image files below `folder`, as paths sorted by their name relative to it (so that the order is the same on every machine).
 
+    Hidden files and folders, whose names begin with a dot, are left out: macOS keeps `._photo.jpg`, no picture, beside `photo.jpg`.
+
     Raises:
         ValueError: the folder does not exist or holds no image.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: not a folder")
-    files = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
+    files = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not _hidden(p.relative_to(folder)) and p.is_file()]
     if not files:
         raise ValueError(f"{folder}: no photographs ({', '.join(SUFFIXES)})")
     return sorted(files, key=lambda p: p.relative_to(folder).as_posix())
 
 
+def _hidden(path):
+    return any(part.startswith(".") for part in path.parts)
+
+
 def split_photographs(files, every=20):
     """(training, validation): every `every`-th file of the sorted list is held out, at least one."""
+    every = number("every", every, least=1, integer=True)
     if len(files) < 2:
         raise ValueError(f"photographs: at least 2 are needed to hold one out, got {len(files)}")
     step = max(2, min(every, len(files)))
@@ -41,7 +50,8 @@ class PhotographCache:
     """
 
     def __init__(self, max_bytes=512 << 20, halve_above=1000):
-        self.max_bytes, self.halve_above = int(max_bytes), halve_above
+        self.max_bytes = number("max_bytes", max_bytes, least=0, integer=True)
+        self.halve_above = None if halve_above is None else number("halve_above", halve_above, least=1)
         self._images, self._bytes = collections.OrderedDict(), 0
 
     def __len__(self):
@@ -61,13 +71,18 @@ class PhotographCache:
         return image
 
 
-def read_grey(path, halve_above=None):
-    """A photograph as uint8 [H, W] (ITU-R 601 luma), turned by its EXIF tag, halved while its longer side exceeds `halve_above`;
-    FileError."""
+def read_grey(path, halve_above=None, max_pixels=MAX_PIXELS):
+    """A photograph as uint8 [H, W] (ITU-R 601 luma), turned by its EXIF tag, halved while its longer side exceeds `halve_above`.
+
+    16 bits and floats are scaled so that their white is 255 (`svconv.files.picture.find_white`). FileError naming the file: not a
+    photograph, damaged, or of more than `max_pixels`.
+    """
     from PIL import Image
 
-    picture = read_image(path)
-    pixels = picture.pixels if picture.bits == 8 else np.rint((picture.pixels * (255 / picture.scale)).clip(0, 255)).astype(np.uint8)
+    picture = read_image(path, max_pixels).unassociated()
+    pixels = picture.pixels
+    if picture.bits != 8:
+        pixels = np.rint(np.divide(pixels, picture.scale / 255).clip(0, 255)).astype(np.uint8)
     grey = Image.fromarray(pixels[..., 0] if picture.channels == 1 else pixels).convert("L")
     while halve_above and max(grey.size) > halve_above:
         grey = grey.reduce(2)

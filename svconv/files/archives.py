@@ -1,24 +1,45 @@
 """Archives of tensors, numbers, strings, lists and dicts: `torch.save`, read back as data only."""
 import os
+import zipfile
 
-import torch
-
-from svconv.files.errors import FileError
+from svconv.files.errors import FileError, alone_and_quiet
 from svconv.files.outputs import replacing
 
 
 def write_archive(path, data):
     """Writes `data`; the file is the old one or the whole new one."""
+    import torch
+
     with replacing(path) as file:
-        torch.save(data, file)
+        try:
+            torch.save(data, file)
+        except RuntimeError as error:  # the archive cannot be closed any more after a write has failed, which hides why
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def read_archive(path, what):
     """What `write_archive` wrote, tensors on the CPU. FileError naming the file if it is missing or damaged; `what` says what it should
     be."""
+    import torch
+
     if not os.path.isfile(path):
         raise FileError(f"{path}: no such {what}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        _check_parts(path)
+        with alone_and_quiet():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError as error:
+        raise FileError(f"cannot read {path}: it needs more memory than there is") from error
     except Exception as error:  # the unpickler and the archive reader raise many types
         raise FileError(f"{path}: not a readable {what} ({type(error).__name__})") from error
+
+
+def _check_parts(path):
+    """ValueError for parts that claim to be larger than the file, as `torch.save` compresses nothing, or whose checksums are wrong."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(part.file_size for part in archive.infolist()) > os.stat(path).st_size:
+            raise ValueError("parts larger than the file")
+        if (part := archive.testzip()) is not None:
+            raise ValueError(f"wrong checksum of {part}")

@@ -1,22 +1,27 @@
 """Blur kernels in files: .npy (exact) or an image (grey values)."""
 import io
+import math
 import os
+import tokenize
 
 import numpy as np
 
-from svconv.files.errors import FileError, reason
-from svconv.files.images import Picture, check_output, read_image, write_image
+from svconv.files.errors import FileError, check_regular, reason
+from svconv.files.images import check_output, read_image, write_image
+from svconv.files.limits import MAX_KERNEL_PIXELS, RAISED
 from svconv.files.outputs import check_folder, replacing
+from svconv.files.picture import Picture
 
 _NPY = b"\x93NUMPY"
 
 
-def read_kernel(path):
+def read_kernel(path, max_pixels=MAX_KERNEL_PIXELS):
     """The kernel in a file: float64 [1 or 3, kh, kw], each channel of sum 1. Arrays may be [kh, kw], [kh, kw, 3] or [3, kh, kw]."""
     try:
+        check_regular(path)
         with open(path, "rb") as file:
             is_array = file.read(len(_NPY)) == _NPY
-        k = _read_array(path) if is_array else read_image(path).pixels
+        k = _read_array(path, max_pixels) if is_array else _read_picture(path, max_pixels)
     except FileError:
         raise
     except OSError as error:
@@ -32,10 +37,21 @@ def read_kernel(path):
     return k / sums
 
 
-def _read_array(path):
+def _read_picture(path, max_pixels):
+    """The values of an image, 0 where it is transparent."""
+    picture = read_image(path, max_pixels)
+    return picture.pixels if picture.alpha is None else np.where(picture.alpha[..., None] > 0, picture.pixels, 0)
+
+
+def _read_array(path, max_pixels):
     try:
+        _check_header(path, max_pixels)
         return np.load(path, allow_pickle=False)
-    except ValueError as error:
+    except FileError:
+        raise
+    except MemoryError as error:
+        raise FileError(f"cannot read {path}: it needs more memory than there is") from error
+    except (ValueError, TypeError, EOFError, SyntaxError, LookupError, RecursionError, tokenize.TokenError) as error:
         text = (
             "it holds pickled Python objects, which are never loaded"
             if "pickle" in str(error).lower()
@@ -44,7 +60,31 @@ def _read_array(path):
         raise FileError(f"kernel {path}: {text}") from error
 
 
+def _check_header(path, max_pixels):
+    """FileError if the header of an array claims more than max_pixels, or than the file holds."""
+    with open(path, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"format version {version[0]}.{version[1]}, expected 1.0 or 2.0")
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(file)
+        start = file.tell()
+    count = math.prod(shape)
+    if dtype.hasobject:
+        raise ValueError("pickled objects")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"shape {list(shape)}")
+    if count > 3 * max_pixels:
+        raise FileError(f"cannot read {path}: its header claims an array {list(shape)}, more than the limit of {max_pixels} pixels "
+                        f"({RAISED})")
+    if start + count * dtype.itemsize > os.stat(path).st_size:
+        raise ValueError(f"it ends before the {count} values of its header")
+
+
 def _channels_first(path, k):
+    if k.ndim == 3 and k.shape[0] == 3 and k.shape[2] in (1, 3):
+        raise FileError(f"kernel {path}: {list(k.shape)} is ambiguous, it could be [kh, kw, {k.shape[2]}] or [3, kh, kw]; "
+                        "a margin of zeros around the kernel makes it clear")
     if k.ndim == 2:
         k = k[None]
     elif k.ndim == 3 and k.shape[2] == 3 and k.shape[0] != 3 or k.ndim == 3 and k.shape[2] == 1:

@@ -64,10 +64,10 @@ def write_text(path, text):
 
 
 def _create_beside(path):
-    """The name of a new, empty file in the folder of `path`."""
-    folder, name = os.path.split(os.path.abspath(path))
+    """The name of a new, empty file in the folder of `path`; short, because a long name has no room for more in every encoding."""
+    folder = os.path.dirname(os.path.abspath(path))
     while True:
-        temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(4)}.part")
+        temporary = os.path.join(folder, f".svconv-{secrets.token_hex(6)}.part")
         with contextlib.suppress(FileExistsError):
             open(temporary, "x").close()
             return temporary

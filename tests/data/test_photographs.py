@@ -69,3 +69,30 @@ def test_what_is_not_a_photograph_in_grey_or_rgb_is_named(tmp_path):
     Image.new("CMYK", (8, 8)).save(tmp_path / "print.jpg")
     with pytest.raises(FileError, match="print.jpg.*CMYK"):
         read_grey(tmp_path / "print.jpg")
+
+
+def test_hidden_files_and_folders_are_left_out(photographs):
+    shown = list_photographs(photographs)
+    for name in ("._photo0.png", ".photo9.png", "sub/._photo0.png", ".trash/photo0.png"):
+        (photographs / name).parent.mkdir(exist_ok=True)
+        (photographs / name).write_bytes(b"\0\5\x16\7\0\2\0\0")
+    assert list_photographs(photographs) == shown
+
+
+def test_a_hidden_folder_may_be_asked_for_by_name(tmp_path):
+    (tmp_path / ".mine").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / ".mine" / "a.png")
+    assert [p.name for p in list_photographs(tmp_path / ".mine")] == ["a.png"]
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_grey_values_do_not_depend_on_how_they_are_stored(tmp_path, bits):
+    import tifffile
+
+    full = 2**bits - 1
+    ramp = np.rint(np.linspace(0, full, 900)).astype(np.uint16).reshape(30, 30)
+    tifffile.imwrite(tmp_path / "container.tif", ramp)
+    tifffile.imwrite(tmp_path / "float.tif", (ramp / full).astype(np.float32))
+    tifffile.imwrite(tmp_path / "packed.tif", ramp, bitspersample=bits)
+    for name in ("container.tif", "float.tif", "packed.tif"):
+        assert np.abs(read_grey(tmp_path / name) - ramp / full * 255).max() <= 0.51, name

@@ -95,3 +95,10 @@ def test_kernels_are_written_exactly_or_as_16_bit_grey(tmp_path):
     np.testing.assert_allclose(kernels.read_kernel(tmp_path / "k.png")[0], k, atol=k.max() / 65535)
     with Image.open(tmp_path / "k.png") as im:
         assert np.asarray(im).max() == 65535
+
+
+def test_what_hides_under_transparent_pixels_is_no_part_of_a_kernel(tmp_path):
+    a = np.full((5, 7, 4), 200, np.uint8)
+    a[:, 3:, 3] = 0
+    Image.fromarray(a).save(tmp_path / "k.png")
+    np.testing.assert_allclose(kernels.read_kernel(tmp_path / "k.png")[0], np.where(np.arange(7) < 3, 1 / 15, 0) * np.ones((5, 1)))

@@ -136,3 +136,31 @@ def test_archives_hold_data_only(tmp_path):
 
 def test_errors_of_files_are_both_kinds_that_callers_know():
     assert issubclass(FileError, OSError) and issubclass(FileError, ValueError) and str(FileError("a.png: text")) == "a.png: text"
+
+
+FULL = {
+    "rgb.png": np.uint8, "deep.png": np.uint16, "rgb.tif": np.uint8, "deep.tif": np.uint16, "float.tif": np.float32, "rgb.jpg": np.uint8,
+    "rgb.bmp": np.uint8, "kernel.npy": None, "kernel.png": None, "archive.pt": None,
+}
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, name):
+    """A limit on the size of files fails a write half-way, as a full disk does."""
+    resource = pytest.importorskip("resource", reason="only Unix has such limits")
+    path, dtype, former = tmp_path / name, FULL[name], resource.getrlimit(resource.RLIMIT_FSIZE)
+    noise = np.random.default_rng(0).random((90, 80, 3))
+    path.write_bytes(b"old")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, former[1]))
+    try:
+        with pytest.raises(FileError, match=f"cannot write .*{name}: File too large") as caught:
+            if name == "archive.pt":
+                archives.write_archive(path, {"a": torch.rand(3000)})
+            elif dtype is None:
+                kernels.write_kernel(path, noise[..., 0])
+            else:
+                images.write_image(path, images.Picture((noise * (np.iinfo(dtype).max if dtype != np.float32 else 1)).astype(dtype)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert len(str(caught.value).splitlines()) == 1
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == [name]

@@ -1,0 +1,176 @@
+"""A photograph in memory: what is stored, and which stored value is white."""
+import dataclasses
+
+import numpy as np
+
+DEPTHS = (8, 10, 12, 14)  # of cameras and scanners that store their values in 16 bits
+OUTLIERS = 1e-5  # this share of the pixels, and at least 8 of them, may be broken
+BROKEN = 2  # times a guessed white
+
+
+@dataclasses.dataclass
+class Picture:
+    """An image as stored.
+
+    Attributes:
+        pixels: [H, W, 1|3] uint8, uint16, float32 or float64.
+        alpha: [H, W] of the same type, or None.
+        icc: colour profile, or None.
+        associated: the pixels are stored multiplied by alpha.
+        extra: [H, W, n], further samples of unspecified meaning, or None.
+        chunks: the chunks of a PNG that say what its colours mean, (name, content) each.
+        depth: bits per sample of a packed file (9..15), None: all bits of the type.
+        white: the stored value that becomes 1.0; None until `with_white` has chosen it (`scale` looks for it then).
+        stated: the largest value a sample can have according to the file, or None.
+        significant: bits that count according to the file (sBIT of PNG), or None.
+        broken: bool [H, W], pixels so far above a guessed white that they are taken for defects, or None.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    icc: bytes | None = None
+    associated: bool = False
+    extra: np.ndarray | None = None
+    chunks: tuple = ()
+    depth: int | None = None
+    white: float | None = None
+    stated: float | None = None
+    significant: int | None = None
+    broken: np.ndarray | None = None
+
+    @property
+    def bits(self):
+        return self.depth or 8 * self.pixels.itemsize
+
+    @property
+    def channels(self):
+        return self.pixels.shape[2]
+
+    @property
+    def size(self):
+        """(height, width)"""
+        return self.pixels.shape[:2]
+
+    @property
+    def full(self):
+        """The largest value that can be stored, infinity for floats."""
+        return float(2**self.bits - 1) if self.pixels.dtype.kind == "u" else float("inf")
+
+    @property
+    def scale(self):
+        """The stored value that becomes 1.0: `white` if that is chosen, else what `find_white` finds."""
+        return self.white or find_white(self)[0]
+
+    def with_white(self, white=None):
+        """(this picture with its `white` chosen, who chose it: "given", "file", "type" or "guess"); white: a stored value or None."""
+        value, source = (white, "given") if white is not None else find_white(self)
+        broken = np.False_
+        if source == "guess":
+            with np.errstate(over="ignore"):
+                broken = (np.abs(self.pixels) > BROKEN * value).any(2)
+        if self.alpha is not None:
+            broken = broken & (self.alpha > 0)
+        return dataclasses.replace(self, white=float(value), broken=broken if broken.any() else None), source
+
+    @property
+    def weights(self):
+        """float32 [H, W], the weights of the pixels in a data term, 0 where nothing can be seen; None if all count fully.
+
+        Colours that are stored multiplied by alpha are known the less the smaller it is.
+        """
+        if self.alpha is None and self.broken is None:
+            return None
+        weights = np.ones(self.size, np.float32)
+        if self.associated and self.alpha.any():
+            weights = np.clip(self.alpha / np.float32(self.alpha.max()), 0, 1, dtype=np.float32)
+        elif self.alpha is not None:
+            weights[self.alpha <= 0] = 0
+        if self.broken is not None:
+            weights[self.broken] = 0
+        return None if weights.min() == 1 else weights
+
+    def plane(self, channel):
+        """One channel as a float32 tensor [1, 1, H, W], white = 1, not multiplied by alpha."""
+        import torch
+
+        exact = np.float64 if self.pixels.dtype == np.float64 else np.float32
+        values = np.divide(self.pixels[..., channel], exact(self.scale), dtype=exact)
+        if self.associated:
+            values = np.divide(values, self._coverage(exact), out=np.zeros_like(values), where=self.alpha > 0)
+        return torch.from_numpy(values.astype(np.float32, copy=False))[None, None]
+
+    def _coverage(self, dtype=np.float32):
+        """alpha as a fraction, [H, W]."""
+        return np.divide(self.alpha, dtype(self.full if np.isfinite(self.full) else 1), dtype=dtype)
+
+    def empty(self):
+        """A picture like this one whose pixels are still to be filled with `set_plane`."""
+        return dataclasses.replace(self, pixels=np.empty_like(self.pixels))
+
+    def set_plane(self, channel, x, scale):
+        """Stores a float tensor of H x W values (times alpha where the pixels are stored so); integers are rounded and clipped."""
+        exact = np.float64 if self.pixels.dtype == np.float64 else np.float32
+        values = x.detach().reshape(self.size).cpu().numpy() * exact(scale)
+        if not np.isfinite(values).all():
+            raise FloatingPointError("the restored image has NaN or infinite pixels")
+        if self.associated:
+            values = values * self._coverage(exact)
+        if self.pixels.dtype.kind == "u":
+            values = np.rint(values.clip(0, self.full))
+        self.pixels[..., channel] = values
+
+    def unassociated(self):
+        """The picture with pixels that are not multiplied by alpha, for formats that store them so."""
+        if not self.associated:
+            return self
+        coverage = self._coverage(np.float64)[..., None]
+        pixels = np.divide(self.pixels, coverage, out=np.zeros(self.pixels.shape), where=coverage > 0)
+        if self.pixels.dtype.kind == "u":
+            pixels = np.rint(pixels.clip(0, self.full))
+        return dataclasses.replace(self, pixels=pixels.astype(self.pixels.dtype), associated=False)
+
+
+def find_white(picture):
+    """(value, source): the stored value that stands for white, and whether "file" or "type" say so, or it is a "guess" from the values.
+
+    Values that fill 8, 10, 12 or 14 of 16 bits are taken for data of that depth; floats have their largest value, broken pixels aside.
+    What is transparent does not count.
+    """
+    stated, pixels = picture.stated, picture.pixels
+    if pixels.dtype == np.uint8 and stated is None:
+        return picture.full, "type"
+    if picture.alpha is not None and not picture.alpha.all():
+        pixels = pixels[picture.alpha > 0]
+    if pixels.dtype.kind == "f":
+        size = np.abs(pixels)
+        if stated is not None and stated != size.max(initial=0):  # many writers note the largest pixel there, whatever it is
+            return stated, "file"
+        return bright_level(size) or 1.0, "guess"
+    level = bright_level(pixels)
+    if stated is not None and level <= stated <= picture.full:
+        return stated, "file"
+    if picture.depth or pixels.dtype == np.uint8:
+        return picture.full, "type"
+    bits = picture.significant
+    if bits and bits < 16:
+        return (picture.full if level >= 2**bits or _moved_up(pixels, bits) else 2.0**bits - 1), "file"
+    fitting = [d for d in DEPTHS if 0 < level < 2**d]
+    return (2.0 ** fitting[0] - 1, "guess") if fitting else (picture.full, "type")
+
+
+def bright_level(a):
+    """The largest value of a >= 0 that is no outlier: at most 25 % above the one that all but very few pixels stay below; 0 for none."""
+    if not a.size:
+        return 0.0
+    flat = a.reshape(-1)
+    few = min(max(8, int(OUTLIERS * flat.size)), (flat.size - 1) // 8)
+    usual = np.partition(flat, flat.size - 1 - few)[flat.size - 1 - few]
+    with np.errstate(over="ignore"):  # near the largest float of the type
+        return float(flat.max(where=flat <= 1.25 * usual, initial=0) if usual > 0 else flat.max())
+
+
+def _moved_up(pixels, bits):
+    """Whether values of so many bits stand in the high bits of 16, as PNG asks: the low ones are zero or repeat the high ones."""
+    low = 16 - bits
+    high = pixels >> low
+    return bool((pixels == high << low).all() or (pixels == (high << low | high >> max(bits - low, 0))).all())
