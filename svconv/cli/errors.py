@@ -17,10 +17,21 @@ def shown(text):
 
 
 def escape_what_a_terminal_lacks():
-    """Characters that the encoding of stdout or stderr does not have are printed escaped instead of ending the program."""
-    for stream in (sys.stdout, sys.stderr):
+    """Characters that the encoding of stdout or stderr does not have are printed escaped, with a warning, instead of ending the program."""
+    import codecs
+
+    warned = []
+
+    def escape(error):
+        if not warned:
+            warned.append(True)
+            warn(f"the encoding {sys.stdout.encoding} lacks characters of a name, which are printed escaped (PYTHONIOENCODING=utf-8)")
+        return codecs.backslashreplace_errors(error)
+
+    codecs.register_error("svconv.escape", escape)
+    for stream, errors in ((sys.stdout, "svconv.escape"), (sys.stderr, "backslashreplace")):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=errors)
 
 
 def shortage(error):

@@ -22,6 +22,7 @@ def test_a_terminal_that_cannot_print_a_name_prints_it_escaped(tmp_path, photo_f
     done = program(tmp_path, "deblur", photo_file, "--kernel", kernel_file, "-o", name, encoding=encoding)
     assert done.returncode == 0 and (tmp_path / name).exists()
     assert done.stdout.startswith(name.encode() if encoding == "utf-8" else b"\\u5199\\u771f.png")
+    assert done.stderr.count(b"printed escaped") == (encoding != "utf-8")
     missing = program(tmp_path, "deblur", "\u5199.png", "--kernel", kernel_file, "-o", "out.png", encoding=encoding)
     assert missing.returncode == 2 and len(missing.stderr.splitlines()) == 1
 
