@@ -108,9 +108,14 @@ def sum_beta(per_sample, beta):
 def image_quotient_fwd(y, kernel, beta, power, padding, cy, cx):
     """power: sum |D|^2 on the half spectrum [rows, columns//2+1] of the plane; None for ones."""
     plane = division_plane(y.shape[-2:], kernel.shape[-2:], padding)
-    transfer, inverse = _division(kernel, beta, power, plane.size, cy, cx)
-    quotient = torch.fft.rfft2(plane.enter(y)) * (_conj(transfer) * inverse)
-    return plane.leave(torch.fft.irfft2(quotient, s=plane.size)).contiguous()
+    return plane.leave(divide(plane.enter(y), kernel, beta, power, (cy, cx))).contiguous()
+
+
+def divide(y, kernel, beta, power, center):
+    """The latent image of a plane y [B, C, H, W], which wraps."""
+    size = y.shape[-2:]
+    transfer, inverse = _division(kernel, beta, power, size, *center)
+    return torch.fft.irfft2(torch.fft.rfft2(y) * (_conj(transfer) * inverse), s=size)
 
 
 def _division(kernel, beta, power, plane, cy, cx):
@@ -126,27 +131,35 @@ def _inverse(divisor):
 
 
 def image_quotient_bwd(g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power):
-    """Gradients in y, kernel, beta and power; what is not needed comes back empty.
+    """Gradients in y, kernel, beta and power; what is not needed comes back empty."""
+    plane = division_plane(y.shape[-2:], kernel.shape[-2:], padding)
+    needed = need_y, need_kernel, need_beta, need_power
+    g_y, *others = divide_bwd(plane.leave_adjoint(g), plane.enter(y) if any(needed[1:]) else None, kernel, beta, power, (cy, cx), *needed)
+    return plane.enter_adjoint(g_y).contiguous() if need_y else g_y, *others
+
+
+def divide_bwd(g, y, kernel, beta, power, center, need_y, need_kernel, need_beta, need_power):
+    """Gradients of `divide`; y may be None where only its own is needed.
 
     dY = K G / D, dK = (conj(G) Y - 2 Re(conj(G) X) K) / D, dbeta = - mean of P Re(conj(G) X) / D.
     """
-    plane = division_plane(y.shape[-2:], kernel.shape[-2:], padding)
-    transfer, inverse = _division(kernel, beta, power, plane.size, cy, cx)
-    g = torch.fft.rfft2(plane.leave_adjoint(g)) * inverse
-    g_y, g_kernel, g_beta, g_power = (y.new_empty(0) for _ in range(4))
+    size = g.shape[-2:]
+    transfer, inverse = _division(kernel, beta, power, size, *center)
+    g_y, g_kernel, g_beta, g_power = (g.new_empty(0) for _ in range(4))
+    g = torch.fft.rfft2(g) * inverse
     if need_y:
-        g_y = plane.enter_adjoint(torch.fft.irfft2(transfer * g, s=plane.size)).contiguous()
+        g_y = torch.fft.irfft2(transfer * g, s=size)
     if not (need_kernel or need_beta or need_power):
         return g_y, g_kernel, g_beta, g_power
-    y = torch.fft.rfft2(plane.enter(y))
+    y = torch.fft.rfft2(y)
     slope = _real_product(g, _conj(transfer) * y * inverse)
     if need_kernel:
         spectrum = sum_to(_conj(g) * y - 2 * slope * transfer, kernel.shape)
-        g_kernel = kernel_values(spectrum, plane.size, kernel.shape[-2:], (cy, cx)).contiguous()
+        g_kernel = kernel_values(spectrum, size, kernel.shape[-2:], center).contiguous()
     if need_beta:
-        g_beta = -sum_beta(plane_mean((slope if power is None else slope * power).sum(1), plane.size), beta)
+        g_beta = -sum_beta(plane_mean((slope if power is None else slope * power).sum(1), size), beta)
     if need_power:
-        g_power = ((slope * beta[:, None, None, None]).sum((0, 1)) * _power_weights(plane.size, slope)).contiguous()
+        g_power = ((slope * beta[:, None, None, None]).sum((0, 1)) * _power_weights(size, slope)).contiguous()
     return g_y, g_kernel, g_beta, g_power
 
 
