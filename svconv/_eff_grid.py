@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from svconv._boundary import source_indices
+from svconv._fourier import fast_length
+from svconv._plane import Plane
 from svconv._shapes import number, pair
 
 WINDOWS = ("hann", "hat", "barthann")
@@ -214,3 +216,29 @@ def _grid(image_size, rows, columns, overlap, window):
 def grid_of(image_size, rows, columns, overlap, window):
     """The grid with these `options` over an image of that size, cached."""
     return _grid(tuple(map(int, image_size)), rows, columns, overlap, window)
+
+
+# planes -------------------------------------------------------------------------------------------------------------
+
+def continued_plane(image, kernel_size, padding):
+    """The image and all that a convolution with centre (kh//2, kw//2) reads; `PatchAxis.pieces` counts from its first pixel."""
+    (h, w), (kh, kw) = image, kernel_size
+    return Plane((h, w), (kh - 1 - kh // 2, kh // 2, kw - 1 - kw // 2, kw // 2), (h + kh - 1, w + kw - 1), padding)
+
+
+def framed_plane(image, kernel_size):
+    """The image with kh - 1 zeros above and below and kw - 1 on the left and right."""
+    (h, w), (kh, kw) = image, kernel_size
+    return Plane((h, w), (kh - 1, kh - 1, kw - 1, kw - 1), (h + 2 * kh - 2, w + 2 * kw - 2), "zeros")
+
+
+def halo_size(grid, kernel_size):
+    """The plane in which a patch is divided: a kernel on each side, and on to the next fast length."""
+    return tuple(fast_length(side + 2 * k) for side, k in zip(grid.patch_size, kernel_size))
+
+
+def halo_plane(grid, kernel_size, padding):
+    """The image and all that its patches see of what lies around them; the plane of a patch starts at the patch's own first pixel."""
+    (h, w), (kh, kw), (height, width) = grid.image_size, kernel_size, halo_size(grid, kernel_size)
+    bottom, right = height - grid.patch_size[0] - kh, width - grid.patch_size[1] - kw
+    return Plane((h, w), (kh, bottom, kw, right), (h + kh + bottom, w + kw + right), padding)

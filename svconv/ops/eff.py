@@ -7,12 +7,12 @@ gradient goes through the differentiable formulas of the reference.
 """
 from svconv import backends
 from svconv._boundary import canonical_padding
-from svconv._eff_grid import EFFGrid
+from svconv._eff_grid import EFFGrid, halo_size
 from svconv._shapes import Dims, check_like, computed, pair, unify
 from svconv.ops._bilinear import bilinear
 from svconv.ops._formula import save, second_order
 from svconv.ops._library import register
-from svconv.ops.quotient import _beta, _check_fits, _like_if, _prior_power
+from svconv.ops.quotient import check_fits, checked_beta, like_if, prior_power
 from svconv.reference import eff as reference
 
 FORMS = ("scatter", "gather")
@@ -28,8 +28,8 @@ _image_bwd = register(
     f"eff_image_quotient_bwd(Tensor g, Tensor y, Tensor kernels, Tensor beta, Tensor? power, str padding, {_GRID}, bool need_y, "
     "bool need_kernels, bool need_beta, bool need_power, str backend) -> (Tensor, Tensor, Tensor, Tensor)",
     lambda g, y, kernels, beta, power, padding, rows, columns, overlap, window, need_y, need_kernels, need_beta, need_power:
-        (_like_if(need_y, y), _like_if(need_kernels, kernels), _like_if(need_beta, beta),
-         _like_if(need_power, y, power.shape if need_power else None)),
+        (like_if(need_y, y), like_if(need_kernels, kernels), like_if(need_beta, beta),
+         like_if(need_power, y, power.shape if need_power else None)),
     save(5), second_order(reference.eff_image_quotient_bwd), formula=reference.eff_image_quotient_bwd, batched={"folds": False})
 
 
@@ -53,7 +53,7 @@ _kernel_bwd = register(
     f"eff_kernel_quotient_bwd(Tensor g, Tensor x, Tensor y, Tensor beta, {_GRID}, bool need_x, bool need_y, bool need_beta, str backend) "
     "-> (Tensor, Tensor, Tensor)",
     lambda g, x, y, beta, rows, columns, overlap, window, need_x, need_y, need_beta:
-        (_like_if(need_x, x), _like_if(need_y, y), _like_if(need_beta, beta)),
+        (like_if(need_x, x), like_if(need_y, y), like_if(need_beta, beta)),
     save(4), second_order(reference.eff_kernel_quotient_bwd), formula=reference.eff_kernel_quotient_bwd, batched={"folds": False})
 
 
@@ -237,11 +237,11 @@ def eff_image_quotient(y, kernels, grid, *, beta, prior="gradient", padding="rep
     dims.check("y", y, "B C H W")
     dims.check("kernels", kernels, *KERNELS)
     size = kernels.shape[-2:]
-    _check_fits("kernels", size, grid.image_size)
+    check_fits("kernels", size, grid.image_size)
     padding, forced = canonical_padding(padding), backends.requested(backend)
     y, (kernels,) = unify("y", y, {"kernels": kernels})
-    beta = _beta(beta, y, check)
-    power = _prior_power(prior, kernels, reference.halo_size(grid, size))
+    beta = checked_beta(beta, y, check)
+    power = prior_power(prior, kernels, halo_size(grid, size))
     return _image_fwd(computed(y), computed(with_channels(kernels)), beta, power, padding, *grid.options, forced).to(y.dtype)
 
 
@@ -282,7 +282,7 @@ def eff_kernel_quotient(x, y, grid, kernel_size, *, beta=1e-4, backend=None, che
     dims.check("y", y, "B n H W")
     check_like("y", y, "x", x)
     size = pair("kernel_size", kernel_size, least=1, integer=True)
-    _check_fits("kernel_size", size, grid.image_size)
+    check_fits("kernel_size", size, grid.image_size)
     forced = backends.requested(backend)
     x, (y,) = unify("x", x, {"y": y})
-    return _kernel_fwd(computed(x), computed(y), _beta(beta, x, check), *size, *grid.options, forced).to(x.dtype)
+    return _kernel_fwd(computed(x), computed(y), checked_beta(beta, x, check), *size, *grid.options, forced).to(x.dtype)

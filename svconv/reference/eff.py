@@ -17,24 +17,11 @@ import functools
 
 import torch
 
-from svconv._eff_grid import grid_of
+from svconv._eff_grid import continued_plane, framed_plane, grid_of, halo_plane, halo_size
 from svconv._fourier import fast_length, psf_center
-from svconv._plane import Plane
-from svconv.reference.quotient import _conj, divide, divide_bwd, kernel_quotient_bwd, kernel_quotient_fwd, sum_to
+from svconv.reference.quotient import conj, divide, divide_bwd, kernel_quotient_bwd, kernel_quotient_fwd, sum_to
 
 # convolution --------------------------------------------------------------------------------------------------------
-
-def continued_plane(image, kernel_size, padding):
-    """The image and all that a convolution with centre (kh//2, kw//2) reads."""
-    (h, w), (kh, kw) = image, kernel_size
-    return Plane((h, w), (kh - 1 - kh // 2, kh // 2, kw - 1 - kw // 2, kw // 2), (h + kh - 1, w + kw - 1), padding)
-
-
-def framed_plane(image, kernel_size):
-    """The image with kh - 1 zeros above and below and kw - 1 on the left and right."""
-    (h, w), (kh, kw) = image, kernel_size
-    return Plane((h, w), (kh - 1, kh - 1, kw - 1, kw - 1), (h + 2 * kh - 2, w + 2 * kw - 2), "zeros")
-
 
 def _pieces(grid, kernel_size, form, padding):
     """(patch, row piece, column piece) of every piece on the narrow image, in a fixed order."""
@@ -76,7 +63,7 @@ def _collect(wide, kernels, pieces):
     for r, row, column in pieces:
         (height, width), size = _sizes(row, column, kh, kw)
         part = wide[..., row.start:row.start + height, column.start:column.start + width]
-        got = torch.fft.irfft2(_transform(part, size) * _conj(_transform(kernels[:, :, r], size)), s=size)
+        got = torch.fft.irfft2(_transform(part, size) * conj(_transform(kernels[:, :, r], size)), s=size)
         weighted = got[..., :len(row.weights), :len(column.weights)] * _weights(row, column, wide)
         narrow[..., row.start:row.stop, column.start:column.stop] += weighted
     return narrow
@@ -89,7 +76,7 @@ def _estimate(narrow, wide, shape, dtype, pieces):
         (height, width), size = _sizes(row, column, kh, kw)
         part = narrow[..., row.start:row.stop, column.start:column.stop] * _weights(row, column, narrow)
         seen = wide[..., row.start:row.start + height, column.start:column.start + width]
-        spectrum = sum_to(_conj(_transform(part, size)) * _transform(seen, size), shape)
+        spectrum = sum_to(conj(_transform(part, size)) * _transform(seen, size), shape)
         kernels[:, :, r] += torch.fft.irfft2(spectrum, s=size)[..., :kh, :kw]
     return kernels.to(dtype)
 
@@ -155,18 +142,6 @@ def _cut(t, row, column, size=None):
     """The patch, or `size` from its first pixel on."""
     height, width = (len(row.weights), len(column.weights)) if size is None else size
     return t[..., row.start:row.start + height, column.start:column.start + width]
-
-
-def halo_size(grid, kernel_size):
-    """The plane in which a patch is divided: a kernel on each side, and on to the next fast length."""
-    return tuple(fast_length(side + 2 * k) for side, k in zip(grid.patch_size, kernel_size))
-
-
-def halo_plane(grid, kernel_size, padding):
-    """The image and all that its patches see of what lies around them; a patch's plane starts at the patch's own first pixel."""
-    (h, w), (kh, kw), (height, width) = grid.image_size, kernel_size, halo_size(grid, kernel_size)
-    bottom, right = height - grid.patch_size[0] - kh, width - grid.patch_size[1] - kw
-    return Plane((h, w), (kh, bottom, kw, right), (h + kh + bottom, w + kw + right), padding)
 
 
 def eff_image_quotient_fwd(y, kernels, beta, power, padding, *grid):
