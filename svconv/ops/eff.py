@@ -8,7 +8,7 @@ gradient goes through the differentiable formulas of the reference.
 from svconv import backends
 from svconv._boundary import canonical_padding
 from svconv._eff_grid import EFFGrid, halo_size
-from svconv._shapes import Dims, check_like, computed, pair, unify
+from svconv._shapes import Dims, check_like, computed, pair, shape_text, unify
 from svconv.ops._bilinear import bilinear
 from svconv.ops._formula import save, second_order
 from svconv.ops._library import register
@@ -87,17 +87,19 @@ def with_channels(kernels):
     return kernels if kernels.dim() == 5 else kernels.unsqueeze(1)
 
 
-def _dims(grid):
-    """Letters bound to the sizes that the grid fixes."""
+def _dims(name, image, grid, layout="B C H W"):
+    """The letters of a call whose image has the size of the grid."""
     check_grid(grid)
     dims = Dims()
-    dims.bind("grid", H=grid.image_size[0], W=grid.image_size[1], R=grid.patches)
+    dims.check(name, image, layout)
+    if tuple(image.shape[-2:]) != grid.image_size:
+        raise ValueError(f"{name}: expected an image of the grid's size {grid.image_size}, got {shape_text(image)}")
+    dims.bind("grid", R=grid.patches)
     return dims
 
 
 def _run(op, name, image, kernels, grid, form, padding, backend):
-    dims = _dims(grid)
-    dims.check(name, image, "B C H W")
+    dims = _dims(name, image, grid)
     dims.check("kernels", kernels, *KERNELS)
     check_form(form)
     padding, forced = canonical_padding(padding), backends.requested(backend)
@@ -186,9 +188,9 @@ def eff_kernel_adjoint(x, y, grid, kernel_size, *, form="scatter", padding="zero
     >>> torch.allclose((svconv.eff_conv(x, k, grid) * y).sum(), (k * svconv.eff_kernel_adjoint(x, y, grid, 3)).sum())
     True
     """
-    dims = _dims(grid)
-    dims.check("x", x, "B C H W")
-    dims.check("y", y, "B C H W")
+    _dims("x", x, grid)
+    Dims().check("y", y, "B C H W")
+    check_like("y", y, "x", x)
     size = pair("kernel_size", kernel_size, least=1, integer=True)
     check_form(form)
     padding, forced = canonical_padding(padding), backends.requested(backend)
@@ -233,8 +235,7 @@ def eff_image_quotient(y, kernels, grid, *, beta, prior="gradient", padding="rep
     >>> bool((svconv.eff_image_quotient(y, k, grid, beta=1e-9) - x).abs().max() < 0.05)
     True
     """
-    dims = _dims(grid)
-    dims.check("y", y, "B C H W")
+    dims = _dims("y", y, grid)
     dims.check("kernels", kernels, *KERNELS)
     size = kernels.shape[-2:]
     check_fits("kernels", size, grid.image_size)
@@ -277,9 +278,8 @@ def eff_kernel_quotient(x, y, grid, kernel_size, *, beta=1e-4, backend=None, che
     >>> torch.allclose(svconv.eff_kernel_quotient(x, svconv.eff_conv(x, k, grid), grid, 3, beta=1e-12), k, atol=1e-6)
     True
     """
-    dims = _dims(grid)
-    dims.check("x", x, "B n H W")
-    dims.check("y", y, "B n H W")
+    _dims("x", x, grid, "B n H W")
+    Dims().check("y", y, "B n H W")
     check_like("y", y, "x", x)
     size = pair("kernel_size", kernel_size, least=1, integer=True)
     check_fits("kernel_size", size, grid.image_size)
