@@ -8,6 +8,7 @@ from svconv.ops.eff import (
     eff_kernel_adjoint as eff_kernel_adjoint,
     eff_kernel_quotient as eff_kernel_quotient,
 )
+from svconv.ops.motion_basis import MotionBasis as MotionBasis
 from svconv.ops.pixel_filter import (
     pixel_filter as pixel_filter,
     pixel_filter_adjoint as pixel_filter_adjoint,

@@ -116,7 +116,8 @@ def eff_bwd_kernels(x, g, shape, dtype, form, padding, *grid):
 
 # quotients ----------------------------------------------------------------------------------------------------------
 #
-# Written without a change in place, so that every torch.func transform goes through.
+# Written without a change in place, so that every torch.func transform goes through. Sides are made numbers: patches depend on them, so
+# that a trace holds for one size.
 
 def _patches(grid):
     """(row piece, [(patch, column piece)]) of every row of patches."""
@@ -146,7 +147,7 @@ def _cut(t, row, column, size=None):
 
 def eff_image_quotient_fwd(y, kernels, beta, power, padding, *grid):
     """power: sum |D|^2 on the half spectrum of a patch's plane; None for ones."""
-    grid, (kh, kw) = grid_of(y.shape[-2:], *grid), kernels.shape[-2:]
+    grid, (kh, kw) = grid_of(y.shape[-2:], *grid), map(int, kernels.shape[-2:])
     size, wide = halo_size(grid, (kh, kw)), halo_plane(grid, (kh, kw), padding).enter(y)
 
     def part(r, row, column):
@@ -159,7 +160,7 @@ def eff_image_quotient_fwd(y, kernels, beta, power, padding, *grid):
 def eff_image_quotient_bwd(g, y, kernels, beta, power, padding, *options):
     """Gradients in y, kernels, beta and power; what is not needed comes back empty. options: the grid, need_y, need_kernels, need_beta,
     need_power."""
-    grid, needed, (kh, kw) = grid_of(y.shape[-2:], *options[:4]), options[4:], kernels.shape[-2:]
+    grid, needed, (kh, kw) = grid_of(y.shape[-2:], *options[:4]), options[4:], map(int, kernels.shape[-2:])
     size, plane = halo_size(grid, (kh, kw)), halo_plane(grid, (kh, kw), padding)
     wide, others = plane.enter(y), []
 
@@ -198,7 +199,7 @@ def eff_kernel_quotient_fwd(x, y, beta, kh, kw, *grid):
 def eff_kernel_quotient_bwd(g, x, y, beta, *options):
     """Gradients in x, y and beta for the upstream gradient g [B, R, kh, kw]; what is not needed comes back empty. options: the grid,
     need_x, need_y, need_beta."""
-    grid, needed, (kh, kw) = grid_of(x.shape[-2:], *options[:4]), options[4:], g.shape[-2:]
+    grid, needed, (kh, kw) = grid_of(x.shape[-2:], *options[:4]), options[4:], map(int, g.shape[-2:])
     found = {r: kernel_quotient_bwd(g[:, r], _windowed(x, row, column, kh, kw), _windowed(y, row, column, kh, kw), beta, False,
                                     *psf_center((kh, kw)), *needed)
              for row, patches in _patches(grid) for r, column in patches}

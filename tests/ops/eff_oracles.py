@@ -49,7 +49,7 @@ def kernel_adjoint(x, y, grid, size, form, padding):
     return found
 
 
-def _fast(n):
+def fast(n):
     def smooth(m):
         for factor in (2, 3, 5, 7):
             while m % factor == 0:
@@ -67,8 +67,8 @@ def _spectrum(kernels, size):
 
 def image_quotient(y, kernels, grid, beta, prior, padding):
     y, kernels = np.asarray(y, np.float64), _kernels(kernels)
-    (kh, kw), (h, w), (ph, pw) = kernels.shape[-2:], grid.image_size, grid.patch_size
-    height, width = _fast(ph + 2 * kh), _fast(pw + 2 * kw)
+    (kh, kw), (ph, pw) = kernels.shape[-2:], grid.patch_size
+    height, width = fast(ph + 2 * kh), fast(pw + 2 * kw)
     power = 1.0
     if prior == "gradient":
         waves = [4 * np.sin(np.pi * np.fft.fftfreq(n)) ** 2 for n in (height, width)]
@@ -86,7 +86,7 @@ def image_quotient(y, kernels, grid, beta, prior, padding):
 
 def kernel_quotient(x, y, grid, size, beta):
     x, y, (kh, kw) = np.asarray(x, np.float64), np.asarray(y, np.float64), size
-    shape = tuple(_fast(p + k - 1) for p, k in zip(grid.patch_size, size))
+    shape = tuple(fast(p + k - 1) for p, k in zip(grid.patch_size, size))
     beta, found = np.reshape(np.asarray(beta, np.float64), (-1, 1, 1)), []
     for (top, left), window in zip([(a, b) for a in grid.row_starts for b in grid.col_starts], windows(grid)):
         place = ..., slice(top, top + grid.patch_size[0]), slice(left, left + grid.patch_size[1])

@@ -112,9 +112,9 @@ class TestQuotients(Battery):
     )
 
     def registered(self):
-        x, y, k = image(dtype=torch.float32), image(dtype=torch.float32, seed=2), psf(1, 3, 4, 3, 4, dtype=torch.float32)
-        beta, g, grid = torch.tensor([0.1, 0.2]), torch.randn(2, 4, 3, 4), (2, 2, 0.5, "hann")
-        power = torch.rand(eff_oracles._fast(6 + 6), eff_oracles._fast(6 + 8) // 2 + 1)
+        x, y, k = image(dtype=torch.float32), image(dtype=torch.float32, seed=2), psf(1, 3, 2, 3, 4, dtype=torch.float32)
+        beta, g, grid = torch.tensor([0.1, 0.2]), torch.randn(2, 2, 3, 4), (2, 1, 0.5, "hann")
+        power = torch.rand(eff_oracles.fast(6 + 6), eff_oracles.fast(8 + 8) // 2 + 1)
         yield _kernel_fwd, (x, y, beta, 3, 4, *grid, "")
         yield _kernel_bwd, (g, x, y, beta, *grid, False, False, True, "")
         yield _image_fwd, (x, k, beta, None, "zeros", *grid, "")
@@ -281,7 +281,7 @@ def test_the_fused_gradients_agree_with_the_reference(backend):
     """At a size with many patches, each output asked for alone and together."""
     grid = EFFGrid((50, 45), (4, 3))
     x, y, g, beta = image(2, 3, 50, 45), image(2, 3, 50, 45, seed=2), psf(2, 12, 5, 4), torch.tensor([0.4], dtype=DOUBLE)
-    k, power = psf(1, 3, 12, 5, 4), torch.rand(eff_oracles._fast(grid.patch_size[0] + 10), eff_oracles._fast(grid.patch_size[1] + 8) // 2 + 1)
+    k, power = psf(1, 3, 12, 5, 4), torch.rand(eff_oracles.fast(grid.patch_size[0] + 10), eff_oracles.fast(grid.patch_size[1] + 8) // 2 + 1)
     for need in ((True,) * 4, (True, False, False, False), (False, True, False, False), (False, False, True, False)):
         for ours, expected in zip(*(_kernel_bwd(g, x, y, beta, *grid.options, *need[:3], name) for name in (backend, "reference"))):
             close(ours, expected, scale=100)
