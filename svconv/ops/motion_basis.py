@@ -67,7 +67,7 @@ class MotionBasis:
         self.shifts, self.angles = _table("shifts", shifts, "S", 2), _table("angles", angles, "A")
         self.poses, self.shape = len(self.angles) * len(self.shifts), (grid.patches, *self.kernel_size)
         self._framed = grid.patches * (self.kernel_size[0] + 2) * (self.kernel_size[1] + 2)
-        self._on = functools.lru_cache(maxsize=4)(self._tables)
+        self._kept = {}
 
     @functools.cached_property
     def displacements(self):
@@ -77,6 +77,14 @@ class MotionBasis:
         cos, sin = self.angles.cos()[:, None], self.angles.sin()[:, None]
         turned = torch.stack([(cos - 1) * row - sin * column, sin * row + (cos - 1) * column], -1)
         return (turned.transpose(0, 1)[:, :, None] + self.shifts).flatten(1, 2)
+
+    def _on(self, like):
+        """The tables in the dtype and on the device of `like`, made once."""
+        key = like.dtype, like.device
+        if key not in self._kept:
+            with torch.inference_mode(False):
+                self._kept[key] = self._tables(*key)
+        return self._kept[key]
 
     def _tables(self, dtype, device):
         """(int64 [R P 4], [R, P, 4]): the places and the weights in kernels with a frame of one pixel, which is cut off; no weight
@@ -96,7 +104,7 @@ class MotionBasis:
         return places.to(device), weights.to(device, dtype)
 
     def _forward(self, mu):
-        places, weights = self._on(mu.dtype, mu.device)
+        places, weights = self._on(mu)
         kh, kw = self.kernel_size
         framed = mu.new_zeros((mu.shape[0], self._framed))
         values = (mu[:, None, :, None] * weights).reshape(mu.shape[0], weights.numel())
@@ -107,7 +115,7 @@ class MotionBasis:
         return framed.reshape(mu.shape[0], self.shape[0], kh + 2, kw + 2)[..., 1:-1, 1:-1].contiguous()
 
     def _backward(self, k):
-        places, weights = self._on(k.dtype, k.device)
+        places, weights = self._on(k)
         framed = torch.nn.functional.pad(k, (1, 1, 1, 1)).reshape(k.shape[0], self._framed)
         return (framed.index_select(1, places).reshape(k.shape[0], *weights.shape) * weights).sum((1, 3))
 

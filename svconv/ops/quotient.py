@@ -81,9 +81,9 @@ def _center(center, size):
     return tuple(float(n // 2) for n in size) if center is None else pair("center", center)
 
 
-def check_fits(name, size, plane):
+def check_fits(name, size, plane, of="image size"):
     if size[0] > plane[0] or size[1] > plane[1]:
-        raise ValueError(f"{name}: expected at most the image size {tuple(plane)}, got {tuple(size)}")
+        raise ValueError(f"{name}: expected at most the {of} {tuple(plane)}, got {tuple(size)}")
 
 
 def checked_beta(beta, image, check):
@@ -113,7 +113,7 @@ def prior_power(prior, kernel, plane):
     dtype = computed(kernel[:0]).dtype
     if isinstance(prior, torch.Tensor):
         Dims().check("prior", prior, "J fh fw", noun="filters ")
-        check_fits("prior", prior.shape[-2:], plane)
+        check_fits("prior", prior.shape[-2:], plane, "size of the divided plane")
         check_device("kernel", kernel, "prior", prior)
         if prior.dtype != kernel.dtype and computed(prior[:0]).dtype != dtype:
             raise TypeError(f"prior: expected dtype {kernel.dtype} like kernel, got {prior.dtype}")

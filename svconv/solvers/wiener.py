@@ -68,7 +68,8 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
     Where A is a circular convolution (a `Conv` with padding "circular", products, sums and multiples of such, and with border "replicate"
     or "taper" any operator that is a convolution) by division in Fourier space, as `svconv.image_quotient` does; the differences of the
     prior "gradient" then wrap as A does. Everything else, and border "mask", by conjugate gradients on the normal equations
-    `(A' m A + beta sum_j D_j' D_j) x = A' m y` to a relative residual of 1e-5, with differences inside the image.
+    `(A' m A + beta sum_j D_j' D_j) x = A' m y` to a relative residual of 1e-5, with differences inside the image, begun at the observation
+    or where the operator's `begin` says (`EFFBlur`: at `svconv.eff_image_quotient`).
 
     Args:
         op: operator from the sharp to the blurred image.
@@ -100,7 +101,7 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
         x = op.divide(y, beta, prior)
         if x is not None:
             return _closed(x, callback)
-        start = y if y.dim() == 4 else y.mean(2)
+        start = _start(op, y, y if y.dim() == 4 else y.mean(2), beta, prior)
         circular = op.on(image_plane(y.shape[-2:]))
         return _iterated(op.T @ op, op.adjoint(y), start, beta, prior, _division(circular, start, beta, prior), callback)
     term = data_term(op, y, None, border)
@@ -108,7 +109,8 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
     if x is not None:
         return _closed(term.crop(x).contiguous(), callback)
     with torch.no_grad():
-        found = _iterated(_Normal(term), term.right_hand_side(), term.start, beta, prior, _division(term.op, term.start, beta, prior),
+        start = _start(term.op, term.start, term.start, beta, prior)
+        found = _iterated(_Normal(term), term.right_hand_side(), start, beta, prior, _division(term.op, start, beta, prior),
                           term.cropped(callback))
         found.x = term.crop(found.x).contiguous()
         return found
@@ -153,6 +155,13 @@ class _Normal(Operator):
         return self.term.normal(x)
 
     _adjoint = _forward
+
+
+def _start(op, y, otherwise, beta, prior):
+    """Where the iterations begin: where op says, otherwise at the observation."""
+    with torch.no_grad():
+        start = op.begin(y, beta, prior) if y.dim() == 4 else None
+    return otherwise if start is None else start
 
 
 def _division(circular, like, beta, prior):

@@ -1,5 +1,7 @@
 """MotionBasis: poses moved by hand, transposes, gradients, the projection, errors."""
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -114,6 +116,9 @@ def test_arguments_may_be_tensors_arrays_or_lists():
     given = [(np.array(SHIFTS), np.array(ANGLES[:2])), (torch.tensor(SHIFTS), torch.tensor(ANGLES[:2], dtype=DOUBLE)), (SHIFTS, ANGLES[:2])]
     found = [MotionBasis(grid, 5, shifts=shifts, angles=angles).kernels(mu) for shifts, angles in given]
     assert all(torch.allclose(found[0], one) for one in found)
+    basis = example()
+    basis.kernels(torch.rand(1, 15))
+    assert torch.equal(pickle.loads(pickle.dumps(basis)).displacements, copy.deepcopy(basis).displacements)
 
 
 GRID = EFFGrid((8, 9), (2, 2))
