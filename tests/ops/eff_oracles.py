@@ -5,7 +5,7 @@ import oracles
 import svconv
 
 
-def grid_for(hw, most=(2, 3), **options):
+def grid_for(hw, most=(2, 2), **options):
     """A grid of at most `most` patches that fits an image, also an empty one."""
     hw = tuple(max(1, int(n)) for n in hw)
     return svconv.EFFGrid(hw, tuple(min(m, n) for m, n in zip(most, hw)), **options)
