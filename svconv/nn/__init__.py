@@ -1,5 +1,6 @@
 """Drop-in modules: hyper-parameters in `__init__`, tensors in `forward`."""
+from svconv.nn.eff import EFFConv2d
 from svconv.nn.pixel_filter import FilterPredictor, PixelFilter2d
 from svconv.nn.quotient import Barthann, ImageQuotient, KernelQuotient
 
-__all__ = ["Barthann", "ImageQuotient", "KernelQuotient", "FilterPredictor", "PixelFilter2d"]
+__all__ = ["Barthann", "EFFConv2d", "ImageQuotient", "KernelQuotient", "FilterPredictor", "PixelFilter2d"]

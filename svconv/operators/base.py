@@ -17,7 +17,7 @@ class Operator:
 
     A new operator sets the attributes below and defines `_forward(x)`, `_adjoint(y)` and, if it has tensors, `with_tensors(tensors)`. Where
     it can do better than the base: `_gram(x, weights)` in one pass, `with_padding(padding)`, and for solvers `_transfer(size)` (it is
-    a circular convolution), `kept(size)`, `on(plane)`, `lengths(size)`, `divide(y, beta, prior)`.
+    a circular convolution), `kept(size)`, `on(plane)`, `lengths(size)`, `divide(y, beta, prior)`, `begin(y, beta, prior)`.
 
     Attributes:
         tensors: every tensor it is made of (the `params` of `svconv.solvers.cg`).
@@ -188,6 +188,17 @@ class Operator:
         """
         transfer = self._transfer(tuple(y.shape[-2:])) if self.maps == (None, None) else None
         return None if transfer is None else divided(y, transfer, beta, prior)
+
+    def begin(self, y, beta, prior="identity"):
+        """An image near what `divide` asks for, from which iterations start where there is no closed form; None where none is at hand.
+
+        Args:
+            y, beta, prior: as in `divide`.
+
+        Returns:
+            Like the operator's input, or None.
+        """
+        return None
 
     def _transfer(self, size):
         """The half spectrum [B|1, C|1, H, W//2+1] where it is a circular convolution on images of `size`, a number where it is that

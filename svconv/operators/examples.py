@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 
 from svconv import operators
+from svconv.ops import EFFGrid
 
 
 class Example(NamedTuple):
@@ -29,6 +30,12 @@ EXAMPLES = [
     Example("PixelFilter 9x11 on 5x4", lambda p: operators.PixelFilter(_random(1, 9, 11, 5, 4), padding=p), None),
     Example("Conv 7x6", lambda p: operators.Conv(_random(1, 1, 7, 6), padding=p), (2, 3, 33, 28)),
     Example("Conv 9x8 on 5x4, per channel", lambda p: operators.Conv(_random(1, 3, 9, 8), padding=p), (1, 3, 5, 4)),
+    Example("EFFBlur 4x5, shared by channels",
+            lambda p: operators.EFFBlur(_random(1, 6, 4, 5), EFFGrid((23, 26), (2, 3)), padding=p), (2, 3, 23, 26)),
+    Example("EFFBlur 6x3 gather, per channel",
+            lambda p: operators.EFFBlur(_random(2, 3, 4, 6, 3), EFFGrid((19, 14), (4, 1), overlap=0.7), form="gather", padding=p), None),
+    Example("EFFBlur 9x8 on 5x4",
+            lambda p: operators.EFFBlur(_random(1, 20, 9, 8), EFFGrid((5, 4), (5, 4), overlap=0), padding=p), None),
     Example("Conv @ PixelFilter",
             lambda p: operators.Conv(_random(1, 1, 4, 3), padding=p) @ operators.PixelFilter(_random(1, 3, 3, 16, 17), padding=p), None),
     Example("Conv + 0.5", lambda p: operators.Conv(_random(1, 1, 4, 5), padding=p) + 0.5 * operators.Identity(), (1, 2, 12, 11)),

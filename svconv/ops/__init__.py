@@ -1,5 +1,14 @@
 """The public ops of every family; each is importable from `svconv` too."""
 from svconv.ops.conv import conv as conv, conv_adjoint as conv_adjoint
+from svconv.ops.eff import (
+    EFFGrid as EFFGrid,
+    eff_conv as eff_conv,
+    eff_conv_adjoint as eff_conv_adjoint,
+    eff_image_quotient as eff_image_quotient,
+    eff_kernel_adjoint as eff_kernel_adjoint,
+    eff_kernel_quotient as eff_kernel_quotient,
+)
+from svconv.ops.motion_basis import MotionBasis as MotionBasis
 from svconv.ops.pixel_filter import (
     pixel_filter as pixel_filter,
     pixel_filter_adjoint as pixel_filter_adjoint,

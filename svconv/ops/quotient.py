@@ -17,7 +17,7 @@ from svconv.ops.conv import KERNEL, with_channels
 from svconv.reference import quotient as reference
 
 
-def _like_if(needed, t, shape=None):
+def like_if(needed, t, shape=None):
     return t.new_empty((t.shape if shape is None else shape) if needed else 0)
 
 
@@ -28,7 +28,7 @@ _kernel_bwd = register(
     "kernel_quotient_bwd(Tensor g, Tensor x, Tensor y, Tensor beta, bool taper, float cy, float cx, bool need_x, bool need_y, "
     "bool need_beta, str backend) -> (Tensor, Tensor, Tensor)",
     lambda g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta:
-        (_like_if(need_x, x), _like_if(need_y, y), _like_if(need_beta, beta)),
+        (like_if(need_x, x), like_if(need_y, y), like_if(need_beta, beta)),
     save(4), second_order(reference.kernel_quotient_bwd), formula=reference.kernel_quotient_bwd,
     batched={"folds": False})
 
@@ -55,8 +55,8 @@ _image_bwd = register(
     "image_quotient_bwd(Tensor g, Tensor y, Tensor kernel, Tensor beta, Tensor? power, str padding, float cy, float cx, bool need_y, "
     "bool need_kernel, bool need_beta, bool need_power, str backend) -> (Tensor, Tensor, Tensor, Tensor)",
     lambda g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power:
-        (_like_if(need_y, y), _like_if(need_kernel, kernel), _like_if(need_beta, beta),
-         _like_if(need_power, y, power.shape if need_power else None)),
+        (like_if(need_y, y), like_if(need_kernel, kernel), like_if(need_beta, beta),
+         like_if(need_power, y, power.shape if need_power else None)),
     save(5), second_order(reference.image_quotient_bwd), formula=reference.image_quotient_bwd,
     batched={"folds": False})
 
@@ -81,12 +81,12 @@ def _center(center, size):
     return tuple(float(n // 2) for n in size) if center is None else pair("center", center)
 
 
-def _check_fits(name, size, plane):
+def check_fits(name, size, plane, of="image size"):
     if size[0] > plane[0] or size[1] > plane[1]:
-        raise ValueError(f"{name}: expected at most the image size {tuple(plane)}, got {tuple(size)}")
+        raise ValueError(f"{name}: expected at most the {of} {tuple(plane)}, got {tuple(size)}")
 
 
-def _beta(beta, image, check):
+def checked_beta(beta, image, check):
     """[1] or [B] in the dtype of the computation; the values are looked at where that costs no synchronisation."""
     dtype = torch.float32 if image.dtype in HALF else image.dtype
     if not isinstance(beta, torch.Tensor):
@@ -108,12 +108,12 @@ def _beta(beta, image, check):
     return beta.reshape(-1).to(dtype)
 
 
-def _prior_power(prior, kernel, plane):
+def prior_power(prior, kernel, plane):
     """sum |D|^2 on the half spectrum [H, W//2+1], None for ones."""
     dtype = computed(kernel[:0]).dtype
     if isinstance(prior, torch.Tensor):
         Dims().check("prior", prior, "J fh fw", noun="filters ")
-        _check_fits("prior", prior.shape[-2:], plane)
+        check_fits("prior", prior.shape[-2:], plane, "size of the divided plane")
         check_device("kernel", kernel, "prior", prior)
         if prior.dtype != kernel.dtype and computed(prior[:0]).dtype != dtype:
             raise TypeError(f"prior: expected dtype {kernel.dtype} like kernel, got {prior.dtype}")
@@ -167,12 +167,12 @@ def kernel_quotient(x, y, kernel_size, *, beta=1e-4, taper="barthann", center=No
     Dims().check("y", y, "B n H W")
     check_like("y", y, "x", x)
     size = pair("kernel_size", kernel_size, least=1, integer=True)
-    _check_fits("kernel_size", size, x.shape[-2:])
+    check_fits("kernel_size", size, x.shape[-2:])
     if taper not in (None, "barthann"):
         raise ValueError(f'taper: expected None or "barthann", got {taper!r}')
     center, forced = _center(center, size), backends.requested(backend)
     x, (y,) = unify("x", x, {"y": y})
-    beta = _beta(beta, x, check)
+    beta = checked_beta(beta, x, check)
     return _kernel_fwd(computed(x), computed(y), beta, *size, taper is not None, *center, forced).to(x.dtype)
 
 
@@ -213,11 +213,11 @@ def image_quotient(y, kernel, *, beta, prior="identity", padding="circular", cen
     dims.check("y", y, "B C H W")
     dims.check("kernel", kernel, *KERNEL)
     size = kernel.shape[-2:]
-    _check_fits("kernel", size, y.shape[-2:])
+    check_fits("kernel", size, y.shape[-2:])
     center, padding, forced = _center(center, size), canonical_padding(padding), backends.requested(backend)
     y, (kernel,) = unify("y", y, {"kernel": kernel})
-    beta = _beta(beta, y, check)
-    power = _prior_power(prior, kernel, division_plane(y.shape[-2:], size, padding).size)
+    beta = checked_beta(beta, y, check)
+    power = prior_power(prior, kernel, division_plane(y.shape[-2:], size, padding).size)
     return _image_fwd(computed(y), computed(with_channels(kernel)), beta, power, padding, *center, forced).to(y.dtype)
 
 

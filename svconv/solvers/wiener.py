@@ -73,7 +73,8 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
     Where A is a circular convolution (a `Conv` with padding "circular", products, sums and multiples of such, and with border "replicate"
     or "taper" any operator that is a convolution) by division in Fourier space, as `svconv.image_quotient` does; the differences of the
     prior "gradient" then wrap as A does. Everything else, and border "mask", by conjugate gradients on the normal equations
-    `(A' m A + beta sum_j D_j' D_j) x = A' m y` to a relative residual of 1e-5, with differences inside the image.
+    `(A' m A + beta sum_j D_j' D_j) x = A' m y` to a relative residual of 1e-5, with differences inside the image, begun at the observation
+    or where the operator's `begin` says (`EFFBlur`: at `svconv.eff_image_quotient`).
 
     Args:
         op: operator from the sharp to the blurred image.
@@ -114,6 +115,7 @@ def _with_padding(op, y, start, beta, prior, callback):
     x = op.divide(y, beta, prior)
     if x is not None:
         return _closed(x, callback)
+    start = _start(op, y, start, beta, prior)
     circular = None if transforming() else op.on(image_plane(y.shape[-2:]))     # a preconditioner would keep tensors of the transform
     smoothness = Smoothness(prior, start.shape[-2:], start, op.wraps)
     return _iterated(op.T @ op, op.adjoint(y), start, beta, smoothness, _division(circular, start, beta, prior), callback)
@@ -126,7 +128,8 @@ def _with_border(op, y, beta, prior, border, callback):
         return _closed(term.crop(x).contiguous(), callback)
     smoothness = Smoothness(prior, term.start.shape[-2:], term.start, term.mask is None and term.op.wraps)
     with torch.no_grad():
-        found = _iterated(_Normal(term), term.right_hand_side(), term.start, beta, smoothness, _division(term.op, term.start, beta, prior),
+        start = _start(term.op, term.start, term.start, beta, prior)
+        found = _iterated(_Normal(term), term.right_hand_side(), start, beta, smoothness, _division(term.op, start, beta, prior),
                           term.cropped(callback))
         found.x = term.crop(found.x).contiguous()
         return found
@@ -173,6 +176,13 @@ class _Normal(Operator):
         return self.term.normal(x)
 
     _adjoint = _forward
+
+
+def _start(op, y, otherwise, beta, prior):
+    """Where the iterations begin: where op says, otherwise at the observation."""
+    with torch.no_grad():
+        start = op.begin(y, beta, prior) if y.dim() == 4 else None
+    return otherwise if start is None else start
 
 
 def _division(circular, like, beta, prior):

@@ -9,7 +9,7 @@ from battery import Battery, Call
 import oracles
 import svconv
 from oracles import PADDINGS, close
-from svconv.ops.quotient import _image_bwd, _image_fwd, _kernel_bwd, _kernel_fwd, _prior_power
+from svconv.ops.quotient import _image_bwd, _image_fwd, _kernel_bwd, _kernel_fwd, prior_power
 
 BACKENDS = oracles.usable_backends("quotient", "kernel_quotient_fwd")
 SIZES = [(1, 1), (3, 3), (4, 5), (2, 6), (7, 4)]
@@ -300,7 +300,7 @@ def test_backward_agrees_with_the_reference(backend):
         for ours, expected in zip(*results):
             close(ours, expected, scale=100)
     k = psf(1, 3, 5, 4)
-    power = _prior_power("gradient", k, (70, 65))
+    power = prior_power("gradient", k, (70, 65))
     for need in ((True, True, True, True), (True, False, False, False), (False, True, False, False), (False, False, True, False)):
         results = [_image_bwd(y, x, k, beta, power, "circular", 2.0, 1.5, *need, name) for name in (backend, "reference")]
         for ours, expected in zip(*results):
