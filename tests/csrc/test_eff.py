@@ -69,7 +69,7 @@ def test_any_strides(view):
 
 
 def test_nan_stays_in_the_patches_that_see_it():
-    x, kernels = data(b=1, c=2)
+    x, kernels = data(b=1, c=2, kc=1)
     x[0, 0, 0, 0] = float("nan")
     y = eff.eff_fwd(x, kernels, "scatter", "zeros", *OPTIONS)
     assert y[0, 0].isnan().any() and not y[0, 1].isnan().any()
