@@ -3,6 +3,7 @@
 #pragma once
 
 #define SVCONV_FAMILIES(FAMILY) \
+  FAMILY(eff, EffTable) \
   FAMILY(pixel_filter, PixelFilterTable) \
   FAMILY(quotient, QuotientTable) \
   FAMILY(tanh_features, TanhFeaturesTable) \

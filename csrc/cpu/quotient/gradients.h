@@ -20,7 +20,7 @@ template <typename T> Status kernel_bwd_typed(const QuotientCall& call) {
   Buffers<T> buffers(team, 2 * n + 2, transform.space());
   Scratch pointers(sizeof(Z*) * static_cast<std::size_t>(team * 2 * n)), partial(sizeof(double) * static_cast<std::size_t>(tasks));
   if (!buffers.ok() || !pointers.ok() || !partial.ok()) return Status::out_of_memory;
-  const Column<T> steps(call, transform);
+  const Column<T> steps = steps_of<T>(call, transform);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(team) if (team > 1)
   for (Index task = 0; task < tasks; ++task) {
     const Index strip = task % strips.count, column = strips.first(strip), b = task / strips.count;
@@ -31,9 +31,9 @@ template <typename T> Status kernel_bwd_typed(const QuotientCall& call) {
     for (Index i = 0; i < n; ++i) {
       x[i] = buffers.get(2 * i);
       y[i] = buffers.get(2 * i + 1);
-      steps.load(call.x, at<T>(call.x, b, i, column), width, call.load_x, x[i]);
+      steps.load(call.x, at<T>(call.x, b, i, column), width, map_of(call.load_x), taper_of<T>(call), x[i]);
       steps.forward(x[i], work);
-      steps.load(call.y, at<T>(call.y, b, i, column), width, call.load_y, y[i]);
+      steps.load(call.y, at<T>(call.y, b, i, column), width, map_of(call.load_y), taper_of<T>(call), y[i]);
       steps.forward(y[i], work);
     }
     steps.kernel_spectrum(call.kernel, b, 0, column, width, g, work);
@@ -57,8 +57,10 @@ template <typename T> Status kernel_bwd_typed(const QuotientCall& call) {
     }
     partial.as<double>()[task] = slopes.total(column, width, call.width);
     for (Index i = 0; i < n; ++i) {
-      if (call.out_x.data) steps.store(call.out_x, out_at<T>(call.out_x, b, i, column), width, call.load_x, false, x[i], work);
-      if (call.out_y.data) steps.store(call.out_y, out_at<T>(call.out_y, b, i, column), width, call.load_y, false, y[i], work);
+      if (call.out_x.data)
+        steps.store(call.out_x, out_at<T>(call.out_x, b, i, column), width, map_of(call.load_x), taper_of<T>(call), false, x[i], work);
+      if (call.out_y.data)
+        steps.store(call.out_y, out_at<T>(call.out_y, b, i, column), width, map_of(call.load_y), taper_of<T>(call), false, y[i], work);
     }
   }
   for (Index b = 0; call.slope.data && b < batch; ++b) {
@@ -87,7 +89,7 @@ template <typename T> Status image_bwd_typed(const QuotientCall& call) {
   Scratch partial(sizeof(double) * static_cast<std::size_t>(batch * strips.count));
   if (!buffers.ok() || !partial.ok()) return Status::out_of_memory;
   for (Index i = 0; i < batch * strips.count; ++i) partial.as<double>()[i] = 0;
-  const Column<T> steps(call, transform);
+  const Column<T> steps = steps_of<T>(call, transform);
   const bool with_y = call.y.data != nullptr;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(team) if (team > 1)
   for (Index task = 0; task < tasks; ++task) {
@@ -99,10 +101,10 @@ template <typename T> Status image_bwd_typed(const QuotientCall& call) {
       if (call.out_kernel.data) memset(static_cast<void*>(sum), 0, sizeof(Z) * static_cast<std::size_t>(call.plane));
       for (Index b = groups == batch ? group : 0; b < (groups == batch ? group + 1 : batch); ++b)
         for (Index c = parts == channels ? part : 0; c < (parts == channels ? part + 1 : channels); ++c) {
-          steps.load(call.g, at<T>(call.g, b, c, column), width, call.load_x, g);
+          steps.load(call.g, at<T>(call.g, b, c, column), width, map_of(call.load_x), taper_of<T>(call), g);
           steps.forward(g, work);
           if (with_y) {
-            steps.load(call.y, at<T>(call.y, b, c, column), width, call.load_y, y);
+            steps.load(call.y, at<T>(call.y, b, c, column), width, map_of(call.load_y), taper_of<T>(call), y);
             steps.forward(y, work);
           }
           const T beta = beta_of<T>(call, b);
@@ -122,7 +124,8 @@ template <typename T> Status image_bwd_typed(const QuotientCall& call) {
               sum[u] = {sum[u].re + (gr * yi - gi * yr - 2 * slope * ki), sum[u].im + (gr * yr + gi * yi - 2 * slope * kr)};
           }
           partial.as<double>()[b * strips.count + strip] += slopes.total(column, width, call.width);
-          if (call.out_x.data) steps.store(call.out_x, out_at<T>(call.out_x, b, c, column), width, call.store, folds, g, work);
+          if (call.out_x.data)
+            steps.store(call.out_x, out_at<T>(call.out_x, b, c, column), width, map_of(call.store), taper_of<T>(call), folds, g, work);
         }
       if (call.out_kernel.data) steps.kernel_rows(call.out_kernel, group, part, column, width, sum, work);
     }

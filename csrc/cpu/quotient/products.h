@@ -11,19 +11,11 @@ namespace {
 
 template <typename T>
 void apply_spectrum(const QuotientCall& call, Index b, Index column, int width, const ComplexVector<T>* k, ComplexVector<T>* x) {
-  const bool divide = call.mode == QuotientMode::divide;
-  const T sign = call.mode == QuotientMode::multiply ? T(1) : T(-1), beta = divide ? beta_of<T>(call, b) : T(0);
-  for (Index u = 0; u < call.plane; ++u) {
-    auto re = x[u].re * k[u].re - x[u].im * (k[u].im * sign), im = x[u].re * (k[u].im * sign) + x[u].im * k[u].re;
-    if (divide) {
-      auto denominator = k[u].re * k[u].re + k[u].im * k[u].im;
-      if (call.power.data) denominator += power_at<T>(call, u, column, width) * beta;
-      else denominator += beta;
-      denominator = never_zero(denominator, T(0));
-      re /= denominator;
-      im /= denominator;
-    }
-    x[u] = {im, re};
+  if (call.mode == QuotientMode::divide) {
+    const T* power = call.power.data ? static_cast<const T*>(call.power.data) + column : nullptr;
+    divide_swapped<T>(call.plane, beta_of<T>(call, b), power, call.power.stride[0], width, k, x);
+  } else {
+    multiply_swapped<T>(call.plane, call.mode == QuotientMode::multiply ? T(1) : T(-1), k, x);
   }
 }
 
@@ -40,7 +32,7 @@ template <typename T> Status apply_typed(const QuotientCall& call) {
   const Index space = max_index(transform.space(), call.out_x.shape[2]);
   Buffers<T> buffers(team, 3, space);
   if (!buffers.ok()) return Status::out_of_memory;
-  const Column<T> steps(call, transform);
+  const Column<T> steps = steps_of<T>(call, transform);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(team) if (team > 1)
   for (Index task = 0; task < tasks; ++task) {
     const Index strip = task % strips.count, column = strips.first(strip);
@@ -51,10 +43,10 @@ template <typename T> Status apply_typed(const QuotientCall& call) {
       for (Index c = 0; c < channels; ++c) {
         if ((b == from || call.kernel.shape[0] > 1 || call.kernel.shape[1] > 1) && (c == 0 || call.kernel.shape[1] > 1))
           steps.kernel_spectrum(call.kernel, b, c, column, width, k, work);
-        steps.load(call.x, at<T>(call.x, b, c, column), width, call.load_x, x);
+        steps.load(call.x, at<T>(call.x, b, c, column), width, map_of(call.load_x), taper_of<T>(call), x);
         steps.forward(x, work);
         apply_spectrum<T>(call, b, column, width, k, x);
-        steps.store(call.out_x, out_at<T>(call.out_x, b, c, column), width, call.store, folds, x, work);
+        steps.store(call.out_x, out_at<T>(call.out_x, b, c, column), width, map_of(call.store), taper_of<T>(call), folds, x, work);
       }
   }
   return Status::ok;
@@ -73,7 +65,7 @@ template <typename T> Status estimate_typed(const QuotientCall& call) {
   const bool divide = call.beta.data != nullptr;
   Buffers<T> buffers(team, divide ? 5 : 4, transform.space());
   if (!buffers.ok()) return Status::out_of_memory;
-  const Column<T> steps(call, transform);
+  const Column<T> steps = steps_of<T>(call, transform);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(team) if (team > 1)
   for (Index task = 0; task < tasks; ++task) {
     const Index strip = task % strips.count, column = strips.first(strip), part = task / strips.count % parts,
@@ -84,9 +76,9 @@ template <typename T> Status estimate_typed(const QuotientCall& call) {
     bool first = true;
     for (Index b = groups == batch ? group : 0; b < (groups == batch ? group + 1 : batch); ++b)
       for (Index c = parts == channels ? part : 0; c < (parts == channels ? part + 1 : channels); ++c) {
-        steps.load(call.x, at<T>(call.x, b, c, column), width, call.load_x, x);
+        steps.load(call.x, at<T>(call.x, b, c, column), width, map_of(call.load_x), taper_of<T>(call), x);
         steps.forward(x, work);
-        steps.load(call.y, at<T>(call.y, b, c, column), width, call.load_y, y);
+        steps.load(call.y, at<T>(call.y, b, c, column), width, map_of(call.load_y), taper_of<T>(call), y);
         steps.forward(y, work);
         for (Index u = 0; u < call.plane; ++u) {  // conj(X) Y, parts swapped for the way back
           const V re = x[u].re * y[u].re + x[u].im * y[u].im, im = x[u].re * y[u].im - x[u].im * y[u].re;
