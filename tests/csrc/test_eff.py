@@ -1,4 +1,4 @@
-"""The patches of the compiled module: bits, threads, kept spectra, what a bad table does. The values are compared in tests/ops/test_eff.py."""
+"""The patches of the compiled module: bits, threads, kept spectra, bad tables. The values are compared in tests/ops/test_eff.py."""
 import numpy as np
 import pytest
 import torch
