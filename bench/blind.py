@@ -142,18 +142,14 @@ def section(synthetic, captured, counts):
     return f"""## Blind deblurring
 
 Written by `python bench/blind.py`. Error ratio: squared error of the image restored with the estimated kernel over that of the image
-restored with the true
-kernel; both with `solvers.hyper_laplacian(lam={LAM}, padding="replicate")`, best integer shift within {REACH} pixels, {MARGIN} pixels
-left out at each border.
-The network is the shipped `ltd-17`.
-"Plain gradients": one kernel quotient of the image's differences with themselves; "strongest gradients": with the strongest tenth of them.
-`solvers.blind_kernel` alternates between an image with few edges and its kernel, without learning; with the network's kernel as its start
-it is what
-`svconv deblur --blind --refine` does.
+restored with the true kernel; both with `solvers.hyper_laplacian(lam={LAM}, padding="replicate")`, best integer shift within {REACH}
+pixels, {MARGIN} pixels left out at each border. The network is the shipped `ltd-17`. "Plain gradients": one kernel quotient of the
+image's differences with themselves; "strongest gradients": with the strongest tenth of them. `solvers.blind_kernel` alternates between an
+image with few edges and its kernel, without learning; with the network's kernel as its start it is what `svconv deblur --blind --refine`
+does.
 
 {counts[0]} cases: grey {SIZE} x {SIZE} crops of test photographs ({", ".join(FOLDERS)}), each blurred with a sampled {KERNEL}-pixel
-kernel and with a measured one (Levin 2009,
-numbers 2 and 3), noise {NOISE}:
+kernel and with a measured one (Levin 2009, numbers 2 and 3), noise {NOISE}:
 
 {table(synthetic)}
 
