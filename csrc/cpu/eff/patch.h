@@ -62,21 +62,18 @@ template <typename T> class Patch {
   using Z = ComplexVector<T>;
   static constexpr Index kRows = RowTransform<T>::kRows;
 
-  static std::size_t bytes(const Planes<T>& planes, int spectra) {
-    return round(RowTransform<T>::thread_bytes(planes.along_rows, planes.width)) +
-           round(sizeof(Z) * 3 * static_cast<std::size_t>(planes.along_columns.space())) +
-           2 * round(sizeof(T) * static_cast<std::size_t>(planes.height * planes.pitch)) +
-           static_cast<std::size_t>(spectra) * round(sizeof(Z) * static_cast<std::size_t>(planes.spectrum_values()));
-  }
+  static std::size_t bytes(const Planes<T>& planes, int spectra) { return Patch(planes, nullptr, spectra).bytes_; }
 
+  // In memory of so many bytes, aligned to vectors; nullptr only counts them.
   Patch(const Planes<T>& planes, char* memory, int spectra) : planes_(planes) {
-    const auto take = [&memory](std::size_t size) {
-      char* const part = memory;
-      memory += round(size);
+    const auto take = [&](std::size_t size) {
+      char* const part = memory ? memory + bytes_ : nullptr;
+      bytes_ += (size + 63) / 64 * 64;
       return part;
     };
+    const auto column_bytes = sizeof(Z) * static_cast<std::size_t>(planes.along_columns.space());
     rows_memory_ = take(RowTransform<T>::thread_bytes(planes.along_rows, planes.width));
-    for (Z*& buffer : columns_) buffer = reinterpret_cast<Z*>(take(sizeof(Z) * static_cast<std::size_t>(planes.along_columns.space())));
+    for (Z*& buffer : columns_) buffer = reinterpret_cast<Z*>(take(column_bytes));
     for (T*& rows : rows_) rows = reinterpret_cast<T*>(take(sizeof(T) * static_cast<std::size_t>(planes.height * planes.pitch)));
     for (int i = 0; i < spectra; ++i)
       spectra_[i] = reinterpret_cast<Z*>(take(sizeof(Z) * static_cast<std::size_t>(planes.spectrum_values())));
@@ -158,7 +155,6 @@ template <typename T> class Patch {
   }
 
  private:
-  static std::size_t round(std::size_t size) { return (size + 63) / 64 * 64; }
   T* at(int rows, Index strip) const { return rows_[rows] + 2 * planes_.strips.first(strip); }
   View row_view() const {
     View view;
@@ -186,6 +182,7 @@ template <typename T> class Patch {
   }
 
   const Planes<T>& planes_;
+  std::size_t bytes_ = 0;
   char* rows_memory_;
   Z* columns_[3];
   T* rows_[2];
