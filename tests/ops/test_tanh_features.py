@@ -247,7 +247,9 @@ import resource, torch
 from svconv.ops.tanh_features import tanh_features
 def run(side):
     a = [torch.rand(1, 1, side, side, requires_grad=True), None, torch.rand(32, 1, 9, 9, requires_grad=True), torch.rand(1, 32, 32), None,
-    torch.rand(4, 32)] tanh_features(*a).sum().backward() return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    torch.rand(4, 32)]
+    tanh_features(*a).sum().backward()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 small = run(64)
 print(run(1024) - small)
 """
