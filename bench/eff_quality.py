@@ -23,7 +23,7 @@ from svconv import Conv, EFFBlur, eff_image_quotient, image_quotient, solvers
 
 SECTION = "eff"
 CG_STEPS = 60       # most of one solve of IRLS
-STRENGTHS = {"quotient": (0.003, 0.01, 0.02, 0.04, 0.08), "irls": (0.001, 0.002, 0.004), "rl": (5, 10, 20, 40)}
+STRENGTHS = {"quotient": (0.001, 0.003, 0.01, 0.02, 0.04), "irls": (0.001, 0.002, 0.004, 0.008), "rl": (5, 10, 20, 40)}
 NAMES = {"blurred": "blurred", "central quotient": "central PSF, quotient", "central irls": "central PSF, IRLS", "quotient": "eff quotient",
          "irls": "eff IRLS", "rl": "eff Richardson-Lucy"}
 VARIANTS = {"exact": lambda lens: lens, "noise": psf_scenes.noisy, "shift": psf_scenes.shifted}
@@ -84,25 +84,27 @@ class Record:
 
 
 class Run:
-    """Scores [PSNR, SSIM] of photographs, made when they are asked for and kept in the record.
+    """Scores [PSNR, SSIM] of photographs (of those for choosing only PSNR), made when they are asked for and kept in the record.
 
     images: name -> sharp photograph. chosen, reported: names.
     """
 
     def __init__(self, record, images, chosen, reported, strengths, cg_iter=CG_STEPS, say=print):
         self.record, self.images, self.chosen, self.reported = record, images, chosen, reported
-        self.strengths, self.cg_iter, self.say = strengths, cg_iter, say
+        self.strengths, self.cg_iter, self.say, self.blurred = strengths, cg_iter, say, {}
 
     def score(self, lens, name, method, strength=None, index=0, variant="exact"):
         key = " | ".join(map(str, (lens.name, name, method, strength, index, variant)))
 
         def compute():
             x, start = self.images[name], time.monotonic()
-            y = psf_scenes.blurred(x, lens, seed=list(self.images).index(name))
+            if (lens.name, name) not in self.blurred:
+                self.blurred[lens.name, name] = psf_scenes.blurred(x, lens, seed=list(self.images).index(name))
+            y = self.blurred[lens.name, name]
             wrong = VARIANTS[variant](lens)
             made = y if method == "blurred" else METHODS[method](wrong, y, strength, index=index, cg_iter=self.cg_iter)
-            found = [psf_scenes.psnr(made, x), psf_scenes.ssim(made, x)]
-            self.say(f"{key}: {found[0]:.2f} dB, {found[1]:.3f}   ({time.monotonic() - start:.1f} s)")
+            found = [psf_scenes.psnr(made, x), *([psf_scenes.ssim(made, x)] if name in self.reported else [])]
+            self.say(f"{key}: {found[0]:.2f} dB   ({time.monotonic() - start:.1f} s)")
             return found
 
         return self.record.get(key, compute)
@@ -200,7 +202,8 @@ def main():
         results = smoke(data)
         print(table(results), wishes(results), sep="\n\n")
         return
-    settings = {"commit": measure.commit(), "torch": torch.__version__, "cg_steps": CG_STEPS, "strengths": {m: list(v) for m, v in STRENGTHS.items()}}
+    sources = measure.versions_of("svconv", "csrc", "bench/psf_scenes.py")
+    settings = {"sources": sources, "torch": torch.__version__, "cg_steps": CG_STEPS, "strengths": {m: list(v) for m, v in STRENGTHS.items()}}
     try:
         record = Record(arguments.record, settings)
     except ValueError as error:
