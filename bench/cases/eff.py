@@ -14,7 +14,7 @@ from bench.peers import eff as peers
 from svconv._eff_grid import halo_size
 
 BETA = 1e-2
-BUDGET = 5.0        # seconds per case
+BUDGET = 3.0        # seconds per case
 
 
 @dataclasses.dataclass(frozen=True)

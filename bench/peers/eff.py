@@ -110,22 +110,28 @@ def transforms(like, images, patches, size, inverse=True):
 # deepinv ------------------------------------------------------------------------------------------------------------
 
 @functools.cache
-def _deepinv():
-    """deepinv's class. The operators of torchvision that deepinv's imports name are declared without torchvision's compiled part."""
+def _declared():
+    """The operators of torchvision that deepinv's imports name, declared without torchvision's compiled part; to be kept alive."""
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+def _deepinv():
+    """deepinv's class."""
+    _declared()
     try:
         from deepinv.physics import TiledSpaceVaryingBlur
     except ImportError as error:
         raise Skip(f"deepinv: {error}") from None
-    return TiledSpaceVaryingBlur, library
+    return TiledSpaceVaryingBlur
 
 
 def deepinv_blur(kernels, grid, *, crop=True):
     """`TiledSpaceVaryingBlur` with the grid's patches and windows; without `crop` it keeps the frame that it would cut off."""
-    kind, _ = _deepinv()
+    kind = _deepinv()
     (first, *others), side = grid.col_starts, grid.patch_size[0]
     stride = others[0] - first
     if grid.image_size[0] != grid.image_size[1] or list(grid.col_starts) != list(range(0, grid.image_size[1] - side + 1, stride)):
