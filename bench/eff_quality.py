@@ -142,7 +142,8 @@ def table(results):
     for grid, rows in results.items():
         for method, row in rows.items():
             wrong = [f"{row[variant][0]:.2f}" if variant in row else "" for variant in ("noise", "shift")]
-            lines.append(f"| {grid} | {NAMES[method]} | {row['strength']} | {row['exact'][0]:.2f} | {row['exact'][1]:.3f} | {' | '.join(wrong)} |")
+            cells = [grid, NAMES[method], str(row["strength"]), f"{row['exact'][0]:.2f}", f"{row['exact'][1]:.3f}", *wrong]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -171,9 +172,10 @@ def section(results):
     return f"""## Measured PSF grids
 
 Written by `python bench/eff_quality.py`. Kodak photographs blurred by measured grids (`eff_conv`, scatter, patches that overlap by half),
-{scenes.NOISE:.0%} noise; mean PSNR in dB and SSIM of {", ".join(scenes.REPORTED)}, {scenes.MARGIN} pixels left out at each border. Strengths
-(`beta`; `reg`, with at most {CG_STEPS} CG steps per solve; steps) are the best on {", ".join(scenes.CHOSEN)}, and so is the central PSF, one of the one to four patches nearest to the middle.
-The last two columns restore with a wrong grid: noise of {scenes.WRONG:.0%} of each kernel's norm, and each patch with the kernel of its right neighbour.
+{scenes.NOISE:.0%} noise; mean PSNR in dB and SSIM of {", ".join(scenes.REPORTED)}, {scenes.MARGIN} pixels left out at each border.
+Strengths (`beta`; `reg`, with at most {CG_STEPS} CG steps per solve; steps) are the best on {", ".join(scenes.CHOSEN)}, and so is the
+central PSF, one of the one to four patches nearest to the middle. The last two columns restore with a wrong grid: noise of
+{scenes.WRONG:.0%} of each kernel's norm, and each patch with the kernel of its right neighbour.
 
 {table(results)}
 
@@ -203,7 +205,8 @@ def main():
         print(table(results), wishes(results), sep="\n\n")
         return
     sources = measure.versions_of("svconv", "csrc", "bench/psf_scenes.py")
-    settings = {"sources": sources, "torch": torch.__version__, "cg_steps": CG_STEPS, "strengths": {m: list(v) for m, v in STRENGTHS.items()}}
+    strengths = {method: list(values) for method, values in STRENGTHS.items()}
+    settings = {"sources": sources, "torch": torch.__version__, "cg_steps": CG_STEPS, "strengths": strengths}
     try:
         record = Record(arguments.record, settings)
     except ValueError as error:

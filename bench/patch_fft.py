@@ -96,7 +96,8 @@ def table(lengths, rounds, say=print):
 def section(lines):
     cpu = measure.processor()
     return f"""Written by `python bench/patch_fft.py`, which says what is timed: one thread of {cpu['name']} ({cpu['isa']}),
-torch {torch.__version__}, medians of the thread's processor time, all candidates in turn, load average {measure.load_average()}. Ratio: the quicker torch.fft over svconv.
+torch {torch.__version__}, medians of the thread's processor time, all candidates in turn, load average {measure.load_average()}.
+Ratio: the quicker torch.fft over svconv.
 
 """ + "\n".join(lines)
 

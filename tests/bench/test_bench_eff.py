@@ -8,11 +8,11 @@ import sys
 import pytest
 import torch
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT))
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2]))
 from bench import measure, record
 from bench.cases import cases, eff
-from bench.peers import eff as peers
+
+ROOT = measure.ROOT
 
 
 def small(step):
@@ -39,10 +39,10 @@ def test_deepinv_has_the_same_windows():
 def test_without_deepinv_there_is_a_reason(monkeypatch):
     for name in ("deepinv", "deepinv.physics"):
         monkeypatch.setitem(sys.modules, name, None)
-    case = small("eff_conv")
+    first = small("eff_conv")
     with pytest.raises(measure.Skip, match="deepinv: "):
-        case.peers["deepinv"](case.inputs("cpu"))
-    for case in (case, small("eff_image_quotient")):
+        first.peers["deepinv"](first.inputs("cpu"))
+    for case in (first, small("eff_image_quotient")):
         candidates, skipped, *_ = record.prepare(case, case.inputs("cpu"), "cpu")
         assert "torch.fft" in candidates and "patch FFTs" in candidates and set(skipped) <= {"deepinv", "deepinv's blur"}
         assert len(skipped) == 1 and next(iter(skipped.values())).startswith("deepinv: ")

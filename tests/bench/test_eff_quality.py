@@ -37,7 +37,8 @@ def test_wrong_grids(lens):
 
 def test_spots_are_found_where_they_stand():
     image = np.full((360, 360), 20.0)
-    places = [(round((i + 0.5) * 24 + (7 - i) * 1.15), round((j + 0.5) * 24 + (7 - j) * 1.15) + (i % 2)) for i in range(15) for j in range(15)]
+    lines = [round((i + 0.5) * 24 + (7 - i) * 1.15) for i in range(15)]
+    places = [(row, column + i % 2) for i, row in enumerate(lines) for column in lines]
     for row, column in places:
         image[row - 1:row + 2, column - 1:column + 2] = 200
     spots = psf_scenes.fibre_spots(image)
@@ -113,5 +114,6 @@ def test_a_kernel_per_patch_beats_one_for_all(shared_data):
     lens = psf_scenes.lenses(shared_data)[1]
     x = psf_scenes.photograph(shared_data, "kodim05")[..., :240, :320].contiguous()
     y = psf_scenes.blurred(x, lens, 0)
-    own, single = (psf_scenes.psnr(made, x) for made in (eff_quality.quotient(lens, y, 0.01), eff_quality.central_quotient(lens, y, 0.01, 53)))
+    own = psf_scenes.psnr(eff_quality.quotient(lens, y, 0.01), x)
+    single = psf_scenes.psnr(eff_quality.central_quotient(lens, y, 0.01, 53), x)
     assert own > single + 1 and own > psf_scenes.psnr(y, x) + 2
