@@ -8,7 +8,7 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
-from bench import eff_quality, pages, psf_scenes
+from bench import eff_quality, measure, pages, psf_scenes
 
 
 @pytest.fixture
@@ -86,6 +86,11 @@ def test_a_record_of_other_settings_is_refused(tmp_path):
     eff_quality.Record(path, {"commit": "one"}).get("key", lambda: [1.0])
     with pytest.raises(ValueError, match="a record of another run"):
         eff_quality.Record(path, {"commit": "two"})
+
+
+def test_versions_name_the_committed_content():
+    found = measure.versions_of("bench/psf_scenes.py", "bench/pages.py", "bench/pages.py")
+    assert not found or len(found) == 3 and found[1] == found[2] != found[0]       # nothing outside of a checkout
 
 
 def test_a_miss_is_printed():
