@@ -113,7 +113,7 @@ def main():
             print(f"\n{case.name}\n  not measured: {skip}")
             continue
         if case.memory:
-            entry["memory"] = peak_memory(case)
+            record.add_memory(case, entry, peak_memory(case))
         show(entry)
         records.append(entry)
         if path:

@@ -217,6 +217,11 @@ def commit():
     return name + ("+changes" if changes else "")
 
 
+def versions_of(*paths):
+    """What git calls the committed content of files and folders: equal if and only if it is the same."""
+    return _output("git", "rev-parse", *(f"HEAD:{path}" for path in paths)).split()
+
+
 def processor():
     """The processor's name, its family and its vector instruction set."""
     fields = {}

@@ -9,6 +9,7 @@ import torch
 from bench import measure
 from bench.measure import Skip, interleave, peak_extra_memory, ratio, reason, summary, tensor_bytes
 
+PER_THREAD = 4 << 20    # bytes that each thread may have beside a share of inputs and results
 COMPARED = 1 << 22      # elements of a large result that are compared: evenly spaced
 
 
@@ -83,6 +84,7 @@ def measure_case(case, device, stopwatch, ceilings, *, rounds=9, budget=20.0, ma
     inputs = case.inputs(device)
     candidates, skipped, deviations, used = prepare(case, inputs, device)
     candidates |= {"read": ceilings.read, "copy": ceilings.copy}
+    budget = budget if case.budget is None else min(budget, case.budget)
     samples, failures = interleave(candidates, stopwatch, rounds=rounds, budget=budget, prime=torch.device(device).type == "cpu")
     if "svconv" in failures:
         raise Skip(failures["svconv"])
@@ -101,7 +103,7 @@ def measure_case(case, device, stopwatch, ceilings, *, rounds=9, budget=20.0, ma
     record["metrics"] = metrics(case, record, samples, ceilings, matmul)
     record["targets"] = judge(case, record["metrics"])
     if memory:
-        record["memory"] = memory_of(candidates["svconv"], inputs, device)
+        add_memory(case, record, memory_of(candidates["svconv"], inputs, device))
     del candidates, inputs
     gc.collect()
     return record
@@ -136,6 +138,16 @@ def judge(case, values):
         met = value is not None and (value >= limit if sign == ">=" else value <= limit)
         judged.append({"metric": metric, "sign": sign, "limit": limit, "value": value, "met": met})
     return judged
+
+
+def add_memory(case, record, found):
+    """What `memory_of` found, as metrics of the record too; its targets are judged with them."""
+    record["memory"] = found
+    if "peak_extra" in found:
+        held = found["inputs"] + found["results"]
+        spare = found["peak_extra"] - found["results"] - torch.get_num_threads() * PER_THREAD
+        record["metrics"] |= {"peak gigabytes": (found["inputs"] + found["peak_extra"]) / 1e9, "extra memory": max(0, spare) / held}
+        record["targets"] = judge(case, record["metrics"])
 
 
 def memory_of(call, inputs, device):

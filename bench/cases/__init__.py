@@ -30,6 +30,7 @@ class Case:
     targets: what the design asks for on a CPU: (metric, ">=" or "<=", number); metrics as in `judge` of record.py.
     iterations: the callable does so many steps of the thing that is named; all times are divided by it.
     tolerance: largest accepted max|a-b| / max|b| between a peer and svconv.
+    budget: most seconds that all candidates together may take, below that of the program; None: that of the program.
     smoke: this is a tiny copy for the smoke run. gpu: also timed on a GPU. cpu: also timed on a CPU.
     """
     stem: str
@@ -45,6 +46,7 @@ class Case:
     targets: tuple = ()
     iterations: int = 1
     tolerance: float = 1e-4
+    budget: float | None = None
     smoke: bool = False
     cpu: bool = True
     gpu: bool = True
