@@ -11,7 +11,8 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("image, grid, size", [((64, 96), (2, 3), 9), ((41, 30), (1, 1), 5), ((50, 50), (3, 2), (7, 12)), ((30, 30), (2, 2), 1)])
+@pytest.mark.parametrize("image, grid, size", [
+    ((64, 96), (2, 3), 9), ((41, 30), (1, 1), 5), ((50, 50), (3, 2), (7, 12)), ((30, 30), (2, 2), 1)])
 def test_weights_are_distributions_and_kernels_lose_no_light(image, grid, size):
     basis = MotionBasis.default(EFFGrid(image, grid), size)
     mu = motion_poses(basis, 5, generator=seeded())

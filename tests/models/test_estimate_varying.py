@@ -1,4 +1,4 @@
-"""Learning to Deblur with a kernel per patch: what it has in common with the uniform estimate, camera motions, degenerate images, errors."""
+"""Learning to Deblur with a kernel per patch: the uniform estimate, camera motions, degenerate images, errors."""
 import pytest
 import torch
 
