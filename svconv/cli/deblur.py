@@ -2,7 +2,7 @@
 import os
 import time
 
-from svconv.cli import tiles
+from svconv.cli import shake, tiles
 from svconv.cli.errors import InputError, shown, warn
 from svconv.files.limits import MAX_PIXELS, check_memory
 
@@ -18,6 +18,7 @@ examples:
   svconv deblur photo.jpg --kernel psf.npy -o sharp.png
   svconv deblur photo.jpg --kernel psf.png --method hyper --reg 1e-3 -o sharp.png
   svconv deblur photo.jpg --blind --kernel-size 17 -o sharp.png --save-kernel psf.png
+  svconv deblur photo.jpg --blind --grid 4x6 -o sharp.png --save-kernel grid.npy
 """
 
 
@@ -33,7 +34,7 @@ def add_parser(subparsers):
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help=".png, .tif, .jpg or .bmp")
     blur = parser.add_mutually_exclusive_group(required=True)
     blur.add_argument("--kernel", metavar="K", help="the blur kernel: .npy ([kh, kw], [kh, kw, 3] or [3, kh, kw]) or an image")
-    blur.add_argument("--blind", action="store_true", help="estimate the kernel from the photograph (uniform blur)")
+    blur.add_argument("--blind", action="store_true", help="estimate the kernel from the photograph (uniform blur, or --grid)")
     parser.add_argument(
         "--method",
         choices=[m for methods in METHODS.values() for m in methods],
@@ -65,6 +66,7 @@ def add_parser(subparsers):
     )
     blind.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
     blind.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones")
+    shake.add_options(blind)
     progress.add_option(parser)
     parser.set_defaults(run=run)
 
@@ -78,12 +80,16 @@ def run(arguments):
     images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
     say_what_is_lost(arguments, picture)
     start = time.perf_counter()
-    kernel, method, reg = find_kernel(arguments, picture, limits)
-    images.write_image(arguments.output, restore(picture, kernel, method, reg, arguments.quiet))
+    if arguments.grid is not None:
+        result, said = shake.estimated_and_restored(arguments, picture, arguments.reg or BLIND * REG["irls"])
+    else:
+        kernel, method, reg = find_kernel(arguments, picture, limits)
+        kh, kw = kernel.shape[1:]
+        result = restore(picture, kernel, method, reg, arguments.quiet)
+        said = f"{'estimated ' if arguments.blind else ''}kernel {kw} x {kh}, {method}"
+    images.write_image(arguments.output, result)
     height, width = picture.size
-    kh, kw = kernel.shape[1:]
-    print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, "
-          f"{'estimated ' if arguments.blind else ''}kernel {kw} x {kh}, {method}, "
+    print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, {said}, "
           f"{white_text(picture.white, source)}{time.perf_counter() - start:.1f} s")
     return 0
 
@@ -156,6 +162,7 @@ def pixel_limit(text):
 
 def check_options(arguments):
     """InputError for options that do not belong together."""
+    shake.check_options(arguments)
     mode = "blind" if arguments.blind else "kernel"
     if arguments.method and arguments.method not in METHODS[mode]:
         raise InputError(f"--method: expected {' or '.join(METHODS[mode])} with --{mode}, got {arguments.method}")
@@ -248,10 +255,14 @@ def estimate_kernel(arguments, picture):
     return kernel.numpy()
 
 
+def luminance(picture):
+    """[1, 1, H, W]."""
+    return picture.plane(0) if picture.channels == 1 else sum(w * picture.plane(c) for c, w in enumerate((0.299, 0.587, 0.114)))
+
+
 def visible_luminance(picture):
     """[1, 1, H, W]: the luminance of the smallest rectangle with all visible pixels; the others go on smoothly from them."""
-    weights = picture.weights
-    y = picture.plane(0) if picture.channels == 1 else sum(w * picture.plane(c) for c, w in enumerate((0.299, 0.587, 0.114)))
+    weights, y = picture.weights, luminance(picture)
     if weights is None:
         return y
     rows, columns = (weights.any(axis).nonzero()[0] for axis in (1, 0))

@@ -6,6 +6,19 @@ SOLVERS = {"irls": 84, "cg": 54, "hyper": 45}
 ESTIMATE = 50  # planes of the window that a kernel is estimated from
 
 
+VARYING = 75  # the same for irls with a kernel per patch, on the whole picture
+POSES = 100  # bytes for a pose at a patch
+
+
+def varying(picture, size, patches):
+    """Bytes beside the picture itself for `--blind --grid`: nothing of it goes by tiles."""
+    height, width = picture.size
+    sample, plane = picture.pixels.itemsize, 4 * height * width
+    result = height * width * picture.channels * sample
+    poses = patches * size * size * (2 * ((size - 1) // 2) + 1)
+    return result + max(ESTIMATE * plane + POSES * poses, VARYING * 4 * (height + 2 * size) * (width + 2 * size))
+
+
 def needed(picture, kernel_size, method, tile, halo, window=None):
     """Bytes beside the picture itself; kernel_size (kh, kw); window: the side of what a kernel is estimated from, None if it is given."""
     sample = picture.pixels.itemsize

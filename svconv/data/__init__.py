@@ -3,6 +3,7 @@ from svconv.data.degradation import degrade, jpeg_round_trip
 from svconv.data.motion import motion_kernel, motion_path
 from svconv.data.pairs import BlurPairs
 from svconv.data.photographs import PhotographCache, list_photographs, read_grey, split_photographs
+from svconv.data.poses import motion_poses
 
 __all__ = [
     "BlurPairs",
@@ -12,6 +13,7 @@ __all__ = [
     "list_photographs",
     "motion_kernel",
     "motion_path",
+    "motion_poses",
     "read_grey",
     "split_photographs",
 ]

@@ -28,21 +28,23 @@ def _path_factor(points):
         torch.set_num_threads(threads)
 
 
-def motion_path(n=1, *, points=_POINTS, generator=None):
-    """Zero-mean Gaussian-process paths over t in [0, 1], two independent coordinates each.
+def motion_path(n=1, *, points=_POINTS, coordinates=2, generator=None):
+    """Zero-mean Gaussian-process paths over t in [0, 1], of independent coordinates.
 
     Covariance s^2 (1 + sqrt5 d/l + 5 d^2/(3 l^2)) exp(-sqrt5 d/l), d = |t - t'|, l = 0.3, s = 1/4 (Matern 5/2).
 
     Args:
         n: number of paths.
         points: equidistant values of t.
+        coordinates: 2 for (row, column), 3 for (row, column, angle).
         generator: `torch.Generator` on the CPU; None uses torch's default one.
 
     Returns:
-        float32 [n, 2, points], (row, column) coordinates without unit.
+        float32 [n, coordinates, points], without unit.
     """
+    coordinates = number("coordinates", coordinates, least=1, integer=True)
     n, points = number("n", n, least=0, integer=True), number("points", points, least=1, integer=True)
-    white = torch.randn(n, 2, points, generator=generator, dtype=torch.float32)
+    white = torch.randn(n, coordinates, points, generator=generator, dtype=torch.float32)
     return white @ _path_factor(points).T
 
 

@@ -1,5 +1,6 @@
 """Camera motion as a basis of local blur kernels: what a set of poses, shifts and rotations in the image plane, does at every patch."""
 import functools
+import math
 
 import numpy as np
 import torch
@@ -68,6 +69,30 @@ class MotionBasis:
         self.poses, self.shape = len(self.angles) * len(self.shifts), (grid.patches, *self.kernel_size)
         self._framed = grid.patches * (self.kernel_size[0] + 2) * (self.kernel_size[1] + 2)
         self._kept = {}
+
+    @classmethod
+    def default(cls, grid, kernel_size):
+        """The whole-pixel shifts that fit the kernel, and rotations in steps that move the farthest corner of the image by one pixel.
+
+        There are n = (min(kh, kw) - 1) // 2 rotations in either direction, as many as leave the corner inside of the kernel:
+        P = kh kw (2n + 1) poses, 4913 for 17 x 17 pixels. The step is 2 asin(1/(2 d)), d the distance of the corner from the centre.
+
+        Args:
+            grid, kernel_size: as in the class.
+
+        Returns:
+            MotionBasis. About 100 bytes per patch and pose when it is used.
+
+        >>> import svconv
+        >>> svconv.MotionBasis.default(svconv.EFFGrid((64, 64), (2, 2)), 5)
+        MotionBasis(EFFGrid(image_size=(64, 64), grid=(2, 2), overlap=0.5, window='hann'), (5, 5), 25 shifts x 5 angles)
+        """
+        check_grid(grid)
+        size = pair("kernel_size", kernel_size, least=1, integer=True)
+        shifts = torch.cartesian_prod(*(torch.arange(k, dtype=torch.float64) - k // 2 for k in size))
+        corner, n = corner_distance(grid.image_size), (min(size) - 1) // 2 if max(grid.image_size) > 1 else 0
+        step = 2 * math.asin(min(1.0, 0.5 / corner)) if n else 0.0
+        return cls(grid, size, shifts=shifts, angles=[step * a for a in range(-n, n + 1)])
 
     @functools.cached_property
     def displacements(self):
@@ -185,6 +210,11 @@ class MotionBasis:
 
     def __repr__(self):
         return f"MotionBasis({self.grid!r}, {self.kernel_size}, {len(self.shifts)} shifts x {len(self.angles)} angles)"
+
+
+def corner_distance(image_size):
+    """How far the corners of an image are from its centre."""
+    return math.hypot(*((n - 1) / 2 for n in image_size))
 
 
 def _table(name, values, letter, *columns):

@@ -140,3 +140,15 @@ GRID = EFFGrid((8, 9), (2, 2))
 def test_errors(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+@pytest.mark.parametrize("image, size", [((64, 96), 17), ((31, 30), (5, 8)), ((50, 20), 1), ((1, 2), 3), ((1, 1), 3)])
+def test_the_default_basis_moves_the_farthest_corner_by_whole_pixels_within_the_kernel(image, size):
+    basis = MotionBasis.default(EFFGrid(image, (1, 1)), size)
+    (kh, kw), corner = basis.kernel_size, [(n - 1) / 2 for n in image]
+    assert {tuple(s) for s in basis.shifts.int().tolist()} == {(i - kh // 2, j - kw // 2) for i in range(kh) for j in range(kw)}
+    n = (min(kh, kw) - 1) // 2 if image != (1, 1) else 0
+    assert len(basis.angles) == 2 * n + 1 and basis.angles[n] == 0
+    for steps in range(1, n + 1):
+        turned = [abs(complex(*corner) * (np.exp(1j * float(basis.angles[n + sign * steps])) - 1)) for sign in (-1, 1)]
+        assert turned[0] == pytest.approx(turned[1]) and turned[0] <= steps + 1e-9 and (steps > 1 or turned[0] == pytest.approx(1))

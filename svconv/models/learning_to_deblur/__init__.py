@@ -1,4 +1,4 @@
 """Learning to Deblur (Schuler, Hirsch, Harmeling, Schoelkopf, TPAMI 2016)."""
-from svconv.models.learning_to_deblur.model import DeblurResult, LearningToDeblur
+from svconv.models.learning_to_deblur.model import DeblurResult, LearningToDeblur, VaryingResult
 
-__all__ = ["DeblurResult", "LearningToDeblur"]
+__all__ = ["DeblurResult", "LearningToDeblur", "VaryingResult"]

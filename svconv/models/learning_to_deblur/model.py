@@ -8,10 +8,11 @@ from torch.nn import functional as F
 
 from svconv._shapes import scalar
 from svconv.models.learning_to_deblur.features import FeatureModule
+from svconv.models.learning_to_deblur.steps import UniformSteps, VaryingSteps, bases_of_scales
 from svconv.models.pretrained import Pretrained
-from svconv.ops import image_quotient, kernel_quotient, project_kernel
+from svconv.ops import image_quotient, project_kernel
+from svconv.ops.motion_basis import MotionBasis
 
-KERNEL_BETA = 1e-4  # fixed regularisation of the kernel quotient
 IMAGE_BETA = 1e-2  # start of the learned regularisation of the image quotient; also used where a network has none of its own
 SHARPEN_SIGMA, SHARPEN_BETA, SHARPEN_SIZE = 0.5, 1e-2, 33
 
@@ -22,6 +23,16 @@ class DeblurResult(NamedTuple):
     kernel: torch.Tensor  # [B, k, k], >= 0, sum 1; blurry = conv(latent, kernel), centre k // 2
     latent: torch.Tensor  # [B, 1, H, W], the image quotient of the blurry image with that kernel
     kernels: tuple  # the kernel of every stage, coarse to fine, as it left its stage
+
+
+class VaryingResult(NamedTuple):
+    """What `LearningToDeblur.estimate_varying` returns."""
+
+    kernels: torch.Tensor  # [B, R, k, k], >= 0, sum 1 each; blurry = eff_conv(latent, kernels, grid), centre k // 2
+    poses: torch.Tensor  # [B, P], >= 0, sum 1: how long the camera stood in each pose of the basis
+    latent: torch.Tensor  # [B, 1, H, W], the patch-wise quotient of the blurry image with those kernels
+    direct: torch.Tensor  # [B, R, k, k], the last kernel quotient before the projection: signed, of any sum
+    basis: MotionBasis  # what the poses are
 
 
 class LearningToDeblur(Pretrained, nn.Module):
@@ -113,20 +124,67 @@ class LearningToDeblur(Pretrained, nn.Module):
     def estimate(self, y):
         """The kernels of all stages of all scales, coarse to fine, and the last image regularisation; the loss needs no more than this."""
         self._check(y)
-        varied = (y.amax((1, 2, 3), keepdim=True) > y.amin((1, 2, 3), keepdim=True)).to(y.dtype)
-        centred = (y - y.mean((1, 2, 3), keepdim=True)) * varied  # exactly 0 for a constant image, whose kernel then is the delta
-        final, kernels, latent, beta = self.kernel_sizes[-1], [], None, y.new_tensor(IMAGE_BETA)
+        centred, varied = _centred(y)
+        return self._stages(centred, UniformSteps(varied))
+
+    def estimate_varying(self, y, grid, *, basis=None, eta=0.0314, callback=None):
+        """Estimate a kernel for every patch of an image whose blur changes over it, as that of a camera that shifts and rolls does.
+
+        The trained features are used unchanged. In every stage `eff_kernel_quotient` gives a kernel per patch, `MotionBasis.project`
+        the camera motion near all of them, k_r = B_r T_eta(sum_r B_r' k_r), and `eff_image_quotient` the latent image. On coarser scales
+        the grid has as many patches over the smaller image and a basis the same angles and smaller shifts.
+
+        Args:
+            y: blurry image [B, 1, H, W], 0..1, finite, sides of at least twice the kernel.
+            grid: an `EFFGrid` over it.
+            basis: a `MotionBasis` over that grid with the last kernel size; None: `MotionBasis.default` of every scale.
+            eta: fraction of the poses that are kept, in (0, 1].
+            callback: called as callback(step, steps, kernels) after every stage.
+
+        Returns:
+            VaryingResult: .kernels [B, R, k, k], .poses [B, P], .latent [B, 1, H, W], .direct [B, R, k, k], .basis. Each kernel has
+            sum one, also where a pose leads out of it (`basis.kernels(poses)` has less there). A constant image gives deltas. With
+            `sharpen` (a network for 33 pixels) the kernels, and not the poses, are sharpened in eval mode.
+
+        Raises:
+            ValueError, TypeError: naming the argument.
+
+        Bit-identical from run to run. Memory in eval mode under `no_grad`: as in a call, and 100 bytes per patch and pose.
+
+        >>> import torch, svconv
+        >>> model, y = LearningToDeblur((9,), stages=1).eval(), torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+        >>> with torch.no_grad():
+        ...     result = model.estimate_varying(y, svconv.EFFGrid((64, 64), (2, 3)))
+        >>> result.kernels.shape, result.poses.shape, result.latent.shape
+        (torch.Size([1, 6, 9, 9]), torch.Size([1, 729]), torch.Size([1, 1, 64, 64]))
+        """
+        self._check(y)
+        final = self.kernel_sizes[-1]
+        sizes = {size: _scaled(y.shape[-2:], size / final) for size in self.kernel_sizes}
+        bases, eta = bases_of_scales(y.shape[-2:], sizes, grid, basis, eta)
+        centred, varied = _centred(y)
+        steps = VaryingSteps(varied, bases, eta)
+        kernels, beta = self._stages(centred, steps, callback)
+        kernels = kernels[-1]
+        if self.sharpen and not self.training:
+            kernels = sharpen_kernel(kernels.flatten(0, 1)).unflatten(0, kernels.shape[:2])
+        mean = y.mean((1, 2, 3), keepdim=True)
+        return VaryingResult(kernels, steps.poses, steps.image(y - mean, kernels, beta) + mean, steps.direct, bases[final])
+
+    def _stages(self, centred, steps, callback=None):
+        """The kernels of all stages and the last image regularisation; `steps` makes kernels of features and images of kernels."""
+        final, kernels, latent, beta = self.kernel_sizes[-1], [], None, centred.new_tensor(IMAGE_BETA)
         for size, scale in zip(self.kernel_sizes, self.scales):
             blurry = _resized(centred, size / final)
             if latent is not None:
                 latent = F.interpolate(latent, blurry.shape[-2:], mode="bicubic", align_corners=False)
             for t, stage in enumerate(scale["stages"]):
-                sharp_features, blurry_features = stage(blurry, latent)
-                raw = kernel_quotient(sharp_features, blurry_features, size, beta=KERNEL_BETA)
-                kernels.append(project_kernel(raw * varied[:, 0]))
+                kernels.append(steps.kernel(*stage(blurry, latent), size))
+                if callback is not None:
+                    callback(len(kernels), len(self.scales) * len(scale["stages"]), kernels[-1])
                 if t < len(scale["log_beta"]):
                     beta = scale["log_beta"][t].exp()
-                    latent = image_quotient(blurry, kernels[-1], beta=beta, padding="replicate")
+                    latent = steps.image(blurry, kernels[-1], beta)
         return kernels, beta
 
     def _check(self, y):
@@ -169,11 +227,20 @@ def _feature_pairs(features, stages):
     return pairs
 
 
+def _centred(y):
+    """y without its mean, exactly 0 where it is constant, and [B, 1, 1, 1] which images are not."""
+    varied = (y.amax((1, 2, 3), keepdim=True) > y.amin((1, 2, 3), keepdim=True)).to(y.dtype)
+    return (y - y.mean((1, 2, 3), keepdim=True)) * varied, varied
+
+
+def _scaled(size, ratio):
+    return tuple(max(1, round(s * ratio)) for s in size)
+
+
 def _resized(y, ratio):
     if ratio == 1:
         return y
-    size = [max(1, round(s * ratio)) for s in y.shape[-2:]]
-    return F.interpolate(y, size, mode="bicubic", align_corners=False, antialias=True)
+    return F.interpolate(y, _scaled(y.shape[-2:], ratio), mode="bicubic", align_corners=False, antialias=True)
 
 
 def sharpen_kernel(kernel, sigma=SHARPEN_SIGMA, beta=SHARPEN_BETA):

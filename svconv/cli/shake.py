@@ -1,0 +1,119 @@
+"""`svconv deblur --blind --grid RxC`: a photograph taken while the camera shifted and rolled. A kernel for every patch is estimated from
+the whole of it and each colour is restored with them."""
+import os
+
+from svconv.cli.errors import InputError, warn
+
+ETA = 0.0314
+
+
+def add_options(group):
+    """The options beside those of `--blind`."""
+    group.add_argument("--grid", type=grid_size, metavar="RxC",
+                       help="the camera rolled too: a kernel for each of R x C (rows x columns) overlapping patches for example 4x6 (ltd)")
+    group.add_argument("--eta", type=float, metavar="E",
+                       help=f"with --grid: the fraction of camera poses that may explain the blur, in (0, 1] (default: {ETA:g})")
+
+
+def grid_size(text):
+    """(rows, columns) of RxC."""
+    import argparse
+
+    rows, cross, columns = text.lower().partition("x")
+    if not (cross and rows.isascii() and rows.isdigit() and columns.isascii() and columns.isdigit() and int(rows) and int(columns)):
+        raise argparse.ArgumentTypeError(f"expected rows x columns of patches such as 4x6, got {text!r}")
+    return int(rows), int(columns)
+
+
+def check_options(arguments):
+    """InputError for options that do not belong to a grid or only to one."""
+    if arguments.grid is None:
+        if arguments.eta is not None:
+            raise InputError("--eta: only with --grid")
+        return
+    if not arguments.blind:
+        raise InputError("--grid: only with --blind")
+    if arguments.eta is not None and not 0 < arguments.eta <= 1:
+        raise InputError(f"--eta: expected a number in (0, 1], got {arguments.eta:g}")
+    given = {"--method l0": arguments.method == "l0", "--refine": arguments.refine, "--final hyper": arguments.final == "hyper"}
+    for option, wrong in given.items():
+        if wrong:
+            raise InputError(f"{option}: not with --grid")
+    if arguments.save_kernel and os.path.splitext(arguments.save_kernel)[1].lower() != ".npy":
+        raise InputError(f"--save-kernel: expected a name that ends in .npy with --grid, got {arguments.save_kernel}")
+
+
+def estimated_and_restored(arguments, picture, reg):
+    """(the restored Picture, what the report says of the kernels)."""
+    from svconv.cli import deblur, memory
+    from svconv.files import kernels
+    from svconv.files.limits import check_memory
+
+    model = deblur.load_model(arguments)
+    size = model.kernel_sizes[-1]
+    grid = checked_grid(arguments, picture, size)
+    check_memory(arguments.image, memory.varying(picture, size, grid.patches), "restoring it")
+    if arguments.save_kernel:
+        kernels.check_kernel_output(arguments.save_kernel)
+    found = estimate(arguments, picture, model, grid)
+    if arguments.save_kernel:
+        kernels.write_kernel(arguments.save_kernel, found[0].unflatten(0, grid.grid).numpy())
+    rows, columns = grid.grid
+    return restore(picture, found, grid, reg, arguments.quiet), f"{rows} x {columns} estimated kernels {size} x {size}, irls"
+
+
+def checked_grid(arguments, picture, size):
+    """The EFFGrid over the picture."""
+    from svconv import EFFGrid
+
+    height, width = picture.size
+    if min(height, width) < 2 * size:
+        raise InputError(f"{arguments.image}: expected sides of at least {2 * size} pixels (twice the kernel), got {width} x {height}")
+    rows, columns = arguments.grid
+    if rows > height or columns > width:
+        raise InputError(f"--grid: expected at most as many patches as pixels ({height} x {width} rows x columns), got {rows} x {columns}")
+    return EFFGrid(picture.size, arguments.grid)
+
+
+def estimate(arguments, picture, model, grid):
+    """The kernels [1, R, k, k] of the photograph's luminance; what is transparent goes on smoothly from what is not."""
+    import torch
+
+    from svconv.cli import deblur, progress, tiles
+
+    weights = picture.weights
+    if weights is not None and not weights.any():
+        raise InputError(f"{arguments.image}: expected pixels that are not transparent")
+    size, (height, width) = model.kernel_sizes[-1], grid.patch_size
+    if min(height, width) < 2 * size:
+        warn(f"--grid: patches of {width} x {height} pixels are small for kernels of {size} x {size}")
+    y = deblur.luminance(picture)
+    if weights is not None:
+        y = tiles.filled(y, weights > 0)
+    if y.max() == y.min():
+        warn(f"{arguments.image}: the image is constant, there is no blur to find in it")
+    with torch.no_grad(), progress.bar("kernels", quiet=arguments.quiet) as begin:
+        callback = begin()
+        result = model.estimate_varying(y, grid, eta=arguments.eta or ETA, callback=callback)
+    return result.kernels
+
+
+def restore(picture, kernels, grid, reg, quiet=False):
+    """The restored Picture, channel by channel. Pixels that are transparent or broken neither count nor change."""
+    import torch
+
+    from svconv import EFFBlur, solvers
+    from svconv.cli import deblur, progress
+
+    weights = picture.weights
+    mask = None if weights is None else torch.from_numpy(weights)[None, None]
+    result, blur = picture.empty(), EFFBlur(kernels, grid)
+    with progress.bar("restoring", picture.channels, quiet) as begin:
+        for channel in range(picture.channels):
+            x = solvers.irls(blur, picture.plane(channel), reg=reg, reweightings=deblur.REWEIGHTINGS, cg_iter=deblur.CG_ITER, mask=mask,
+                             border="replicate", callback=begin()).x
+            result.set_plane(channel, x, picture.white)
+    if mask is not None:
+        hidden = weights <= 0
+        result.pixels[hidden] = picture.pixels[hidden]
+    return result
