@@ -22,7 +22,7 @@ class EFFBlur(Operator):
         form: "scatter" (the kernel belongs to the input pixel) or "gather" (to the output pixel).
         padding: "zeros", "replicate", "reflect", "symmetric" or "circular".
         cache: keep the spectra of the kernels between calls on a CPU where no gradient is wanted; any change of the kernels in place is
-            seen. Memory of the spectra: 3 to 10 times that of the kernels, `kept_bytes` says how much; it goes with the operator.
+            seen. Memory of the spectra: 10 to 30 times that of the kernels, `kept_bytes` says how much; it goes with the operator.
 
     Raises:
         ValueError, TypeError: naming the argument.

@@ -36,7 +36,8 @@ def test_the_patch_is_named(name, dead, border):
     for form in ("scatter", "gather"):
         A = EFFBlur(kernels(dead), GRID, form=form)
         for op in (A, 2.0 * A, A @ Identity(), Conv(blur_kernel()) @ A, A.T) if border is None else (A,):
-            with pytest.raises(ValueError, match=rf"^op: expected {text}.*\(sample 1, channel 0, patch 4, row 1 and column 1 of the grid\)"):
+            place = r"\(sample 1, channel 0, patch 4, row 1 and column 1 of the grid\)"
+            with pytest.raises(ValueError, match=rf"^op: expected {text}.*{place}"):
                 SOLVERS[name](op, y, border)
     shared = EFFBlur(kernels(dead)[1:, 0], GRID)
     with pytest.raises(ValueError, match=r"\(sample 0, channel 0, patch 4, row 1 and column 1 of the grid\)"):
