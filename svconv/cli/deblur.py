@@ -2,11 +2,11 @@
 import os
 import time
 
-from svconv.cli import shake, tiles
+from svconv.cli import psf_grid, shake, tiles
 from svconv.cli.errors import InputError, shown, warn
 from svconv.files.limits import MAX_PIXELS, check_memory
 
-METHODS = {"kernel": ("irls", "cg", "hyper"), "blind": ("ltd", "l0")}
+METHODS = {"kernel": ("irls", "cg", "hyper"), "blind": ("ltd", "l0"), "psf-grid": psf_grid.METHODS}
 REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 1 / 3000}
 BLIND = 5  # times as much with an estimated kernel, which is never exact
 WINDOW = 1024  # the side of the part of the photograph that a kernel is estimated from
@@ -19,6 +19,7 @@ examples:
   svconv deblur photo.jpg --kernel psf.png --method hyper --reg 1e-3 -o sharp.png
   svconv deblur photo.jpg --blind --kernel-size 17 -o sharp.png --save-kernel psf.png
   svconv deblur photo.jpg --blind --grid 4x6 -o sharp.png --save-kernel grid.npy
+  svconv deblur sky.fits --psf-grid psfs.fits --method rl --background 120 -o sharp.fits
 """
 
 
@@ -30,15 +31,17 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "deblur", help="restore a blurred photograph", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Restores a blurred photograph. Bit depth, size, grey, alpha and colour profile are kept.")
-    parser.add_argument("image", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, GIF or WebP")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help=".png, .tif, .jpg or .bmp")
+    parser.add_argument("image", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, GIF, WebP, FITS or NPY")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help=".png, .tif, .jpg, .bmp, .fits or .npy")
     blur = parser.add_mutually_exclusive_group(required=True)
     blur.add_argument("--kernel", metavar="K", help="the blur kernel: .npy ([kh, kw], [kh, kw, 3] or [3, kh, kw]) or an image")
     blur.add_argument("--blind", action="store_true", help="estimate the kernel from the photograph (uniform blur, or --grid)")
+    blur.add_argument("--psf-grid", metavar="GRID", help="a PSF for each patch of the photograph: .npy or .fits, [rows, columns, kh, kw], "
+                      "[R, kh, kw] with --grid, with a last axis of 3 in colour")
     parser.add_argument(
         "--method",
-        choices=[m for methods in METHODS.values() for m in methods],
-        help=f"with --kernel: {', '.join(METHODS['kernel'])}; with --blind: {', '.join(METHODS['blind'])}; the first is the default",
+        choices=list(dict.fromkeys(m for methods in METHODS.values() for m in methods)),
+        help="; ".join(f"with --{mode}: {', '.join(methods)}" for mode, methods in METHODS.items()) + "; the first is the default",
     )
     parser.add_argument(
         "--reg",
@@ -46,7 +49,7 @@ def add_parser(subparsers):
         metavar="R",
         help="strength of the smoothing, larger is smoother (default: "
         + ", ".join(f"{m} {r:g}" for m, r in REG.items())
-        + f"; with --blind {BLIND} times that)",
+        + f"; with --blind {BLIND} times that; quotient {psf_grid.REG['quotient']:g})",
     )
     parser.add_argument("--white", type=white, metavar="VALUE", default="auto",
                         help="the stored value that counts as 1, which R is relative to (default: auto, by the file)")
@@ -66,7 +69,13 @@ def add_parser(subparsers):
     )
     blind.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
     blind.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones")
+    parser.add_argument(
+        "--grid", type=psf_grid.grid_size, metavar="RxC",
+        help="rows x columns of overlapping patches, for example 4x6: with --blind a kernel for each, since the camera rolled too (ltd); "
+             "with --psf-grid where an array [R, kh, kw] does not say it itself",
+    )
     shake.add_options(blind)
+    psf_grid.add_options(parser)
     progress.add_option(parser)
     parser.set_defaults(run=run)
 
@@ -74,8 +83,10 @@ def add_parser(subparsers):
 def run(arguments):
     from svconv.files import images
 
-    check_options(arguments)
     limits = {} if arguments.max_pixels is None else {"max_pixels": arguments.max_pixels}
+    if arguments.psf_grid is not None:
+        return psf_grid.run(arguments, limits)
+    check_options(arguments)
     picture, source = images.read_image(arguments.image, **limits).with_white(None if arguments.white == "auto" else arguments.white)
     images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
     say_what_is_lost(arguments, picture)
@@ -163,6 +174,7 @@ def pixel_limit(text):
 def check_options(arguments):
     """InputError for options that do not belong together."""
     shake.check_options(arguments)
+    psf_grid.check_unused(arguments)
     mode = "blind" if arguments.blind else "kernel"
     if arguments.method and arguments.method not in METHODS[mode]:
         raise InputError(f"--method: expected {' or '.join(METHODS[mode])} with --{mode}, got {arguments.method}")

@@ -9,20 +9,8 @@ ETA = 0.0314
 
 def add_options(group):
     """The options beside those of `--blind`."""
-    group.add_argument("--grid", type=grid_size, metavar="RxC",
-                       help="the camera rolled too: a kernel for each of R x C (rows x columns) overlapping patches for example 4x6 (ltd)")
     group.add_argument("--eta", type=float, metavar="E",
                        help=f"with --grid: the fraction of camera poses that may explain the blur, in (0, 1] (default: {ETA:g})")
-
-
-def grid_size(text):
-    """(rows, columns) of RxC."""
-    import argparse
-
-    rows, cross, columns = text.lower().partition("x")
-    if not (cross and rows.isascii() and rows.isdigit() and columns.isascii() and columns.isdigit() and int(rows) and int(columns)):
-        raise argparse.ArgumentTypeError(f"expected rows x columns of patches such as 4x6, got {text!r}")
-    return int(rows), int(columns)
 
 
 def check_options(arguments):
@@ -32,7 +20,7 @@ def check_options(arguments):
             raise InputError("--eta: only with --grid")
         return
     if not arguments.blind:
-        raise InputError("--grid: only with --blind")
+        raise InputError("--grid: only with --blind or --psf-grid")
     if arguments.eta is not None and not 0 < arguments.eta <= 1:
         raise InputError(f"--eta: expected a number in (0, 1], got {arguments.eta:g}")
     given = {"--method l0": arguments.method == "l0", "--refine": arguments.refine, "--final hyper": arguments.final == "hyper"}

@@ -10,20 +10,21 @@ import zlib
 
 import numpy as np
 
-from svconv.files import png, tiff
+from svconv.files import arrays, png, tiff
 from svconv.files.errors import FileError, alone_and_quiet, check_regular, library, reason, without_stderr
 from svconv.files.limits import MAX_PIXELS, check_size
 from svconv.files.outputs import check_folder, replacing
 from svconv.files.picture import Picture
 
 READABLE = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP")
-_READS = "PNG, JPEG, TIFF, BMP, GIF or WebP"
+_READS = "PNG, JPEG, TIFF, BMP, GIF, WebP, FITS or NPY"
 # what the plugins of Pillow raise for damaged files
 DAMAGED = (
     SyntaxError, ValueError, EOFError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, zlib.error, struct.error
 )
 _PACKED = tuple(range(9, 16))
 _JPEG_SIDE = 65500
+_WITHOUT_PROFILE = ("BMP", "FITS", "NPY")
 # extension -> (Pillow's format, bits it can hold, holds alpha, options)
 _WRITABLE = {
     ".png": ("PNG", (8, *_PACKED, 16), True, {}),
@@ -32,11 +33,14 @@ _WRITABLE = {
     ".jpg": ("JPEG", (8,), False, {"quality": 95, "subsampling": 0}),
     ".jpeg": ("JPEG", (8,), False, {"quality": 95, "subsampling": 0}),
     ".bmp": ("BMP", (8,), False, {}),
+    ".fits": ("FITS", (8, *_PACKED, 16, 32, 64), False, {}),
+    ".fit": ("FITS", (8, *_PACKED, 16, 32, 64), False, {}),
+    ".npy": ("NPY", (8, *_PACKED, 16, 32, 64), False, {}),
 }
 
 
-def read_image(path, max_pixels=MAX_PIXELS):
-    """The Picture in a file, upright; palettes become RGB.
+def read_image(path, max_pixels=MAX_PIXELS, finite=True, hdu=None):
+    """The Picture in a file, upright; palettes become RGB. finite: NaN and infinite pixels are an error; hdu: the number of a FITS image.
 
     FileError for anything that is not one still image in grey or RGB, has more than max_pixels, or does not fit into memory.
     """
@@ -46,12 +50,16 @@ def read_image(path, max_pixels=MAX_PIXELS):
             head = file.read(26)
         with alone_and_quiet():
             page = picture = None
+            if hdu is not None and not head.startswith(arrays.fits.SIGNATURE):
+                raise FileError(f"cannot read {path}: --hdu chooses an image of a FITS file, this is none")
+            if head.startswith(arrays.STARTS):
+                return _checked(path, arrays.read_array(path, head, max_pixels, hdu), finite)
             if head[:4] in tiff.STARTS:
                 picture, page = tiff.read_tiff(path, max_pixels)
             if picture is None:
                 with without_stderr() if page is not None else contextlib.nullcontext():  # libtiff prints
                     picture = _read_with_pillow(path, head, page, max_pixels)
-            return _checked(path, picture)
+            return _checked(path, picture, finite)
     except FileError:
         raise
     except OSError as error:
@@ -106,10 +114,10 @@ def _picture(path, image, deep):
                    chunks=png.colour_chunks(chunks), significant=png.significant_bits(chunks, colours) if deep else None)
 
 
-def _checked(path, picture):
+def _checked(path, picture, finite):
     if 0 in picture.pixels.shape:
         raise FileError(f"cannot read {path}: expected sides >= 1, got {picture.size[0]} x {picture.size[1]}")
-    if picture.pixels.dtype.kind == "f":
+    if finite and picture.pixels.dtype.kind == "f":
         for samples in (picture.pixels, picture.alpha):
             if samples is not None and not np.isfinite(samples).all():
                 raise FileError(f"cannot read {path}: it has NaN or infinite pixels")
@@ -135,8 +143,10 @@ def check_output(path, bits=8, alpha=False, size=(1, 1)):
 def losses(path, picture):
     """What the format of `path` cannot hold of the picture and may be lost, one text each."""
     name = _WRITABLE[os.path.splitext(path)[1].lower()][0]
-    if picture.icc and name == "BMP":
-        yield "BMP does not hold the colour profile of the input"
+    if picture.icc and name in _WITHOUT_PROFILE:
+        yield f"{name} does not hold the colour profile of the input"
+    if picture.stored is not None and picture.stored.header is not None and name != "FITS":
+        yield f"{name} does not hold the FITS header of the input"
     if picture.extra is not None and name != "TIFF":
         count = picture.extra.shape[2]
         yield f"{name} does not hold the {'sample' if count == 1 else f'{count} samples'} of unspecified meaning of the input"
@@ -156,10 +166,12 @@ def write_image(path, picture):
     with replacing(path) as file:
         if name == "TIFF":
             tiff.write_tiff(file, path, picture)
+        elif name in ("FITS", "NPY"):
+            arrays.write_array(file, path, picture, name == "FITS")
         elif name == "PNG":
             file.write(_png(path, picture.unassociated()))
         else:
-            if picture.icc and name != "BMP":
+            if picture.icc and name not in _WITHOUT_PROFILE:
                 options = {**options, "icc_profile": picture.icc}
             file.write(_encoded(picture.pixels, name, options))
 

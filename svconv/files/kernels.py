@@ -1,18 +1,15 @@
 """Blur kernels in files: .npy (exact) or an image (grey values)."""
 import io
-import math
 import os
-import tokenize
 
 import numpy as np
 
+from svconv.files import fits, npy
 from svconv.files.errors import FileError, check_regular, reason
 from svconv.files.images import check_output, read_image, write_image
-from svconv.files.limits import MAX_KERNEL_PIXELS, RAISED
+from svconv.files.limits import MAX_KERNEL_PIXELS
 from svconv.files.outputs import check_folder, replacing
 from svconv.files.picture import Picture
-
-_NPY = b"\x93NUMPY"
 
 
 def read_kernel(path, max_pixels=MAX_KERNEL_PIXELS):
@@ -20,8 +17,11 @@ def read_kernel(path, max_pixels=MAX_KERNEL_PIXELS):
     try:
         check_regular(path)
         with open(path, "rb") as file:
-            is_array = file.read(len(_NPY)) == _NPY
-        k = _read_array(path, max_pixels) if is_array else _read_picture(path, max_pixels)
+            head = file.read(len(fits.SIGNATURE))
+        if head == fits.SIGNATURE:
+            raise FileError(f"cannot read {path}: it is FITS, which is not an image of a kernel here (expected .npy or grey values)")
+        is_array = head.startswith(npy.SIGNATURE)
+        k = npy.read_npy(path, 3 * max_pixels) if is_array else _read_picture(path, max_pixels)
     except FileError:
         raise
     except OSError as error:
@@ -41,44 +41,6 @@ def _read_picture(path, max_pixels):
     """The values of an image, 0 where it is transparent."""
     picture = read_image(path, max_pixels)
     return picture.pixels if picture.alpha is None else np.where(picture.alpha[..., None] > 0, picture.pixels, 0)
-
-
-def _read_array(path, max_pixels):
-    try:
-        _check_header(path, max_pixels)
-        return np.load(path, allow_pickle=False)
-    except FileError:
-        raise
-    except MemoryError as error:
-        raise FileError(f"cannot read {path}: it needs more memory than there is") from error
-    except (ValueError, TypeError, EOFError, SyntaxError, LookupError, RecursionError, tokenize.TokenError) as error:
-        text = (
-            "it holds pickled Python objects, which are never loaded"
-            if "pickle" in str(error).lower()
-            else f"the file is damaged ({reason(error)})"
-        )
-        raise FileError(f"kernel {path}: {text}") from error
-
-
-def _check_header(path, max_pixels):
-    """FileError if the header of an array claims more than max_pixels, or than the file holds."""
-    with open(path, "rb") as file:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"format version {version[0]}.{version[1]}, expected 1.0 or 2.0")
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = header(file)
-        start = file.tell()
-    count = math.prod(shape)
-    if dtype.hasobject:
-        raise ValueError("pickled objects")
-    if min(shape, default=0) < 0:
-        raise ValueError(f"shape {list(shape)}")
-    if count > 3 * max_pixels:
-        raise FileError(f"cannot read {path}: its header claims an array {list(shape)}, more than the limit of {max_pixels} pixels "
-                        f"({RAISED})")
-    if start + count * dtype.itemsize > os.stat(path).st_size:
-        raise ValueError(f"it ends before the {count} values of its header")
 
 
 def _channels_first(path, k):

@@ -23,6 +23,7 @@ class Picture:
         white: the stored value that becomes 1.0; None until `with_white` has chosen it (`scale` looks for it then).
         stated: the largest value a sample can have according to the file, or None.
         significant: bits that count according to the file (sBIT of PNG), or None.
+        stored: how an array of numbers stood in its file (`arrays.Stored`), or None.
         broken: bool [H, W], pixels so far above a guessed white that they are taken for defects, or None.
     """
 
@@ -37,6 +38,7 @@ class Picture:
     stated: float | None = None
     significant: int | None = None
     broken: np.ndarray | None = None
+    stored: tuple | None = None
 
     @property
     def bits(self):

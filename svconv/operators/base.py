@@ -176,6 +176,10 @@ class Operator:
             one = one + 0 * t.detach().sum(dtype=torch.float64)
         return one, one
 
+    def dead_part(self, sample, channel):
+        """Which of several PSFs of a sample and channel `light` speaks of, for an error; empty where there is one."""
+        return ""
+
     def divide(self, y, beta, prior="identity"):
         """`argmin_x |A x - y|^2 + beta sum_j |d_j * x|^2` in closed form where A is a circular convolution; None where it is not.
 

@@ -49,6 +49,9 @@ class Composite(Operator):
             total, size = total * t, size * s
         return total, size
 
+    def dead_part(self, sample, channel):
+        return next(filter(None, (part.dead_part(sample, channel) for part in self.parts)), "")
+
     def kept(self, size):
         return collapsed(self, size) or self._of([part.kept(size) for part in self.parts])
 

@@ -98,13 +98,26 @@ def _dims(name, image, grid, layout="B C H W"):
     return dims
 
 
-def _run(op, name, image, kernels, grid, form, padding, backend):
+def _run(op, name, image, kernels, grid, form, padding, backend, kept=None):
     dims = _dims(name, image, grid)
     dims.check("kernels", kernels, *KERNELS)
     check_form(form)
     padding, forced = canonical_padding(padding), backends.requested(backend)
     image, (kernels,) = unify(name, image, {"kernels": kernels})
-    return op(computed(image), computed(with_channels(kernels)), form, padding, *grid.options, forced).to(image.dtype)
+    arguments = computed(image), computed(with_channels(kernels)), form, padding
+    if kept is None:
+        return op(*arguments, *grid.options, forced).to(image.dtype)
+    return kept.run("eff_fwd" if op is _ops.fwd else "eff_adjoint", op, *arguments, grid, forced).to(image.dtype)
+
+
+def conv_with_kept(x, kernels, grid, form, padding, kept):
+    """`eff_conv` for an operator, with the `KeptSpectra` of its kernels or None."""
+    return _run(_ops.fwd, "x", x, kernels, grid, form, padding, None, kept)
+
+
+def adjoint_with_kept(y, kernels, grid, form, padding, kept):
+    """`eff_conv_adjoint`, likewise."""
+    return _run(_ops.adjoint, "y", y, kernels, grid, form, padding, None, kept)
 
 
 # public -------------------------------------------------------------------------------------------------------------

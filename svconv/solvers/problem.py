@@ -73,7 +73,8 @@ def _dead(name, op):
                                  (negative, "weights >= 0 in total", "a negative sum")):
         if bool(wrong.any()):
             sample, channel = wrong.nonzero()[0].tolist()
-            raise ValueError(f"{name}: expected {expected}, got {got} (sample {sample}, channel {channel})")
+            place = ", ".join(filter(None, (f"sample {sample}, channel {channel}", op.dead_part(sample, channel))))
+            raise ValueError(f"{name}: expected {expected}, got {got} ({place})")
     return None
 
 

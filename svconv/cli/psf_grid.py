@@ -1,0 +1,190 @@
+"""`svconv deblur --psf-grid`: a picture whose blur changes over the field, and a PSF for each patch of it."""
+import time
+
+from svconv.cli.errors import InputError, shown, warn
+
+METHODS = ("quotient", "irls", "rl")
+REG = {"quotient": 3e-2, "irls": 2e-3}
+ITERATIONS = 30
+REWEIGHTINGS, CG_ITER = 2, 60
+# float32 planes of the picture that a method holds at most beside it, measured at 1000 x 1000 and rounded up
+PLANES = {"quotient": 8, "irls": 75, "rl": 40}
+SPECTRA = 32  # bytes that are kept for one of the PSFs, at most, are so many times its float32 ones
+_OPTIONS = ("hdu", "psf_hdu", "mask", "background", "iterations")
+
+
+def add_options(parser):
+    """The options beside `--psf-grid`."""
+    group = parser.add_argument_group("with --psf-grid")
+    group.add_argument("--mask", metavar="FILE", help="an image of the same size, white or non-zero = use the pixel; or nan: leave out the "
+                       "pixels that are NaN or infinite (irls, the default then, and rl)")
+    group.add_argument("--background", type=float, metavar="B", help="the sky that was taken off the image, in its own values (rl)")
+    group.add_argument("--iterations", type=int, metavar="N", help=f"steps of rl, more are sharper and noisier (default: {ITERATIONS})")
+    group.add_argument("--hdu", type=int, metavar="N", help="the number of the image in a FITS file that holds several")
+    group.add_argument("--psf-hdu", type=int, metavar="N", help="the same for a FITS file of PSFs")
+
+
+def grid_size(text):
+    """(rows, columns) of RxC."""
+    import argparse
+
+    rows, cross, columns = text.lower().partition("x")
+    if not (cross and rows.isascii() and rows.isdigit() and columns.isascii() and columns.isdigit() and int(rows) and int(columns)):
+        raise argparse.ArgumentTypeError(f"expected rows x columns of patches such as 4x6, got {text!r}")
+    return int(rows), int(columns)
+
+
+def check_unused(arguments):
+    """InputError for options that only a PSF grid has."""
+    for option in _OPTIONS:
+        if getattr(arguments, option) is not None:
+            raise InputError(f"--{option.replace('_', '-')}: only with --psf-grid")
+
+
+def checked_method(arguments):
+    """The method, after a look at the options that do not belong together."""
+    for option in ("kernel_size", "final", "save_kernel", "weights", "refine", "eta"):
+        if getattr(arguments, option):
+            raise InputError(f"--{option.replace('_', '-')}: only with --blind")
+    method = arguments.method or ("quotient" if arguments.mask is None else "irls")
+    if method not in METHODS:
+        raise InputError(f"--method: expected {', '.join(METHODS[:-1])} or {METHODS[-1]} with --psf-grid, got {method}")
+    if method == "quotient" and arguments.mask is not None:
+        raise InputError("--mask: quotient leaves no pixels out, expected --method irls or rl")
+    for option, wanted in (("background", "rl"), ("iterations", "rl")):
+        if getattr(arguments, option) is not None and method != wanted:
+            raise InputError(f"--{option}: only with --method {wanted}, got {method}")
+    if method == "rl" and arguments.reg is not None:
+        raise InputError("--reg: rl has no smoothing but its number of --iterations")
+    if arguments.reg is not None and not 0 < arguments.reg < float("inf"):
+        raise InputError(f"--reg: expected a number > 0, got {arguments.reg:g}")
+    if arguments.background is not None and not 0 <= arguments.background < float("inf"):
+        raise InputError(f"--background: expected a number >= 0, got {arguments.background:g}")
+    if arguments.iterations is not None and arguments.iterations < 1:
+        raise InputError(f"--iterations: expected a number >= 1, got {arguments.iterations}")
+    return method
+
+
+def run(arguments, limits):
+    """The run; limits: options of the readers."""
+    from svconv.cli import deblur
+    from svconv.files import images, psf_grids
+    from svconv.files.limits import check_memory
+
+    method = checked_method(arguments)
+    picture = images.read_image(arguments.image, finite=arguments.mask is None, hdu=arguments.hdu, **limits)
+    picture, source = with_white(picture, None if arguments.white == "auto" else arguments.white)
+    images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
+    psfs, grid = psf_grids.read_psf_grid(arguments.psf_grid, arguments.grid, arguments.psf_hdu, **limits)
+    psf_grids.check_fits(arguments.psf_grid, psfs, grid, picture)
+    weights = used_pixels(arguments, picture, limits)
+    if weights is not None and method == "quotient":
+        if arguments.method:
+            raise InputError(f"{arguments.image}: it has transparent pixels and quotient leaves none out, expected --method irls or rl")
+        method = "irls"
+    psfs = prepared(arguments, psfs, method)
+    check_memory(arguments.image, needed(picture, psfs, method), "restoring it")
+    deblur.say_what_is_lost(arguments, picture)
+    start = time.perf_counter()
+    images.write_image(arguments.output, restore(arguments, picture, psfs, grid, method, weights))
+    height, width = picture.size
+    kind = f"{picture.bits} bits" if picture.stored is None else str(picture.stored.dtype)
+    print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {kind}, "
+          f"{grid[0]} x {grid[1]} PSFs of {psfs.shape[3]} x {psfs.shape[2]}, {method}, "
+          f"{deblur.white_text(picture.white, source) if method == 'irls' else ''}{time.perf_counter() - start:.1f} s")
+    return 0
+
+
+def with_white(picture, white):
+    """As `Picture.with_white`; of floats the largest finite value counts, and none is taken for a defect: a star is none."""
+    import numpy as np
+
+    from svconv.files.picture import bright_level
+
+    if white is not None or picture.pixels.dtype.kind != "f":
+        return picture.with_white(white)
+    level = bright_level(np.abs(picture.pixels[np.isfinite(picture.pixels)])) or 1.0
+    return picture.with_white(level)[0], "guess"
+
+
+def used_pixels(arguments, picture, limits):
+    """float32 [C, H, W], the weights of the pixels in the data term; None where all count."""
+    import numpy as np
+
+    from svconv.files import images
+
+    finite = np.moveaxis(np.isfinite(picture.pixels), 2, 0)
+    weights = np.ones(finite.shape, np.float32)
+    if picture.weights is not None:
+        weights *= picture.weights
+    if arguments.mask == "nan":
+        weights *= finite
+    elif arguments.mask is not None:
+        mask = images.read_image(arguments.mask, **limits)
+        if mask.size != picture.size:
+            (height, width), (rows, columns) = picture.size, mask.size
+            raise InputError(f"--mask: expected an image of {width} x {height} pixels, got {columns} x {rows}")
+        weights *= mask.pixels.any(2) if mask.alpha is None else mask.pixels.any(2) & (mask.alpha > 0)
+        if bad := int((~finite[weights > 0]).sum()):
+            raise InputError(f"{arguments.image}: {bad} pixels that --mask does not leave out are NaN or infinite")
+    if arguments.mask is not None and not weights.any():
+        raise InputError("--mask: expected pixels to use, it leaves all out")
+    return None if weights.min() == 1 else weights
+
+
+def prepared(arguments, psfs, method):
+    """float32 PSFs of sum 1 without a common margin of zeros, for rl without negative weights."""
+    from svconv.cli import deblur
+
+    if method == "rl" and (psfs < 0).any():
+        warn(f"{arguments.psf_grid}: negative weights count as 0 with rl")
+        psfs = psfs.clip(0)
+        psfs /= psfs.sum((-2, -1), keepdims=True)
+    cut = deblur.without_margin(psfs.reshape(-1, *psfs.shape[2:]))
+    return cut.reshape(*psfs.shape[:2], *cut.shape[1:]).astype("float32")
+
+
+def needed(picture, psfs, method):
+    """Bytes beside the picture itself."""
+    height, width = picture.size
+    result = height * width * picture.channels * picture.pixels.itemsize
+    return 4 * result + 4 * PLANES[method] * (height + psfs.shape[2]) * (width + psfs.shape[3]) + SPECTRA * 4 * psfs[0].size
+
+
+def restore(arguments, picture, psfs, grid, method, weights):
+    """The restored Picture, channel by channel. Pixels that are transparent or broken do not change."""
+    import torch
+
+    from svconv import EFFBlur, EFFGrid
+    from svconv.cli import progress
+
+    result, grid = picture.empty(), EFFGrid(picture.size, grid)
+    with torch.no_grad(), progress.bar("restoring", picture.channels, arguments.quiet) as begin:
+        for channel in range(picture.channels):
+            blur = EFFBlur(torch.from_numpy(psfs[None, min(channel, len(psfs) - 1)]), grid, padding="replicate")
+            mask = None if weights is None else torch.from_numpy(weights[channel])[None, None]
+            y = picture.plane(channel)
+            x = restore_plane(arguments, blur, y, method, picture.white, mask, begin()) if mask is None or mask.any() else y
+            result.set_plane(channel, x, picture.white)
+    hidden = picture.weights
+    if hidden is not None:
+        result.pixels[hidden <= 0] = picture.pixels[hidden <= 0]
+    return result
+
+
+def restore_plane(arguments, blur, y, method, white, mask, callback):
+    from svconv import eff_image_quotient, solvers
+
+    if method == "quotient":
+        return eff_image_quotient(y, blur.kernels, blur.grid, beta=arguments.reg or REG[method], prior="gradient", padding="replicate")
+    if method == "irls":
+        return solvers.irls(blur, y, reg=arguments.reg or REG[method], reweightings=REWEIGHTINGS, cg_iter=CG_ITER, mask=mask,
+                            border=None, callback=callback).x
+    background = (arguments.background or 0) / white
+    y = y + background
+    negative = int(((y < 0) if mask is None else (y < 0) & (mask > 0)).sum())
+    if negative:
+        hint = f" with --background {arguments.background:g}" if background else " (--background B is the sky that was taken off)"
+        raise InputError(f"{arguments.image}: {negative} pixels are negative, which rl cannot use{hint}")
+    return solvers.richardson_lucy(blur, y, max_iter=arguments.iterations or ITERATIONS, background=background, mask=mask, border=None,
+                                   callback=callback).x

@@ -1,0 +1,50 @@
+"""Arrays in .npy files, looked at before they are read; pickled objects are never loaded."""
+import math
+import os
+import tokenize
+
+import numpy as np
+
+from svconv.files.errors import FileError, reason
+from svconv.files.limits import RAISED
+
+SIGNATURE = b"\x93NUMPY"
+
+
+def read_npy(path, most, what="kernel"):
+    """The array in a file of at most `most` values; `what` it should be, for errors."""
+    try:
+        _check_header(path, most)
+        return np.load(path, allow_pickle=False)
+    except FileError:
+        raise
+    except MemoryError as error:
+        raise FileError(f"cannot read {path}: it needs more memory than there is") from error
+    except (ValueError, TypeError, EOFError, SyntaxError, LookupError, RecursionError, tokenize.TokenError) as error:
+        text = (
+            "it holds pickled Python objects, which are never loaded"
+            if "pickle" in str(error).lower()
+            else f"the file is damaged ({reason(error)})"
+        )
+        raise FileError(f"{what} {path}: {text}") from error
+
+
+def _check_header(path, most):
+    """FileError if the header of an array claims more than `most` values, or than the file holds."""
+    with open(path, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"format version {version[0]}.{version[1]}, expected 1.0 or 2.0")
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(file)
+        start = file.tell()
+    count = math.prod(shape)
+    if dtype.hasobject:
+        raise ValueError("pickled objects")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"shape {list(shape)}")
+    if count > most:
+        raise FileError(f"cannot read {path}: its header claims an array {list(shape)}, more than the limit of {most // 3} pixels "
+                        f"({RAISED})")
+    if start + count * dtype.itemsize > os.stat(path).st_size:
+        raise ValueError(f"it ends before the {count} values of its header")
