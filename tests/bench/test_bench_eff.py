@@ -1,5 +1,4 @@
 """The eff benchmark: its baselines compute the same, deepinv is optional, memory is judged, transforms of patches are tabulated."""
-import importlib.util
 import os
 import pathlib
 import subprocess
@@ -28,8 +27,9 @@ def test_the_plain_versions_compute_the_same(step):
     assert record.deviation(found, record._flat(case.run(inputs, "reference")())) < 1e-5
 
 
-@pytest.mark.skipif(importlib.util.find_spec("deepinv") is None, reason="deepinv is not installed")
+@pytest.mark.slow        # deepinv is a download of its own, which the other tests do not ask for
 def test_deepinv_has_the_same_windows():
+    pytest.importorskip("deepinv")
     for step in ("eff_conv", "eff_conv_adjoint", "eff_conv forward + backward"):
         case = small(step)
         inputs = case.inputs("cpu")
