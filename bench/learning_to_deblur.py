@@ -9,6 +9,7 @@ Each cell: `LearningToDeblur.estimate` with three stages per scale on one grey i
 rfft2, irfft2) with the same weights, one after the other in every round. Weights are random: time does not depend on them.
 """
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -31,7 +32,7 @@ SIZES = {17: (17,), 25: (17, 25), 33: (17, 25, 33)}
 SIDES = (255, 800, 1024, 2048)
 DOCUMENT = measure.ROOT / "docs" / "models" / "learning_to_deblur_speed.md"
 SECTION = "bench:learning_to_deblur"
-PARTS = {"features": "FeatureModule.forward", "kernel quotient": "kernel_quotient", "image quotient": "image_quotient"}
+PARTS = {"features": "features.FeatureModule.forward", "kernel quotient": "steps.kernel_quotient", "image quotient": "steps.image_quotient"}
 
 
 def arguments():
@@ -61,11 +62,11 @@ class Shares:
     """Seconds spent in the parts of one estimate: inside the `with` block the functions that the model calls are timed."""
 
     def __enter__(self):
-        from svconv.models.learning_to_deblur import model as module
+        from svconv.models import learning_to_deblur as package
         self.seconds, self.saved = dict.fromkeys(PARTS, 0.0), []
         for part, path in PARTS.items():
             *owner, name = path.split(".")
-            target = getattr(module, owner[0]) if owner else module
+            target = functools.reduce(getattr, owner, package)
             original = getattr(target, name)
             self.saved.append((target, name, original))
             setattr(target, name, self.timed(part, original))

@@ -152,6 +152,7 @@ def test_letters_bind_at_first_sight_and_empty_batches_pass():
 
 def test_numbers():
     assert number("a", np.uint8(3), integer=True) == 3 and number("a", np.array(0.5), above=0, most=1) == 0.5
+    assert number("a", torch.tensor(0.5)) == 0.5 and number("a", torch.tensor(3), integer=True) == 3
     assert pair("size", np.int64(4), integer=True) == (4, 4) and pair("size", (np.float32(0.5), 2)) == (0.5, 2.0)
     for value, error, text in [
         ("1", TypeError, "a: expected a number > 0, got '1'"),
@@ -159,7 +160,7 @@ def test_numbers():
         (0, ValueError, "a number > 0, got 0"),
         (float("nan"), ValueError, "got nan"),
         (float("inf"), ValueError, "got inf"),
-        (torch.ones(()), TypeError, "a: expected"),
+        (torch.ones(1), TypeError, "a: expected"),
     ]:
         with pytest.raises(error, match=text):
             number("a", value, above=0)
