@@ -13,6 +13,16 @@ NUMPY_MODE = {"zeros": "constant", "replicate": "edge", "reflect": "reflect", "s
 TOLERANCE = {torch.float64: 1e-13, torch.float32: 2e-6, torch.bfloat16: 4e-3, torch.float16: 5e-4}
 
 
+def image(b=2, c=3, h=9, w=8, dtype=torch.float64, seed=0):
+    return torch.randn(b, c, h, w, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def psf(*shape, dtype=torch.float64, seed=1):
+    """Positive kernels of sum one."""
+    k = torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.05
+    return (k / k.sum((-2, -1), keepdim=True)).to(dtype)
+
+
 def usable_backends(stem, op, device="cpu"):
     """Backends that can run `op` here; the slow Triton interpreter has a test folder of its own."""
     names = [n for n in backends.NAMES if backends.why_not(n, stem, op, device) is None]

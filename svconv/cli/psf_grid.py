@@ -6,7 +6,6 @@ from svconv.cli.errors import InputError, shown, warn
 METHODS = ("quotient", "irls", "rl")
 REG = {"quotient": 3e-2, "irls": 2e-3}
 ITERATIONS = 30
-REWEIGHTINGS, CG_ITER = 2, 60
 # float32 planes of the picture that a method holds at most beside it, measured at 1000 x 1000 and rounded up
 PLANES = {"quotient": 8, "irls": 75, "rl": 40}
 SPECTRA = 32  # bytes that are kept for one of the PSFs, at most, are so many times its float32 ones
@@ -174,12 +173,13 @@ def restore(arguments, picture, psfs, grid, method, weights):
 
 def restore_plane(arguments, blur, y, method, white, mask, callback):
     from svconv import eff_image_quotient, solvers
+    from svconv.cli import deblur
 
     if method == "quotient":
         return eff_image_quotient(y, blur.kernels, blur.grid, beta=arguments.reg or REG[method], prior="gradient", padding="replicate")
     if method == "irls":
-        return solvers.irls(blur, y, reg=arguments.reg or REG[method], reweightings=REWEIGHTINGS, cg_iter=CG_ITER, mask=mask,
-                            border=None, callback=callback).x
+        return solvers.irls(blur, y, reg=arguments.reg or REG[method], reweightings=deblur.REWEIGHTINGS,
+                            cg_iter=deblur.CG_ITER, mask=mask, border=None, callback=callback).x
     background = (arguments.background or 0) / white
     y = y + background
     negative = int(((y < 0) if mask is None else (y < 0) & (mask > 0)).sum())

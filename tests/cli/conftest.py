@@ -56,3 +56,15 @@ def kernel_file(tmp_path):
     k[1] = 1 / 3
     np.save(tmp_path / "kernel.npy", k)
     return tmp_path / "kernel.npy"
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Small weights of LearningToDeblur in a file."""
+    import torch
+
+    from svconv.models import LearningToDeblur
+
+    torch.manual_seed(3)
+    LearningToDeblur((9,), stages=2).save(tmp_path / "own.pt")
+    return tmp_path / "own.pt"

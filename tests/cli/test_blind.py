@@ -11,13 +11,6 @@ from svconv.files import images, kernels
 models = pytest.importorskip("svconv.models", reason="svconv.models is not there")
 
 
-@pytest.fixture
-def weights(tmp_path):
-    torch.manual_seed(3)
-    models.LearningToDeblur((9,), stages=2).save(tmp_path / "own.pt")
-    return tmp_path / "own.pt"
-
-
 @pytest.fixture(scope="module")
 def blurred(tmp_path_factory):
     """(file, sharp pixels): the photograph under a motion kernel of 13 x 13 with 0.2 % noise."""

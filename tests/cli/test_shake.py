@@ -17,13 +17,6 @@ models = pytest.importorskip("svconv.models", reason="svconv.models is not there
 
 
 @pytest.fixture
-def weights(tmp_path):
-    torch.manual_seed(3)
-    models.LearningToDeblur((9,), stages=2).save(tmp_path / "own.pt")
-    return tmp_path / "own.pt"
-
-
-@pytest.fixture
 def blind(run, tmp_path, weights):
     """blind(image, *more) -> (outcome, restored picture), with two by three patches and small weights."""
 

@@ -6,7 +6,7 @@ from battery import Battery, Call
 
 import oracles
 import svconv
-from oracles import PADDINGS, close
+from oracles import PADDINGS, close, image, psf
 from svconv.ops.conv import _ops
 
 signal = pytest.importorskip("scipy.signal")
@@ -18,15 +18,6 @@ DOUBLE = torch.float64
 def pytest_generate_tests(metafunc):
     if metafunc.cls is None and "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", BACKENDS)
-
-
-def image(b=2, c=3, h=9, w=8, dtype=DOUBLE, seed=0):
-    return torch.randn(b, c, h, w, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE).to(dtype)
-
-
-def psf(*shape, dtype=DOUBLE, seed=1):
-    k = torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE) + 0.05
-    return (k / k.sum((-2, -1), keepdim=True)).to(dtype)
 
 
 def shared_kernel(b, c, hw, seed):

@@ -8,7 +8,7 @@ from eff_oracles import grid_for
 
 import oracles
 import svconv
-from oracles import PADDINGS, close
+from oracles import PADDINGS, close, image, psf
 from svconv import EFFGrid, eff_conv, eff_conv_adjoint, eff_image_quotient, eff_kernel_adjoint, eff_kernel_quotient
 from svconv.ops.eff import FORMS, _image_bwd, _image_fwd, _kernel_bwd, _kernel_fwd, _ops
 from svconv.reference.quotient import sum_to
@@ -20,15 +20,6 @@ DOUBLE = torch.float64
 def pytest_generate_tests(metafunc):
     if metafunc.cls is None and "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", BACKENDS)
-
-
-def image(b=2, c=3, h=9, w=8, dtype=DOUBLE, seed=0):
-    return torch.randn(b, c, h, w, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE).to(dtype)
-
-
-def psf(*shape, dtype=DOUBLE, seed=1):
-    k = torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE) + 0.05
-    return (k / k.sum((-2, -1), keepdim=True)).to(dtype)
 
 
 # battery ------------------------------------------------------------------------------------------------------------
