@@ -55,8 +55,12 @@ class Span(NamedTuple):
 def spans(length, side, halo=0):
     """The spans of one axis: equal parts of at most `side` pixels, enlarged by `halo` where there is a neighbour."""
     n = -(-length // side)
-    cuts = [length * i // n for i in range(n + 1)]
-    fade = min(halo, length // n)
+    return spans_between([length * i // n for i in range(n + 1)], halo)
+
+
+def spans_between(cuts, halo=0):
+    """The spans of an axis that is cut at these pixels, 0 and its length included."""
+    length, fade = cuts[-1], min(halo, *(b - a for a, b in zip(cuts, cuts[1:])))
     return [Span(max(0, a - halo), min(length, b + halo), a if a > 0 else None, b if b < length else None, fade)
             for a, b in zip(cuts, cuts[1:])]
 
