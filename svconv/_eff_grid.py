@@ -272,9 +272,10 @@ class EFFGridPart(EFFGrid):
     def __init__(self, whole, rows, columns, used):
         axes = [AxisPart(axis, first, stop - first, tuple(where))
                 for axis, (first, stop), where in zip((whole.rows, whole.columns), (rows, columns), used)]
-        for name, axis, (first, stop), where in zip(("rows", "columns"), axes, (rows, columns), used):
+        for name, (first, stop), where in zip(("rows", "columns"), (rows, columns), used):
             if not first <= where[0] < where[1] <= stop:
-                raise ValueError(f"{name}: expected pixels first < stop with those that are used inside, got {(first, stop)}, {tuple(where)}")
+                raise ValueError(f"{name}: expected pixels first < stop with those that are used inside, got {(first, stop)}, "
+                                 f"{tuple(where)}")
         object.__setattr__(self, "_axes", tuple(axes))
         super().__init__(tuple(axis.n for axis in axes), tuple(axis.patches for axis in axes), overlap=whole.overlap, window=whole.window)
 

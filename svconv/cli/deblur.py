@@ -2,7 +2,7 @@
 import os
 import time
 
-from svconv.cli import psf_grid, shake, tiles
+from svconv.cli import psf_grid, shake, unseen
 from svconv.cli.errors import InputError, shown, warn
 from svconv.files.limits import MAX_PIXELS, check_memory
 
@@ -200,22 +200,20 @@ def restore(picture, kernel, method, reg, quiet=False):
     """
     import torch
 
-    from svconv.cli import progress
+    from svconv._tiles import plan
+    from svconv.cli import progress, tiles
 
     if picture.white is None:
         picture = picture.with_white()[0]
     mask = None if (weights := picture.weights) is None else torch.from_numpy(weights)[None, None]
     result, kernel = picture.empty(), torch.from_numpy(without_margin(kernel)).float()
-    grid = tiles.grid(picture.size, TILE, HALO + max(kernel.shape[1:]))
-    with torch.no_grad(), progress.bar("restoring", picture.channels * len(grid), quiet) as begin:
+    parts = plan(picture.size, TILE, HALO + max(kernel.shape[1:]))
+    with torch.no_grad(), progress.bar("restoring", picture.channels * len(parts), quiet) as begin:
         for channel in range(picture.channels):
             k = kernel[min(channel, len(kernel) - 1)][None, None]
-            x = tiles.apply(lambda y, m, k=k: restore_plane(y, k, method, reg, begin(), m), picture.plane(channel), grid, mask)
+            x = tiles.apply(lambda y, m, k=k: restore_plane(y, k, method, reg, begin(), m), picture.plane(channel), parts, mask)
             result.set_plane(channel, x, picture.white)
-    if mask is not None:
-        hidden = mask[0, 0].numpy() <= 0
-        result.pixels[hidden] = picture.pixels[hidden]
-    return result
+    return result.with_hidden_of(picture)
 
 
 def restore_plane(y, k, method, reg, callback, mask=None):
@@ -281,7 +279,7 @@ def visible_luminance(picture):
     if not len(rows):
         return y[..., :0, :0]
     part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    return tiles.filled(y[..., part[0], part[1]], weights[part] > 0)
+    return unseen.filled(y[..., part[0], part[1]], weights[part] > 0)
 
 
 def richest_window(y, side):

@@ -9,7 +9,7 @@ ITERATIONS = 30
 # float32 planes of the picture that a method holds at most beside it, measured at 1000 x 1000 and rounded up
 PLANES = {"quotient": 8, "irls": 75, "rl": 40}
 SPECTRA = 32  # bytes that are kept for one of the PSFs, at most, are so many times its float32 ones
-_OPTIONS = ("hdu", "psf_hdu", "mask", "background", "iterations")
+_OPTIONS = ("hdu", "psf_hdu", "mask", "background", "iterations", "tiles")
 
 
 def add_options(parser):
@@ -19,6 +19,8 @@ def add_options(parser):
                        "pixels that are NaN or infinite (irls, the default then, and rl)")
     group.add_argument("--background", type=float, metavar="B", help="the sky that was taken off the image, in its own values (rl)")
     group.add_argument("--iterations", type=int, metavar="N", help=f"steps of rl, more are sharper and noisier (default: {ITERATIONS})")
+    group.add_argument("--tiles", type=tile_side, metavar="auto|SIZE", help="for pictures larger than memory: NPY, FITS or "
+                       "uncompressed TIFF, read and written by tiles of SIZE pixels; finished tiles are kept when the run is stopped")
     group.add_argument("--hdu", type=int, metavar="N", help="the number of the image in a FITS file that holds several")
     group.add_argument("--psf-hdu", type=int, metavar="N", help="the same for a FITS file of PSFs")
 
@@ -31,6 +33,17 @@ def grid_size(text):
     if not (cross and rows.isascii() and rows.isdigit() and columns.isascii() and columns.isdigit() and int(rows) and int(columns)):
         raise argparse.ArgumentTypeError(f"expected rows x columns of patches such as 4x6, got {text!r}")
     return int(rows), int(columns)
+
+
+def tile_side(text):
+    """The value of --tiles: auto or a number of pixels."""
+    import argparse
+
+    if text == "auto":
+        return text
+    if not (text.isascii() and text.isdigit() and int(text) >= 16):
+        raise argparse.ArgumentTypeError(f"expected auto or a number of pixels >= 16, got {text!r}")
+    return int(text)
 
 
 def check_unused(arguments):
@@ -71,6 +84,10 @@ def run(arguments, limits):
     from svconv.files.limits import check_memory
 
     method = checked_method(arguments)
+    if arguments.tiles is not None:
+        from svconv.cli import large
+
+        return large.run(arguments, limits, method)
     picture = images.read_image(arguments.image, finite=arguments.mask is None, hdu=arguments.hdu, **limits)
     picture, source = with_white(picture, None if arguments.white == "auto" else arguments.white)
     images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
@@ -108,27 +125,41 @@ def with_white(picture, white):
 
 def used_pixels(arguments, picture, limits):
     """float32 [C, H, W], the weights of the pixels in the data term; None where all count."""
-    import numpy as np
-
     from svconv.files import images
 
-    finite = np.moveaxis(np.isfinite(picture.pixels), 2, 0)
-    weights = np.ones(finite.shape, np.float32)
-    if picture.weights is not None:
-        weights *= picture.weights
-    if arguments.mask == "nan":
-        weights *= finite
-    elif arguments.mask is not None:
+    mask = None
+    if arguments.mask not in (None, "nan"):
         mask = images.read_image(arguments.mask, **limits)
         if mask.size != picture.size:
             (height, width), (rows, columns) = picture.size, mask.size
             raise InputError(f"--mask: expected an image of {width} x {height} pixels, got {columns} x {rows}")
-        weights *= mask.pixels.any(2) if mask.alpha is None else mask.pixels.any(2) & (mask.alpha > 0)
-        if bad := int((~finite[weights > 0]).sum()):
-            raise InputError(f"{arguments.image}: {bad} pixels that --mask does not leave out are NaN or infinite")
+    weights = used(picture, mask, arguments.mask == "nan")
+    if mask is not None and (bad := not_finite(picture, weights)):
+        raise InputError(f"{arguments.image}: {bad} pixels that --mask does not leave out are NaN or infinite")
     if arguments.mask is not None and not weights.any():
         raise InputError("--mask: expected pixels to use, it leaves all out")
     return None if weights.min() == 1 else weights
+
+
+def used(picture, mask=None, only_finite=False):
+    """float32 [C, H, W], the weights of a picture's pixels; mask: a picture, white or non-zero = use the pixel."""
+    import numpy as np
+
+    weights = np.ones((picture.channels, *picture.size), np.float32)
+    if picture.weights is not None:
+        weights *= picture.weights
+    if only_finite:
+        weights *= np.moveaxis(np.isfinite(picture.pixels), 2, 0)
+    if mask is not None:
+        weights *= mask.pixels.any(2) if mask.alpha is None else mask.pixels.any(2) & (mask.alpha > 0)
+    return weights
+
+
+def not_finite(picture, weights):
+    """The number of pixels that count and are NaN or infinite."""
+    import numpy as np
+
+    return int((~np.moveaxis(np.isfinite(picture.pixels), 2, 0) & (weights > 0)).sum())
 
 
 def prepared(arguments, psfs, method):
@@ -163,28 +194,43 @@ def restore(arguments, picture, psfs, grid, method, weights):
             blur = EFFBlur(torch.from_numpy(psfs[None, min(channel, len(psfs) - 1)]), grid, padding="replicate")
             mask = None if weights is None else torch.from_numpy(weights[channel])[None, None]
             y = picture.plane(channel)
-            x = restore_plane(arguments, blur, y, method, picture.white, mask, begin()) if mask is None or mask.any() else y
+            if mask is not None and not mask.any():
+                x = y.nan_to_num(0, 0, 0)
+            else:
+                x = restore_plane(arguments, blur, y, method, picture.white, mask, begin())
             result.set_plane(channel, x, picture.white)
-    hidden = picture.weights
-    if hidden is not None:
-        result.pixels[hidden <= 0] = picture.pixels[hidden <= 0]
-    return result
+    return result.with_hidden_of(picture)
 
 
-def restore_plane(arguments, blur, y, method, white, mask, callback):
+def division(arguments):
+    """The options of `svconv.eff_image_quotient`."""
+    return {"beta": arguments.reg or REG["quotient"], "prior": "gradient", "padding": "replicate"}
+
+
+def whole(solver, op, y, **options):
+    """x of a solver on a whole picture, whose border is op's own."""
+    return solver(op, y, border=None, **options).x
+
+
+def restore_plane(arguments, blur, y, method, white, mask, callback, solve=whole):
+    """One channel; solve: `whole`, or the like of it for a tile."""
     from svconv import eff_image_quotient, solvers
     from svconv.cli import deblur
 
     if method == "quotient":
-        return eff_image_quotient(y, blur.kernels, blur.grid, beta=arguments.reg or REG[method], prior="gradient", padding="replicate")
+        return eff_image_quotient(y, blur.kernels, blur.grid, **division(arguments))
     if method == "irls":
-        return solvers.irls(blur, y, reg=arguments.reg or REG[method], reweightings=deblur.REWEIGHTINGS,
-                            cg_iter=deblur.CG_ITER, mask=mask, border=None, callback=callback).x
+        return solve(solvers.irls, blur, y, mask=mask, reg=arguments.reg or REG[method], reweightings=deblur.REWEIGHTINGS,
+                     cg_iter=deblur.CG_ITER, callback=callback)
     background = (arguments.background or 0) / white
     y = y + background
-    negative = int(((y < 0) if mask is None else (y < 0) & (mask > 0)).sum())
-    if negative:
-        hint = f" with --background {arguments.background:g}" if background else " (--background B is the sky that was taken off)"
-        raise InputError(f"{arguments.image}: {negative} pixels are negative, which rl cannot use{hint}")
-    return solvers.richardson_lucy(blur, y, max_iter=arguments.iterations or ITERATIONS, background=background, mask=mask, border=None,
-                                   callback=callback).x
+    check_negative(arguments, int(((y < 0) if mask is None else (y < 0) & (mask > 0)).sum()))
+    return solve(solvers.richardson_lucy, blur, y, mask=mask, max_iter=arguments.iterations or ITERATIONS, background=background,
+                 callback=callback)
+
+
+def check_negative(arguments, count):
+    """InputError if so many pixels are negative."""
+    if count:
+        hint = f" with --background {arguments.background:g}" if arguments.background else " (--background B is the sky that was taken off)"
+        raise InputError(f"{arguments.image}: {count} pixels are negative, which rl cannot use{hint}")

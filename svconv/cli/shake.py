@@ -67,7 +67,7 @@ def estimate(arguments, picture, model, grid):
     """The kernels [1, R, k, k] of the photograph's luminance; what is transparent goes on smoothly from what is not."""
     import torch
 
-    from svconv.cli import deblur, progress, tiles
+    from svconv.cli import deblur, progress, unseen
 
     weights = picture.weights
     if weights is not None and not weights.any():
@@ -77,7 +77,7 @@ def estimate(arguments, picture, model, grid):
         warn(f"--grid: patches of {width} x {height} pixels are small for kernels of {size} x {size}")
     y = deblur.luminance(picture)
     if weights is not None:
-        y = tiles.filled(y, weights > 0)
+        y = unseen.filled(y, weights > 0)
     if y.max() == y.min():
         warn(f"{arguments.image}: the image is constant, there is no blur to find in it")
     with torch.no_grad(), progress.bar("kernels", quiet=arguments.quiet) as begin:
@@ -101,7 +101,4 @@ def restore(picture, kernels, grid, reg, quiet=False):
             x = solvers.irls(blur, picture.plane(channel), reg=reg, reweightings=deblur.REWEIGHTINGS, cg_iter=deblur.CG_ITER, mask=mask,
                              border="replicate", callback=begin()).x
             result.set_plane(channel, x, picture.white)
-    if mask is not None:
-        hidden = weights <= 0
-        result.pixels[hidden] = picture.pixels[hidden]
-    return result
+    return result.with_hidden_of(picture)

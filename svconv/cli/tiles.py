@@ -1,65 +1,77 @@
-"""A solver on a large image, tile by tile: tiles overlap and are cross-faded, so the memory is that of one tile."""
-import itertools
+"""A picture tile by tile: in memory, or as files of which the finished ones are kept when the run is stopped."""
+import contextlib
+import json
+import os
+import shutil
 
+import numpy as np
 
-def grid(size, side, halo):
-    """The tiles [(rows, columns)] of an image of size (H, W), each axis as `spans` gives it."""
-    return list(itertools.product(*(spans(length, side, halo) for length in size)))
-
-
-def spans(length, side, halo):
-    """[(start, stop, first edge, last edge, fade)] along one axis: equal parts of at most `side` pixels, enlarged by `halo` where there
-    is a neighbour.
-
-    The part between the edges is the tile's own; weights fall to 0 over `fade` pixels about an edge, which is None at the image's border.
-    """
-    n = -(-length // side)
-    cuts = [length * i // n for i in range(n + 1)]
-    fade = min(halo, length // n)
-    return [
-        (max(0, a - halo), min(length, b + halo), a if a > 0 else None, b if b < length else None, fade) for a, b in zip(cuts, cuts[1:])
-    ]
-
-
-def weights(span):
-    """The weights of one tile along one axis; with its neighbours' they sum to 1."""
-    import torch
-
-    start, stop, first, last, fade = span
-    t = torch.arange(start, stop) + 0.5
-    w = torch.ones(stop - start)
-    if first is not None:
-        w *= ((t - first) / fade + 0.5).clamp(0, 1)
-    if last is not None:
-        w *= ((last - t) / fade + 0.5).clamp(0, 1)
-    return w
+from svconv.files.errors import FileError
+from svconv.files.outputs import make_folder, replacing, write_text
 
 
 def apply(function, y, tiles, mask=None):
     """function(tile, its part of the mask) for every tile of y [1, 1, H, W], put together again."""
+    import torch
+
     if len(tiles) == 1:
         return function(y, mask)
     x = y.new_zeros(y.shape)
     for rows, columns in tiles:
-        part = (..., slice(*rows[:2]), slice(*columns[:2]))
-        seen = None if mask is None else mask[part].contiguous()
-        x[part] += weights(rows)[:, None] * weights(columns) * function(y[part].contiguous(), seen)
+        here = (..., slice(*rows[:2]), slice(*columns[:2]))
+        seen = None if mask is None else mask[here].contiguous()
+        result = function(y[here].contiguous(), seen)[..., rows.inner, columns.inner]
+        x[..., slice(*rows.kept), slice(*columns.kept)] += torch.from_numpy(rows.weights[:, None] * columns.weights) * result
     return x
 
 
-def filled(y, seen):
-    """y [1, 1, H, W] with the pixels outside of `seen` [H, W] replaced by averages of the nearest seen ones, coarse to fine."""
-    import torch
-    from torch.nn import functional
+class TileRecord:
+    """The finished tiles of a run, a file each, in a folder beside its output.
 
-    seen = torch.as_tensor(seen)[None, None]
-    levels = [(torch.where(seen, y, 0), seen.float())]
-    while min(levels[-1][1].shape[-2:]) > 1 and not bool(levels[-1][1].all()):
-        sums, counts = (functional.avg_pool2d(t, 2, ceil_mode=True) for t in (levels[-1][0] * levels[-1][1], levels[-1][1]))
-        levels.append((sums / counts.clamp_min(1e-9), (counts > 0).float()))
-    total, count = (levels[-1][0] * levels[-1][1]).sum(), levels[-1][1].sum().clamp_min(1)
-    coarse = torch.where(levels[-1][1] > 0, levels[-1][0], total / count)
-    for values, known in reversed(levels[:-1]):
-        wide = functional.interpolate(coarse, size=values.shape[-2:], mode="bilinear", align_corners=False)
-        coarse = torch.where(known > 0, values, wide)
-    return coarse
+    Args:
+        output: the file that the run writes.
+        tiles: of `svconv._tiles.plan`.
+        settings: all that the tiles depend on, as JSON. FileError if the folder holds tiles of other settings.
+    """
+
+    def __init__(self, output, tiles, settings):
+        self.folder, self.tiles = f"{output}.tiles", tiles
+        plan_file = os.path.join(self.folder, "run.json")
+        text = json.dumps(settings, indent=1, sort_keys=True) + "\n"
+        if os.path.lexists(self.folder):
+            found = None
+            with contextlib.suppress(OSError, ValueError), open(plan_file, encoding="utf-8") as file:
+                found = file.read()
+            if found != text:
+                raise FileError(f"{self.folder}: it holds tiles of another run (other settings or files): delete it, or name another "
+                                "output")
+        make_folder(self.folder)
+        write_text(plan_file, text)
+
+    def _path(self, number):
+        return os.path.join(self.folder, f"tile-{number:06d}.npy")
+
+    def missing(self):
+        """The numbers of the tiles that are not there yet."""
+        return [number for number in range(len(self.tiles)) if not os.path.exists(self._path(number))]
+
+    def put(self, number, a):
+        """Keeps the result of a tile: the pixels that it keeps, [C, h, w] float32."""
+        rows, columns = self.tiles[number]
+        with replacing(self._path(number)) as file:
+            np.save(file, (a * (rows.weights[:, None] * columns.weights)).astype(np.float32, copy=False))
+
+    def rows(self, start, stop, channels, width):
+        """Rows of the whole picture [C, stop - start, width], put together from the tiles in their order."""
+        total = np.zeros((channels, stop - start, width), np.float32)
+        for number, (rows, columns) in enumerate(self.tiles):
+            first, last = rows.kept
+            a, b = max(start, first), min(stop, last)
+            if a < b:
+                tile = np.load(self._path(number), mmap_mode="r")
+                total[:, a - start:b - start, slice(*columns.kept)] += tile[:, a - first:b - first]
+        return total
+
+    def remove(self):
+        """When the output is there."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -35,6 +35,13 @@ def read_array(path, head, max_pixels, hdu):
         a, header = fits.read_fits(path, 3 * max_pixels, hdu)
     else:
         a = npy.read_npy(path, 3 * max_pixels, "picture")
+    a, held, stored = arranged(path, a, is_fits)
+    check_size(path, a.shape[:2], 12, max_pixels)
+    return Picture(np.ascontiguousarray(a, held), stored=stored._replace(header=header))
+
+
+def arranged(path, a, is_fits):
+    """(a as [H, W, C], the type that a Picture holds it in, `Stored`)"""
     shape, kind = a.shape, a.dtype.newbyteorder("=").str[1:]
     if kind not in (*_SAME, *_HELD):
         raise FileError(f"cannot read {path}: expected integers or floats of at most 64 bits, got {a.dtype}")
@@ -45,20 +52,25 @@ def read_array(path, head, max_pixels, hdu):
     if a.ndim != 3 or a.shape[2] not in (1, 3):
         planes = "[H, W] or [3, H, W]" if is_fits else "[H, W], [H, W, 3] or [3, H, W]"
         raise FileError(f"cannot read {path}: expected an array {planes}, got {list(shape)}")
-    check_size(path, a.shape[:2], 12, max_pixels)
-    return Picture(np.ascontiguousarray(a, _HELD.get(kind, a.dtype.newbyteorder("="))),
-                   stored=Stored(np.dtype(kind), shape, first, header))
+    return a, np.dtype(_HELD.get(kind, a.dtype.newbyteorder("="))), Stored(np.dtype(kind), shape, first)
+
+
+def as_stored(a, dtype):
+    """Values in the type of a file; integers are rounded and clipped."""
+    if dtype == a.dtype:
+        return a
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        top = np.nextafter(float(limits.max), 0) if float(limits.max) > limits.max else limits.max
+        a = np.rint(a).clip(limits.min, top)
+    return a.astype(dtype)
 
 
 def write_array(file, path, picture, as_fits):
     """Writes a Picture into an open file in the type that it came in; as an array of the shape it came in if it came from such a file."""
     a, stored = picture.pixels, picture.stored
-    if stored is not None and stored.dtype != a.dtype:
-        if stored.dtype.kind in "iu":
-            limits = np.iinfo(stored.dtype)
-            top = np.nextafter(float(limits.max), 0) if float(limits.max) > limits.max else limits.max
-            a = np.rint(a).clip(limits.min, top)
-        a = a.astype(stored.dtype)
+    if stored is not None:
+        a = as_stored(a, stored.dtype)
     if stored is not None and as_fits == (stored.header is not None):
         a = (np.moveaxis(a, 2, 0) if stored.first else a).reshape(stored.shape)
     else:

@@ -11,11 +11,11 @@ from svconv.files.limits import RAISED
 SIGNATURE = b"\x93NUMPY"
 
 
-def read_npy(path, most, what="kernel"):
-    """The array in a file of at most `most` values; `what` it should be, for errors."""
+def read_npy(path, most, what="kernel", mapped=False):
+    """The array in a file of at most `most` values; `what` it should be, for errors; mapped: it stays in the file."""
     try:
         _check_header(path, most)
-        return np.load(path, allow_pickle=False)
+        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except FileError:
         raise
     except MemoryError as error:

@@ -105,6 +105,19 @@ class Picture:
         """alpha as a fraction, [H, W]."""
         return np.divide(self.alpha, dtype(self.full if np.isfinite(self.full) else 1), dtype=dtype)
 
+    def part(self, rows, columns):
+        """The picture of a rectangle, rows and columns (start, stop) each."""
+        here = slice(*rows), slice(*columns)
+        arrays = {name: None if (a := getattr(self, name)) is None else a[here] for name in ("pixels", "alpha", "extra", "broken")}
+        return dataclasses.replace(self, **arrays)
+
+    def with_hidden_of(self, other):
+        """This picture with the pixels of another one where that one's `weights` are 0: they have no colour that could change."""
+        if other.weights is not None:
+            hidden = other.weights <= 0
+            self.pixels[hidden] = other.pixels[hidden]
+        return self
+
     def empty(self):
         """A picture like this one whose pixels are still to be filled with `set_plane`."""
         return dataclasses.replace(self, pixels=np.empty_like(self.pixels))
@@ -132,11 +145,11 @@ class Picture:
         return dataclasses.replace(self, pixels=pixels.astype(self.pixels.dtype), associated=False)
 
 
-def find_white(picture):
+def find_white(picture, level=None):
     """(value, source): the stored value that stands for white, and whether "file" or "type" say so, or it is a "guess" from the values.
 
     Values that fill 8, 10, 12 or 14 of 16 bits are taken for data of that depth; floats have their largest value, broken pixels aside.
-    What is transparent does not count.
+    What is transparent does not count. level: the `bright_level` of the pixels if that is known and they are integers.
     """
     stated, pixels = picture.stated, picture.pixels
     if pixels.dtype == np.uint8 and stated is None:
@@ -148,7 +161,7 @@ def find_white(picture):
         if stated is not None and stated != size.max(initial=0):  # many writers note the largest pixel there, whatever it is
             return stated, "file"
         return bright_level(size) or 1.0, "guess"
-    level = bright_level(pixels)
+    level = bright_level(pixels) if level is None else level
     if stated is not None and level <= stated <= picture.full:
         return stated, "file"
     if picture.depth or pixels.dtype == np.uint8:
@@ -161,14 +174,38 @@ def find_white(picture):
 
 
 def bright_level(a):
-    """The largest value of a >= 0 that is no outlier: at most 25 % above the one that all but very few pixels stay below; 0 for none."""
-    if not a.size:
-        return 0.0
-    flat = a.reshape(-1)
-    few = min(max(8, int(OUTLIERS * flat.size)), (flat.size - 1) // 8)
-    usual = np.partition(flat, flat.size - 1 - few)[flat.size - 1 - few]
-    with np.errstate(over="ignore"):  # near the largest float of the type
-        return float(flat.max(where=flat <= 1.25 * usual, initial=0) if usual > 0 else flat.max())
+    """The largest value of an array >= 0 that is no outlier: at most 25 % above the one that all but very few pixels stay below. Of no
+    values: 0."""
+    level = BrightLevel(a.size)
+    level.add(a)
+    return level.value
+
+
+class BrightLevel:
+    """`bright_level` of values that come in pieces; `most`: how many they are at most."""
+
+    def __init__(self, most):
+        self.most, self.count, self.top = _few(most) + 1, 0, None
+
+    def add(self, a):
+        """The values of an array >= 0."""
+        self.count += a.size
+        flat = a.reshape(-1) if self.top is None else np.concatenate([self.top, a.reshape(-1)])
+        self.top = flat if flat.size <= self.most else np.partition(flat, flat.size - self.most)[flat.size - self.most:]
+
+    @property
+    def value(self):
+        if not self.count:
+            return 0.0
+        few = _few(self.count) + 1
+        top = np.partition(self.top, self.top.size - few)[self.top.size - few:]
+        usual = top.min()
+        with np.errstate(over="ignore"):  # near the largest float of the type
+            return float(top.max(where=top <= 1.25 * usual, initial=0) if usual > 0 else top.max())
+
+
+def _few(count):
+    return min(max(8, int(OUTLIERS * count)), max(count - 1, 0) // 8)
 
 
 def _moved_up(pixels, bits):

@@ -28,6 +28,41 @@ def read_tiff(path, max_pixels):
         raise FileError(f"cannot read {path}: the file is damaged ({reason(error)})") from error
 
 
+def map_tiff(path):
+    """(array [H, W, C] that stays in the file, a Picture of the rest without pixels)"""
+    tifffile = library("tifffile", path)
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page, kinds = _photograph(path, tiff), tifffile.PHOTOMETRIC
+            colours = 3 if page.photometric == kinds.RGB else 1
+            upright = ("Orientation" not in page.tags or page.tags["Orientation"].value == 1) and page.imagedepth == 1
+            plain = page.samplesperpixel == colours and page.photometric in (kinds.RGB, kinds.MINISBLACK)
+            if not (page.is_memmappable and upright and plain):
+                raise FileError(f"cannot map {path}: expected an uncompressed, upright, grey or RGB TIFF of 8 or 16 bits or float without "
+                                "further samples")
+            kind, depth = _sample_type(path, page)
+            page_number, planar = page.index, page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+            like = Picture(np.empty((0, 0, colours), kind), icc=page.iccprofile, depth=depth, stated=_stated_white(page, colours))
+        a = tifffile.memmap(path, page=page_number, mode="r")
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise FileError(f"cannot read {path}: the file is damaged ({reason(error)})") from error
+    return np.moveaxis(a, 0, -1) if planar and a.ndim == 3 else a[..., None] if a.ndim == 2 else a, like
+
+
+def begin_tiff(file, path, like, size):
+    """Writes all of an uncompressed TIFF but its values, for a Picture without pixels; (their type in the file, where they begin)."""
+    tifffile = library("tifffile", path)
+    kind, colours = like.pixels.dtype, like.channels
+    count = size[0] * size[1] * colours * kind.itemsize
+    begin, _ = tifffile.imwrite(
+        file, shape=(*size, colours) if colours > 1 else size, dtype=kind, returnoffset=True, bigtiff=count > _CLASSIC,
+        photometric="rgb" if colours == 3 else "minisblack", planarconfig="contig" if colours > 1 else None, iccprofile=like.icc or None,
+        metadata=None)
+    return kind, begin
+
+
 def _photograph(path, tiff):
     """The one page that is not a smaller copy of another."""
     stack = tiff.is_imagej and (tiff.imagej_metadata or {}).get("images", 1)  # which may have one page for all its pictures

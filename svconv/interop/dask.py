@@ -58,7 +58,7 @@ def eff_image_quotient(y, kernels, grid, *, beta, prior="gradient", padding="rep
 
 
 def irls(y, kernels, grid, *, mask=None, halo=HALO, **options):
-    """`svconv.solvers.irls` with an `EFFBlur`, tile by tile: a tile sees `halo` pixels and a kernel beyond its chunk, and cross-fades there.
+    """`svconv.solvers.irls` with an `EFFBlur`, tile by tile: a tile sees `halo` pixels and a kernel beyond its chunk and fades there.
 
     Args:
         y, kernels, grid: as in `eff_conv` of this module.
@@ -72,7 +72,7 @@ def irls(y, kernels, grid, *, mask=None, halo=HALO, **options):
 
 
 def richardson_lucy(y, kernels, grid, *, max_iter, mask=None, halo=HALO, **options):
-    """`svconv.solvers.richardson_lucy` with an `EFFBlur`, tile by tile, as `irls` of this module; options without border, x0 and callback."""
+    """`svconv.solvers.richardson_lucy` with an `EFFBlur`, tile by tile, as `irls` of this module. Options without border, x0, callback."""
     return _solved("richardson_lucy", y, kernels, grid, mask, halo, {"max_iter": max_iter, **options})
 
 
@@ -97,7 +97,8 @@ def _checked(name, image, kernels, grid):
         raise TypeError(f"grid: expected an EFFGrid of a whole image, got {type(grid).__name__}")
     image = da.asarray(image)
     if image.ndim not in (2, 3, 4) or tuple(image.shape[-2:]) != grid.image_size:
-        raise ValueError(f"{name}: expected [H, W], [C, H, W] or [B, C, H, W] with the grid's size {grid.image_size}, got {shape_text(image)}")
+        raise ValueError(f"{name}: expected [H, W], [C, H, W] or [B, C, H, W] with the grid's size {grid.image_size}, got "
+                         f"{shape_text(image)}")
     if image.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: expected float32 or float64, got {image.dtype}")
     kernels = kernels if isinstance(kernels, da.Array) else np.asarray(kernels)
@@ -108,8 +109,9 @@ def _checked(name, image, kernels, grid):
         raise ValueError(f"kernels: expected [R, kh, kw], [B|1, R, kh, kw] or [B|1, C|1, R, kh, kw], got {shape_text(kernels)}")
     kernels = kernels[None, None] if kernels.ndim == 3 else kernels[:, None] if kernels.ndim == 4 else kernels
     if kernels.shape[0] not in (1, batch) or kernels.shape[1] not in (1, channels) or kernels.shape[2] != grid.patches:
-        raise ValueError(f"kernels: expected B = 1 or {batch}, C = 1 or {channels}, R = {grid.patches} of the grid, got {shape_text(kernels)}")
-    return image.rechunk({axis: -1 for axis in range(image.ndim - 2)}), kernels
+        raise ValueError(f"kernels: expected B = 1 or {batch}, C = 1 or {channels}, R = {grid.patches} of the grid, got "
+                         f"{shape_text(kernels)}")
+    return image.rechunk(dict.fromkeys(range(image.ndim - 2), -1)), kernels
 
 
 def _cuts(image):

@@ -14,15 +14,15 @@ class EFFTile:
         options: of the op; those that matter here are its form and padding.
 
     Attributes:
-        grid: `EFFGridPart`, whose rectangle is what the tile has to see: `rows`, `columns`, (first, stop) of the image, beyond its border only where it goes on
-            periodically. Its `indices` are the kernels that it needs.
+        grid: `EFFGridPart`, whose rectangle is what the tile has to see: `rows`, `columns`, (first, stop) of the image, beyond its border
+            only where it goes on periodically. Its `indices` are the kernels that it needs.
     """
 
     def __init__(self, name, grid, kernel_size, rows, columns, **options):
         self.name, self.options, self.own = name, options, (rows, columns)
         padding = canonical_padding(options.get("padding", "replicate" if name == "eff_image_quotient" else "zeros"))
         form = options.get("form", "scatter")
-        # the windows stand on the side of x in scatter, on that of y in gather; the ones that matter are those of the tile or of what it sees
+        # windows stand on the side of x in scatter, of y in gather: those that matter are those of the tile or of what it sees
         windows_of_seen = (form == "scatter") == (name == "eff_conv")
         reach = self._division if name == "eff_image_quotient" else self._convolution
         seen = [reach(axis, k, where, padding == "circular") for axis, k, where in zip((grid.rows, grid.columns), kernel_size, self.own)]
@@ -49,5 +49,6 @@ class EFFTile:
     def run(self, seen, kernels):
         """The pixels of the tile: `seen` [B, C, h, w] on its rows and columns, `kernels` the chosen ones."""
         result = OPS[self.name](seen, kernels, self.grid, **self.options)
-        (top, bottom), (left, right) = ((start - first, stop - first) for (start, stop), (first, _) in zip(self.own, (self.rows, self.columns)))
+        (top, bottom), (left, right) = ((start - first, stop - first)
+                                        for (start, stop), (first, _) in zip(self.own, (self.rows, self.columns)))
         return result[..., top:bottom, left:right]

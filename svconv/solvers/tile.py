@@ -8,7 +8,7 @@ def solve_tile(solver, op, y, rows, columns, *, mask=None, **options):
     Args:
         solver: irls or richardson_lucy. op: an operator on the tile, with its own padding at the border of the image.
         y: [B, C, h, w]. rows, columns: `svconv._tiles.Span` of the tile.
-        mask: [B|1, 1|C, h, w] as the solvers take it, or None. Where it leaves out all, y comes back.
+        mask: [B|1, 1|C, h, w] as the solvers take it, or None. Where it leaves out all, y comes back, 0 for NaN.
         options: of the solver.
     """
     height, width = y.shape[-2:]
@@ -21,5 +21,5 @@ def solve_tile(solver, op, y, rows, columns, *, mask=None, **options):
             inside.narrow(axis, max(0, n - after), min(after, n)).zero_()
     seen = inside if mask is None else mask * inside
     if not bool(seen.any()):
-        return y
+        return y.nan_to_num(0, 0, 0)
     return solver(op, y, mask=None if mask is None and bool(inside.all()) else seen, border=None, **options).x

@@ -3,17 +3,18 @@ import numpy as np
 import pytest
 import torch
 
+from svconv import _tiles
 from svconv.cli import deblur, demo, tiles
 
 
-@pytest.mark.parametrize("length, side, halo", [(10, 10, 3), (100, 40, 8), (101, 13, 5), (97, 24, 40), (1, 5, 3), (50, 7, 30)])
+@pytest.mark.parametrize("length, side, halo", [(10, 10, 3), (100, 40, 8), (101, 13, 5), (97, 24, 40), (1, 5, 3), (50, 7, 30), (40, 9, 0)])
 def test_weights_are_a_partition_of_unity(length, side, halo):
     total = torch.zeros(length)
-    for span in tiles.spans(length, side, halo):
-        start, stop = span[:2]
-        w = tiles.weights(span)
-        assert w.min() >= 0 and stop - start <= side + 2 * halo
-        total[start:stop] += w
+    for span in _tiles.spans(length, side, halo):
+        w, (start, stop) = span.weights, span.kept
+        assert w.min() >= 0 and span.start <= start < stop <= span.stop <= span.start + side + 2 * halo
+        assert span.inner == slice(start - span.start, stop - span.start)
+        total[start:stop] += torch.from_numpy(w)
     torch.testing.assert_close(total, torch.ones(length))
 
 
@@ -25,7 +26,7 @@ def test_pointwise_functions_come_back_whole():
         seen.append(t.shape)
         return t * t
 
-    torch.testing.assert_close(tiles.apply(square, y, tiles.grid((70, 83), 30, 9)), y * y)
+    torch.testing.assert_close(tiles.apply(square, y, _tiles.plan((70, 83), 30, 9)), y * y)
     assert len(seen) == 9
 
 

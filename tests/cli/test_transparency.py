@@ -5,7 +5,7 @@ import tifffile
 import torch
 from scipy.ndimage import uniform_filter
 
-from svconv.cli import deblur, demo, tiles
+from svconv.cli import deblur, demo, unseen
 from svconv.files import images
 
 
@@ -102,5 +102,5 @@ def test_filling_goes_on_from_the_seen_pixels():
     mask[10:20, 12:20] = False
     expected = y.clone()
     y[..., 10:20, 12:20] = 1e3
-    out = tiles.filled(y, mask)
+    out = unseen.filled(y, mask)
     assert torch.equal(out[..., mask], expected[..., mask]) and (out - expected).abs().max() < 0.02
