@@ -59,8 +59,8 @@ def write(path, y):
 
 
 FILES = ["grey-f4.npy", "grey-f8.npy", "grey-u2.npy", "grey-i2.npy", "colours-f4.npy", "planes-f4.npy", "colours-u1.npy", "grey-f4.fits",
-         "grey-u2.fits", "grey-i4.fits", "planes-f8.fits", "planes-u2.fits", "grey-u2.tif", "colours-u1.tif", "planes-u2.tif", "grey-f4.tif",
-         "colours-f8.tif"]
+         "grey-u2.fits", "grey-i4.fits", "planes-f8.fits", "planes-u2.fits", "grey-u2.tif", "colours-u1.tif", "planes-u2.tif",
+         "grey-f4.tif", "colours-f8.tif"]
 
 
 @pytest.mark.parametrize("name", FILES)
