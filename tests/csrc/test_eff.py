@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from svconv._eff_grid import EFFGrid
+from svconv._eff_tables import convolution
 
 _C = pytest.importorskip("svconv._C", reason="svconv._C is not built")
 from svconv.backends.cpu import eff  # noqa: E402  its tables need nothing else of the package
@@ -79,7 +80,7 @@ def test_nan_stays_in_the_patches_that_see_it():
 
 def arguments():
     x, kernels = data(b=1, c=1, kc=1)
-    size, rows, columns = eff._pair(EFFGrid(x.shape[-2:], OPTIONS[:2]), (9, 8), eff._convolution, "scatter", "zeros", x.dtype)
+    size, rows, columns = eff._pair(EFFGrid(x.shape[-2:], OPTIONS[:2]), (9, 8), convolution, "scatter", "zeros", x.dtype)
     return {"x": x.numpy(), "kernels": kernels.numpy(), "spectra": None, "result": np.zeros(x.shape, np.float32), "mode": "multiply",
             "size": size, "rows": rows, "columns": columns, "beta": None, "power": None, "threads": 1, "dtype": "float32"}
 
