@@ -1,7 +1,7 @@
 """Efficient filter flow: patches are cut out and added up by the kernels of `patches.py`, and filtered by those of `spectra.py`.
 
-The transforms are torch.fft's, of a batch of patches at a time; a kernel's spectrum and the kernel's values of an inverse transform are thin
-matrix products (`svconv._fourier`), so that the inverse of an estimate is pruned to kh x kw outputs.
+The transforms are torch.fft's, of a batch of patches at a time; a kernel's spectrum and the kernel's values of an inverse transform are
+thin matrix products (`svconv._fourier`), so that the inverse of an estimate is pruned to kh x kw outputs.
 """
 import torch
 from svconv._triton.patches import Patches

@@ -1,5 +1,5 @@
-"""What the Fourier families share: windows before a transform, and what stands between transforms: products, quotients and estimates of half
-spectra, and their gradients (float32 and float64).
+"""What the Fourier families share: windows before a transform, and what stands between transforms: products, quotients and estimates of
+half spectra, and their gradients (float32 and float64).
 
 The transforms are torch.fft's. A spectrum travels as interleaved real and imaginary parts. Every program owns BLOCK elements of one
 spectrum, sums have a fixed order: no atomics.
@@ -97,7 +97,8 @@ def _spectra_transfer_kernel(x, k, beta, beta_stride, power, out, channels, size
 @triton.jit(do_not_specialize=["channels", "batch_stride", "channel_stride", "batch", "group_stride", "beta_stride"])
 def _spectra_division_bwd_kernel(g, x, k, beta, beta_stride, power, out_x, out_k, slope, channels, size, batch_stride, channel_stride,
                                  batch, group_stride, BLOCK: tl.constexpr):
-    """With q = conj(k) x / D, D = |k|^2 + beta power: the gradients in x and k per plane, and slope = Re(conj(g) q) / D; None is left out."""
+    """With q = conj(k) x / D, D = |k|^2 + beta power: the gradients in x and k per plane, and slope = Re(conj(g) q) / D; None is left
+    out."""
     plane, i, inside = spectrum_elements(tl.program_id(0), size, BLOCK)
     at = plane * size + i
     k_at = transfer_element(plane, i, channels, size, batch_stride, channel_stride, batch, group_stride)

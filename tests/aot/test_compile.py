@@ -228,4 +228,4 @@ def test_elements_of_spectra_and_patches_are_64_bit(stem):
     for label, launch in LAUNCHES[stem](torch.float32):
         signature = source(launch).signature
         found = products(launch, *[(name,) for name in numbers if signature.get(name) == "i32"])
-        assert all(kind.endswith("i64") or kind.endswith("i64>") for kinds in found for kind in kinds), label
+        assert all(kind.endswith(("i64", "i64>")) for kinds in found for kind in kinds), label

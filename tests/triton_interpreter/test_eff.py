@@ -184,8 +184,8 @@ def test_gradients_of_the_quotients():
     grid, beta = EFFGrid((3, 4), (1, 2)), torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
     x, y, k = random(1, 2, 3, 4).requires_grad_(), random(1, 2, 3, 4, seed=1).requires_grad_(), random(1, 2, 2, 2, seed=2).requires_grad_()
     prior = random(1, 2, 2, seed=3).requires_grad_()
-    assert torch.autograd.gradcheck(lambda y, k, beta, prior: svconv.eff_image_quotient(y, k, grid, beta=beta, prior=prior, backend="triton"),
-                                    (y, k, beta, prior), fast_mode=True)
+    assert torch.autograd.gradcheck(lambda y, k, beta, prior: svconv.eff_image_quotient(
+        y, k, grid, beta=beta, prior=prior, backend="triton"), (y, k, beta, prior), fast_mode=True)
     assert torch.autograd.gradcheck(lambda x, y, beta: svconv.eff_kernel_quotient(x, y, grid, 2, beta=beta, backend="triton"),
                                     (x, y, beta), fast_mode=True)
 
