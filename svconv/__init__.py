@@ -15,6 +15,7 @@ if _TYPE_CHECKING:
         cli as cli,
         data as data,
         files as files,
+        interop as interop,
         models as models,
         nn as nn,
         operators as operators,

@@ -63,6 +63,53 @@ class PatchAxis:
         return _pieces(self, 1, None) if padding is None else _pieces(self, k, padding)
 
 
+@dataclasses.dataclass(frozen=True)
+class AxisPart:
+    """Pixels first .. first + n - 1 of an axis, which goes on periodically, under those of its patches that touch `used`, two pixels of it.
+    What a patch has outside of the part is cut off."""
+
+    whole: PatchAxis
+    first: int
+    n: int
+    used: tuple
+
+    @property
+    def _patches(self):
+        """[(patch of the whole axis, its first pixel in the part)], in the order of the pixels."""
+        found = []
+        for turn in range(self.used[0] // self.whole.n - 1, (self.used[1] - 1) // self.whole.n + 1):
+            for i, start in enumerate(self.whole.starts):
+                start += turn * self.whole.n
+                if start < self.used[1] and start + self.whole.length > self.used[0]:
+                    found.append((i, start - self.first))
+        return found
+
+    @property
+    def indices(self):
+        """The patches of the whole axis that these are, a tuple."""
+        return tuple(i for i, _ in self._patches)
+
+    @property
+    def patches(self):
+        return len(self._patches)
+
+    @property
+    def length(self):
+        """The longest stretch of a patch that the part can hold."""
+        return min(self.whole.length, self.n)
+
+    @property
+    def starts(self):
+        """In pixels of the part; outside of it for patches that it cuts."""
+        return tuple(start for _, start in self._patches)
+
+    @property
+    def weights(self):
+        return self.whole.weights[list(self.indices)]
+
+    pieces = PatchAxis.pieces
+
+
 def _profile(window, length):
     u = (np.arange(length) + 0.5) / length
     if window == "hann":
@@ -97,11 +144,13 @@ def _weights(axis):
 def _pieces(axis, k, padding):
     if padding in (None, "zeros"):
         first = 0 if padding is None else k - 1 - k // 2
-        return tuple(Piece(i, first + start, weights) for i, (start, weights) in enumerate(zip(axis.starts, axis.weights)))
+        inside = [(max(0, -start), min(weights.size, axis.n - start)) for start, weights in zip(axis.starts, axis.weights)]
+        return tuple(Piece(i, first + start + a, weights[a:b]) for i, (start, weights, (a, b))
+                     in enumerate(zip(axis.starts, axis.weights, inside)) if a < b)
     source = source_indices(k // 2 + 1 - k, axis.n + k // 2, axis.n, padding)
     found = []
     for i, (start, weights) in enumerate(zip(axis.starts, axis.weights)):
-        places = np.flatnonzero((source >= start) & (source < start + axis.length))
+        places = np.flatnonzero((source >= max(start, 0)) & (source < start + len(weights)))
         for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1):
             found += [Piece(i, int(run[at]), weights[source[run[at:at + axis.length]] - start]) for at in range(0, len(run), axis.length)]
     return tuple(found)
@@ -141,13 +190,16 @@ class EFFGrid:
     def __post_init__(self):
         image_size = pair("image_size", self.image_size, least=1, integer=True)
         grid = pair("grid", self.grid, least=1, integer=True)
-        if grid[0] > image_size[0] or grid[1] > image_size[1]:
-            raise ValueError(f"grid: expected at most as many patches as pixels {image_size}, got {grid}")
+        self._check_grid(image_size, grid)
         if self.window not in WINDOWS:
             raise ValueError(f"window: expected one of {', '.join(WINDOWS)}, got {self.window!r}")
         overlap = number("overlap", self.overlap, least=0, below=1)
         for name, value in (("image_size", image_size), ("grid", grid), ("overlap", overlap)):
             object.__setattr__(self, name, value)
+
+    def _check_grid(self, image_size, grid):
+        if grid[0] > image_size[0] or grid[1] > image_size[1]:
+            raise ValueError(f"grid: expected at most as many patches as pixels {image_size}, got {grid}")
 
     @property
     def rows(self):
@@ -198,24 +250,92 @@ class EFFGrid:
     @property
     def options(self):
         """(rows, columns, overlap, window): what an op is given beside an image, from which `grid_of` makes the same grid."""
-        return *self.grid, self.overlap, self.window
+        return [self.grid[0]], [self.grid[1]], self.overlap, self.window
+
+    def part(self, rows, columns, used=None):
+        """The same patches seen through a rectangle of the image, for work on tiles: an `EFFGridPart`.
+
+        Args:
+            rows, columns: (first, stop) of the rectangle in pixels. It may go beyond the image, which goes on periodically there.
+            used: (rows, columns) of the pixels, likewise, whose patches are wanted; None: all of the rectangle.
+        """
+        return EFFGridPart(self, rows, columns, (rows, columns) if used is None else used)
+
+
+class EFFGridPart(EFFGrid):
+    """Those patches of a grid that touch the pixels `used`, on a rectangle of the image: `EFFGrid.part`.
+
+    A grid like any other, but that its windows add up to one only on the pixels used. `indices`, int64 [R], are the patches of the whole
+    grid, by which kernels [..., R, kh, kw] are chosen. Patches that the rectangle cuts have what is left of their windows.
+    """
+
+    def __init__(self, whole, rows, columns, used):
+        axes = [AxisPart(axis, first, stop - first, tuple(where))
+                for axis, (first, stop), where in zip((whole.rows, whole.columns), (rows, columns), used)]
+        for name, axis, (first, stop), where in zip(("rows", "columns"), axes, (rows, columns), used):
+            if not first <= where[0] < where[1] <= stop:
+                raise ValueError(f"{name}: expected pixels first < stop with those that are used inside, got {(first, stop)}, {tuple(where)}")
+        object.__setattr__(self, "_axes", tuple(axes))
+        super().__init__(tuple(axis.n for axis in axes), tuple(axis.patches for axis in axes), overlap=whole.overlap, window=whole.window)
+
+    def _check_grid(self, image_size, grid):
+        """A narrow rectangle may see more patches than it has pixels."""
+
+    @property
+    def rows(self):
+        return self._axes[0]
+
+    @property
+    def columns(self):
+        return self._axes[1]
+
+    @property
+    def indices(self):
+        """int64 [R], the patches of the whole grid that these are."""
+        rows, columns = (torch.tensor(axis.indices) for axis in self._axes)
+        return (rows[:, None] * self.columns.whole.patches + columns).flatten()
+
+    @property
+    def options(self):
+        return *([axis.patches, axis.whole.patches, axis.whole.n, axis.first, *axis.used] for axis in self._axes), self.overlap, self.window
+
+    def part(self, rows, columns, used=None):
+        raise ValueError("part: expected a whole grid, got a part of one")
+
+    def __eq__(self, other):
+        return isinstance(other, EFFGridPart) and self._axes == other._axes
+
+    def __hash__(self):
+        return hash(self._axes)
+
+    def __reduce__(self):
+        return grid_of, (self.image_size, *self.options)
+
+    def __repr__(self):
+        (rows, columns), whole = self._axes, [axis.whole for axis in self._axes]
+        return (f"EFFGrid(image_size={whole[0].n, whole[1].n}, grid={whole[0].patches, whole[1].patches}, overlap={self.overlap}, "
+                f"window={self.window!r}).part({rows.first, rows.first + rows.n}, {columns.first, columns.first + columns.n}, "
+                f"used={rows.used, columns.used})")
 
 
 def _spread(axis):
     windows = torch.zeros(axis.patches, axis.n, dtype=torch.float64)
-    for window, start, weights in zip(windows, axis.starts, axis.weights):
-        window[start:start + axis.length] = torch.from_numpy(weights.copy())
+    for piece in axis.pieces():
+        windows[piece.patch, piece.start:piece.stop] = torch.from_numpy(piece.weights.copy())
     return windows
 
 
 @functools.lru_cache(maxsize=256)
 def _grid(image_size, rows, columns, overlap, window):
-    return EFFGrid(image_size, (rows, columns), overlap=overlap, window=window)
+    if len(rows) == 1:
+        return EFFGrid(image_size, (rows[0], columns[0]), overlap=overlap, window=window)
+    whole = EFFGrid((rows[2], columns[2]), (rows[1], columns[1]), overlap=overlap, window=window)
+    return whole.part(*((axis[3], axis[3] + n) for axis, n in zip((rows, columns), image_size)), (rows[4:], columns[4:]))
 
 
 def grid_of(image_size, rows, columns, overlap, window):
     """The grid with these `options` over an image of that size, cached."""
-    return _grid(tuple(map(int, image_size)), rows, columns, overlap, window)
+    return _grid(tuple(map(int, image_size)), tuple(rows), tuple(columns), overlap, window)
 
 
 # planes -------------------------------------------------------------------------------------------------------------

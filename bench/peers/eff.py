@@ -123,6 +123,7 @@ def _deepinv():
     """deepinv's class."""
     _declared()
     try:
+        import einops  # noqa: F401  deepinv asks for it only when the blur is made
         from deepinv.physics import TiledSpaceVaryingBlur
     except ImportError as error:
         raise Skip(f"deepinv: {error}") from None

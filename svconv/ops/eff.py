@@ -17,7 +17,7 @@ from svconv.reference import eff as reference
 
 FORMS = ("scatter", "gather")
 KERNELS = "B? C? R kh kw", "B? R kh kw"
-_GRID = "int rows, int columns, float overlap, str window"
+_GRID = "int[] rows, int[] columns, float overlap, str window"
 _ops = bilinear("eff", "eff", "kernels", lambda x, *_: x.shape, lambda y, *_: y.shape, f"str form, str padding, {_GRID}")
 
 
@@ -67,7 +67,7 @@ def _kernel_backward(ctx, g):
 _kernel_fwd = register(
     "eff",
     f"eff_kernel_quotient_fwd(Tensor x, Tensor y, Tensor beta, SymInt kh, SymInt kw, {_GRID}, str backend) -> Tensor",
-    lambda x, y, beta, kh, kw, rows, columns, overlap, window: x.new_empty((x.shape[0], rows * columns, kh, kw)), save(3),
+    lambda x, y, beta, kh, kw, rows, columns, overlap, window: x.new_empty((x.shape[0], rows[0] * columns[0], kh, kw)), save(3),
     _kernel_backward, formula=reference.eff_kernel_quotient_fwd, batched={"images": 2})
 
 
