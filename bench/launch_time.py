@@ -59,7 +59,7 @@ def operations():
     x, filters = torch.rand(1, 3, 16, 16), torch.rand(1, 1, 2, 3, 3, 16, 16)
     view = torch.rand(1, 1, 2, 3, 3, 16, 32)[..., ::2]
     y, kernel, beta = torch.rand(1, 3, 2, 16, 16), torch.rand(1, 1, 3, 3), torch.ones(1)
-    kernels, grid = torch.rand(1, 1, 4, 3, 3), (2, 2, 0.5, "hann")
+    kernels, grid = torch.rand(1, 1, 4, 3, 3), ([2], [2], 0.5, "hann")
     return {
         "pixel_filter": lambda: pixel_filter.pixel_filter_fwd(x, filters, "zeros"),
         "pixel_filter, strided filters": lambda: pixel_filter.pixel_filter_fwd(x, view, "zeros"),

@@ -59,7 +59,7 @@ def quotient_launches(dtype):
 
 
 def eff_launches(dtype):
-    ops, grid = MODULES["eff"], (2, 3, 0.5, "hann")
+    ops, grid = MODULES["eff"], ([2], [3], 0.5, "hann")
     x, kernels, g = torch.rand(2, 3, 20, 32, dtype=dtype), torch.rand(1, 3, 6, 5, 4, dtype=dtype), torch.rand(2, 6, 5, 4, dtype=dtype)
     beta, power = torch.ones(2, dtype=dtype), torch.rand(24, 13, dtype=dtype)
 

@@ -13,15 +13,15 @@ from svconv.reference import eff as reference
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}     # relative to the largest value of the result
 FORMS = ("scatter", "gather")
-HAT = (3, 2, 0.6, "hat")
-# image, options of the grid, kernels: shared by all images and channels, per channel, per image, each its own
-SHARED = (1, 2, 5, 7), (2, 3, 0.5, "hann"), (1, 1, 6, 3, 2)
-PER_CHANNEL = (2, 2, 4, 5), (2, 1, 0.3, "barthann"), (1, 2, 2, 2, 3)
-PER_IMAGE_LARGER_THAN_THE_IMAGE = (2, 2, 4, 3), HAT, (2, 1, 6, 5, 6)
-OWN_LARGER_THAN_A_PATCH = (2, 2, 6, 4), HAT, (2, 2, 6, 4, 3)
-ONE_PATCH = (2, 1, 4, 5), (1, 1, 0.5, "hann"), (1, 1, 1, 4, 2)
-SEVERAL_TILES = (1, 1, 19, 70), (2, 2, 0.5, "hann"), (1, 1, 4, 3, 3)
-CASES = SHARED, PER_CHANNEL, PER_IMAGE_LARGER_THAN_THE_IMAGE, OWN_LARGER_THAN_A_PATCH, ONE_PATCH, SEVERAL_TILES
+# [B, C], grid, kernels: shared by all images and channels, per channel, per image, each its own
+SHARED = (1, 2), EFFGrid((5, 7), (2, 3)), (1, 1, 6, 3, 2)
+PER_CHANNEL = (2, 2), EFFGrid((4, 5), (2, 1), overlap=0.3, window="barthann"), (1, 2, 2, 2, 3)
+PER_IMAGE_LARGER_THAN_THE_IMAGE = (2, 2), EFFGrid((4, 3), (3, 2), overlap=0.6, window="hat"), (2, 1, 6, 5, 6)
+OWN_LARGER_THAN_A_PATCH = (2, 2), EFFGrid((6, 4), (3, 2), overlap=0.6, window="hat"), (2, 2, 6, 4, 3)
+ONE_PATCH = (2, 1), EFFGrid((4, 5), (1, 1)), (1, 1, 1, 4, 2)
+SEVERAL_TILES = (1, 1), EFFGrid((19, 70), (2, 2)), (1, 1, 4, 3, 3)
+PART_OF_A_GRID = (1, 2), EFFGrid((9, 12), (3, 3)).part((-1, 4), (5, 11)), (1, 1, 9, 3, 2)
+CASES = SHARED, PER_CHANNEL, PER_IMAGE_LARGER_THAN_THE_IMAGE, OWN_LARGER_THAN_A_PATCH, ONE_PATCH, SEVERAL_TILES, PART_OF_A_GRID
 
 
 @pytest.fixture
@@ -32,6 +32,19 @@ def kernels(nan_memory):
 
 def random(*shape, dtype=torch.float64, seed=0):
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def tensors(case, dtype=torch.float64):
+    """Two images and kernels."""
+    batch, grid, shape = case
+    image = *batch, *grid.image_size
+    return random(*image, dtype=dtype), random(*image, dtype=dtype, seed=1), random(*shape, dtype=dtype, seed=2)
+
+
+def half_spectrum(grid, kernel_size, dtype=torch.float64):
+    """A positive value for every element of the half spectrum of a patch that is divided."""
+    rows, columns = halo_size(grid, kernel_size)
+    return torch.rand(rows, columns // 2 + 1, dtype=dtype)
 
 
 def check(kernels, op, *args):
@@ -47,18 +60,17 @@ def check(kernels, op, *args):
 
 
 def check_convolution(kernels, case, form, padding, dtype=torch.float64):
-    image, grid, shape = case
-    x, g, k = random(*image, dtype=dtype), random(*image, dtype=dtype, seed=1), random(*shape, dtype=dtype, seed=2)
+    (x, g, k), grid = tensors(case, dtype), case[1].options
     check(kernels, "eff_fwd", x, k, form, padding, *grid)
     check(kernels, "eff_adjoint", x, k, form, padding, *grid)
-    check(kernels, "eff_bwd_kernels", x, g, shape, dtype, form, padding, *grid)
+    check(kernels, "eff_bwd_kernels", x, g, tuple(k.shape), dtype, form, padding, *grid)
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("form", FORMS)
 def test_convolution_in_every_padding(kernels, form, padding):
     check_convolution(kernels, ONE_PATCH, form, padding)
-    check_convolution(kernels, ((1, 1, 4, 5), (2, 2, 0.5, "hann"), (1, 1, 4, 3, 4)), form, padding)
+    check_convolution(kernels, ((1, 1), EFFGrid((4, 5), (2, 2)), (1, 1, 4, 3, 4)), form, padding)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -70,11 +82,10 @@ def test_convolution(kernels, case):
 @pytest.mark.parametrize("case", [SHARED, PER_CHANNEL, OWN_LARGER_THAN_A_PATCH, ONE_PATCH, SEVERAL_TILES])
 @pytest.mark.parametrize("padding, dtype", [("replicate", torch.float64), ("circular", torch.float32)])
 def test_image_quotient(kernels, case, padding, dtype):
-    image, grid, shape = case
-    y, k, beta = random(*image, dtype=dtype), random(*shape, dtype=dtype, seed=2), torch.rand(image[0], dtype=dtype) + 1
-    rows, columns = halo_size(EFFGrid(image[2:], grid[:2], overlap=grid[2], window=grid[3]), shape[3:])
-    for power in (None, torch.rand(rows, columns // 2 + 1, dtype=dtype)):
-        check(kernels, "eff_image_quotient_fwd", y, k, beta, power, padding, *grid)
+    (y, _, k), grid = tensors(case, dtype), case[1]
+    beta = torch.rand(len(y), dtype=dtype) + 1
+    for power in (None, half_spectrum(grid, k.shape[3:], dtype)):
+        check(kernels, "eff_image_quotient_fwd", y, k, beta, power, padding, *grid.options)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 4, 3, 2), (1, 2, 4, 2, 3), (2, 1, 4, 3, 3), (2, 2, 4, 2, 2)])
@@ -84,35 +95,36 @@ def test_image_quotient(kernels, case, padding, dtype):
 def test_image_quotient_gradients(kernels, shape, beta, need):
     if not all(need) and shape[0] != beta:
         return                            # each output alone: once with and once without shared kernels
-    grid = (2, 2, 0.5, "hann")
-    y, g, k, beta = random(2, 2, 4, 3), random(2, 2, 4, 3, seed=1), random(*shape, seed=2), torch.rand(beta, dtype=torch.float64) + 1
-    rows, columns = halo_size(EFFGrid((4, 3), grid[:2]), shape[3:])
-    power = torch.rand(rows, columns // 2 + 1, dtype=torch.float64) if need[3] else None
-    check(kernels, "eff_image_quotient_bwd", g, y, k, beta, power, "reflect", *grid, *need)
+    grid, beta = EFFGrid((4, 3), (2, 2)), torch.rand(beta, dtype=torch.float64) + 1
+    y, g, k = tensors(((2, 2), grid, shape))
+    power = half_spectrum(grid, shape[3:]) if need[3] else None
+    check(kernels, "eff_image_quotient_bwd", g, y, k, beta, power, "reflect", *grid.options, *need)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("beta", [1, 2])
 def test_kernel_quotient(kernels, beta, dtype):
-    grid, beta = (2, 3, 0.5, "barthann"), torch.rand(beta, dtype=dtype) + 1
+    grid, beta = EFFGrid((6, 7), (2, 3), window="barthann").options, torch.rand(beta, dtype=dtype) + 1
     x, y, g = random(2, 3, 6, 7, dtype=dtype), random(2, 3, 6, 7, dtype=dtype, seed=1), random(2, 6, 4, 3, dtype=dtype, seed=2)
     check(kernels, "eff_kernel_quotient_fwd", x, y, beta, 4, 3, *grid)
     for need in ((True, True, True), (True, False, False), (False, True, False), (False, False, True)):
         check(kernels, "eff_kernel_quotient_bwd", g, x, y, beta, *grid, *need)
 
 
+def gather_patches(kernels, case):
+    x, _, k = tensors(case)
+    return kernels._patches(x, k.shape[3:], case[1].options, kernels.tables.convolution, "gather", "zeros")
+
+
 @pytest.mark.parametrize("patches_in_a_batch", [1, 2, 5])
 def test_batches(kernels, monkeypatch, patches_in_a_batch):
     """One patch at a time, a part of a row, more than one row."""
-    image, grid, shape = (1, 2, 7, 5), (4, 3, 0.5, "hann"), (1, 1, 12, 3, 3)
-    patches = importlib.import_module("svconv._triton.patches")
-    x = random(*image)
-    size = kernels._patches(x, shape[3:], grid, kernels.tables.convolution, "gather", "zeros").size
-    monkeypatch.setattr(patches, "BATCH_BYTES", patches_in_a_batch * 2 * size[0] * size[1] * 8)
-    found = kernels._patches(x, shape[3:], grid, kernels.tables.convolution, "gather", "zeros").batches
-    assert len(found) == {1: 12, 2: 8, 5: 4}[patches_in_a_batch]
-    check_convolution(kernels, (image, grid, shape), "gather", "zeros")
-    check_convolution(kernels, (image, (2, 2, 0.5, "hann"), (1, 2, 4, 2, 3)), "scatter", "reflect")
+    case = (1, 2), EFFGrid((7, 5), (4, 3)), (1, 1, 12, 3, 3)
+    found, patches = gather_patches(kernels, case), importlib.import_module("svconv._triton.patches")
+    monkeypatch.setattr(patches, "BATCH_BYTES", patches_in_a_batch * 2 * found.size[0] * found.size[1] * 8)
+    assert len(found.batches) == 1 and len(gather_patches(kernels, case).batches) == {1: 12, 2: 8, 5: 4}[patches_in_a_batch]
+    check_convolution(kernels, case, "gather", "zeros")
+    check_convolution(kernels, ((1, 2), EFFGrid((7, 5), (2, 2)), (1, 2, 4, 2, 3)), "scatter", "reflect")
 
 
 def test_steps():
@@ -125,7 +137,7 @@ def test_steps():
 
 
 def test_any_strides(kernels):
-    x, k, options = random(2, 2, 4, 3), random(2, 1, 2, 2, 3, seed=2), ("gather", "reflect", 2, 1, 0.5, "hann")
+    x, k, options = random(2, 2, 4, 3), random(2, 1, 2, 2, 3, seed=2), ("gather", "reflect", *EFFGrid((4, 3), (2, 1)).options)
     expected = kernels.eff_fwd(x, k, *options)
     wide = torch.full((2, 2, 7, 7), float("nan"), dtype=torch.float64)
     wide[..., 2:6, 1::2] = x
@@ -137,15 +149,14 @@ def test_any_strides(kernels):
 
 
 def test_two_runs_have_equal_bits(kernels):
-    image, grid, shape = PER_CHANNEL
-    x, k = random(*image, dtype=torch.float32), random(*shape, dtype=torch.float32, seed=2)
+    (x, g, k), grid = tensors(PER_CHANNEL, torch.float32), PER_CHANNEL[1].options
     first, second = ((kernels.eff_fwd(x, k, "scatter", "reflect", *grid), kernels.eff_adjoint(x, k, "gather", "circular", *grid),
-                      kernels.eff_bwd_kernels(x, x.flip(3), shape, x.dtype, "scatter", "replicate", *grid)) for _ in range(2))
+                      kernels.eff_bwd_kernels(x, g, k.shape, x.dtype, "scatter", "replicate", *grid)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second))
 
 
 def test_nan_stays_in_its_patches(kernels):
-    x, k, grid = random(2, 2, 12, 4), random(1, 1, 4, 3, 2, seed=2), (4, 1, 0.0, "hann")
+    x, k, grid = random(2, 2, 12, 4), random(1, 1, 4, 3, 2, seed=2), EFFGrid((12, 4), (4, 1), overlap=0).options
     clean = kernels.eff_fwd(x, k, "gather", "zeros", *grid)
     x[1, 0, 1, 1] = float("nan")
     spoiled = kernels.eff_fwd(x, k, "gather", "zeros", *grid)
@@ -156,11 +167,10 @@ def test_nan_stays_in_its_patches(kernels):
 
 def test_zero_kernels_give_zero(kernels):
     y, k = random(1, 1, 5, 4), torch.zeros(1, 1, 4, 2, 2, dtype=torch.float64)
-    grid = 2, 2, 0.5, "hann"
-    size = kernels._patches(y, (2, 2), grid, kernels.tables.division, "reflect").size
-    power = torch.rand(size[0], size[1] // 2 + 1, dtype=torch.float64)
+    grid = EFFGrid((5, 4), (2, 2))
+    power = half_spectrum(grid, (2, 2))
     power[0, 0] = 0
-    assert not kernels.eff_image_quotient_fwd(y, k, torch.ones(1, dtype=torch.float64), power, "reflect", *grid).any()
+    assert not kernels.eff_image_quotient_fwd(y, k, torch.ones(1, dtype=torch.float64), power, "reflect", *grid.options).any()
 
 
 # the registered ops -------------------------------------------------------------------------------------------------
