@@ -215,7 +215,7 @@ class Patches:
             "patches": patches, "result": result, **_arriving("row", rows), "row_first": row_first, "rows": down,
             **_arriving("column", columns), "column_first": column_first, "columns": across, "pieces": self._counts(batch)[1],
             "planes": planes, "height": patches.shape[-2], "width": patches.shape[-1], "result_height": result.shape[-2],
-            "result_width": result.shape[-1], "ROWS": TILE[0], "COLUMNS": TILE[1]}, num_warps=4)(result.device)
+            "result_width": result.shape[-1], "ROWS": TILE[0], "COLUMNS": TILE[1]})(result.device)
 
     def of_pieces(self, kernels, batch):
         """The kernels [B, C, R, kh, kw] of the pieces: [n, B, C, kh, kw]."""
