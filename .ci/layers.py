@@ -21,10 +21,6 @@ LAYERS = (
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-# (file, layer it imports) -> why this one is right
-EXCEPTIONS = {
-    ("triton_kernels/quotient.py", "reference"): "the transforms are torch's on every backend; only what stands between them is a kernel",
-}
 
 
 def layer_of(path, root):
@@ -84,8 +80,8 @@ class Imports(ast.NodeVisitor):
 
 
 def violations(root):
-    """(lines of text, exceptions that nothing uses)."""
-    lines, unused = [], dict(EXCEPTIONS)
+    """Lines of text."""
+    lines = []
     for path in sorted([*root.glob("svconv/**/*.py"), *root.glob("triton_kernels/**/*.py")]):
         own, name = layer_of(path, root), path.relative_to(root).as_posix()
         if own is None:
@@ -98,12 +94,10 @@ def violations(root):
         for line, other in imports.found:
             if other == own or RANK.get(other, len(LAYERS)) < RANK[own]:
                 continue
-            unused.pop((name, other), None)
-            if (name, other) not in EXCEPTIONS:
-                where = "which is not in the table" if other not in RANK else "which stands beside it" if RANK[other] == RANK[own] else \
-                    "which stands above it"
-                lines.append(f"{name}:{line}: {own} imports {other}, {where}")
-    return lines + [f"{name}: the exception for {other} is not needed any more" for name, other in unused]
+            where = "which is not in the table" if other not in RANK else "which stands beside it" if RANK[other] == RANK[own] else \
+                "which stands above it"
+            lines.append(f"{name}:{line}: {own} imports {other}, {where}")
+    return lines
 
 
 def main():

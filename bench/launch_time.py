@@ -2,7 +2,7 @@
 
 No GPU is needed: Triton's driver and compiled kernels are stubs, everything else runs in earnest: our glue, Triton's binding and
 specialisation of the arguments, its key and its cache. Not counted: the C launcher, the driver, and asking for the current device. The
-time per op includes what the op does around its launches, for the quotients also torch's transforms of a few pixels on the CPU.
+time per op includes what the op does around its launches, for the Fourier families also torch's transforms of a few pixels on the CPU.
 
 With `--against` another checkout (`git worktree add --detach FOLDER COMMIT`) is measured in the same run, in turn, each round in a fresh
 process.
@@ -55,10 +55,11 @@ def operations():
     """{name: a call that launches}, on tensors of a few pixels, contiguous and strided."""
     import torch
 
-    from svconv._triton import pixel_filter, quotient
+    from svconv._triton import eff, pixel_filter, quotient
     x, filters = torch.rand(1, 3, 16, 16), torch.rand(1, 1, 2, 3, 3, 16, 16)
     view = torch.rand(1, 1, 2, 3, 3, 16, 32)[..., ::2]
     y, kernel, beta = torch.rand(1, 3, 2, 16, 16), torch.rand(1, 1, 3, 3), torch.ones(1)
+    kernels, grid = torch.rand(1, 1, 4, 3, 3), ([2], [2], 0.5, "hann")
     return {
         "pixel_filter": lambda: pixel_filter.pixel_filter_fwd(x, filters, "zeros"),
         "pixel_filter, strided filters": lambda: pixel_filter.pixel_filter_fwd(x, view, "zeros"),
@@ -70,6 +71,14 @@ def operations():
         "image_quotient": lambda: quotient.image_quotient_fwd(x, kernel, beta, None, "circular", 1.0, 1.0),
         "image_quotient, backward": lambda: quotient.image_quotient_bwd(
             x, x, kernel, beta, None, "circular", 1.0, 1.0, True, True, True, False),
+        "eff_conv": lambda: eff.eff_fwd(x, kernels, "scatter", "zeros", *grid),
+        "eff_conv, gather": lambda: eff.eff_fwd(x, kernels, "gather", "zeros", *grid),
+        "eff_kernel_adjoint": lambda: eff.eff_bwd_kernels(x, x, kernels.shape, x.dtype, "scatter", "zeros", *grid),
+        "eff_image_quotient": lambda: eff.eff_image_quotient_fwd(x, kernels, beta, None, "replicate", *grid),
+        "eff_image_quotient, backward": lambda: eff.eff_image_quotient_bwd(
+            x, x, kernels, beta, None, "replicate", *grid, True, True, True, False),
+        "eff_kernel_quotient": lambda: eff.eff_kernel_quotient_fwd(x, x, beta, 3, 3, *grid),
+        "eff_kernel_quotient, backward": lambda: eff.eff_kernel_quotient_bwd(kernels[0], x, x, beta, *grid, True, True, True),
     }
 
 

@@ -190,3 +190,22 @@ def kernel_values(spectrum, plane, size, center):
     """The inverse transform of a half spectrum [..., H, W//2+1] at the kernel's positions only, [..., kh, kw]."""
     rows, columns = tables("inverse_", plane, size, center, spectrum.dtype.to_real(), spectrum.device)
     return _product(_product(rows, spectrum), columns.mT).real
+
+
+def plane_mean(half, plane):
+    """Mean over the whole plane of an even real quantity given on the half spectrum [..., H, W//2+1]."""
+    w = plane[1]
+    inner = half[..., 1:(w + 1) // 2].sum((-2, -1))
+    total = half[..., 0].sum(-1) + 2 * inner
+    if w % 2 == 0:
+        total = total + half[..., w // 2].sum(-1)
+    return total / (plane[0] * w)
+
+
+def column_shares(plane, like):
+    """[W//2+1]: how many frequencies an element of a column of the half spectrum stands for, over those of the plane."""
+    shares = torch.full((plane[1] // 2 + 1,), 2 / (plane[0] * plane[1]), dtype=like.dtype, device=like.device)
+    shares[0] /= 2
+    if plane[1] % 2 == 0:
+        shares[-1] /= 2
+    return shares

@@ -129,6 +129,12 @@ def check_device(first_name, first, name, t):
         raise TypeError(f"{name}: expected device {first.device} like {first_name}, got {t.device}")
 
 
+def sum_to(t, shape):
+    """Sums the first two axes where they are 1 in `shape`."""
+    axes = [axis for axis, (n, wanted) in enumerate(zip(t.shape[:2], shape)) if n != wanted]
+    return t.sum(axes, keepdim=True) if axes else t
+
+
 def scalar(value):
     """The Python number in a NumPy scalar (np.uint8 would wrap around where it is negated), or in an array or tensor of no dimension;
     everything else as it is."""

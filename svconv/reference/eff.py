@@ -19,7 +19,8 @@ import torch
 
 from svconv._eff_grid import continued_plane, framed_plane, grid_of, halo_plane, halo_size
 from svconv._fourier import fast_length, psf_center
-from svconv.reference.quotient import conj, divide, divide_bwd, kernel_quotient_bwd, kernel_quotient_fwd, sum_to
+from svconv._shapes import sum_to
+from svconv.reference.quotient import conj, divide, divide_bwd, kernel_quotient_bwd, kernel_quotient_fwd
 
 # convolution --------------------------------------------------------------------------------------------------------
 

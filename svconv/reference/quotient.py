@@ -5,14 +5,9 @@ is written in differentiable operations, so that the second derivatives of the o
 """
 import torch
 
-from svconv._fourier import barthann_taper, kernel_spectrum, kernel_values, psf_center
+from svconv._fourier import barthann_taper, column_shares, kernel_spectrum, kernel_values, plane_mean, psf_center
 from svconv._plane import convolution_plane, division_plane
-
-
-def sum_to(t, shape):
-    """Sums the batch and channel axes that are 1 in `shape`."""
-    axes = [axis for axis in (0, 1) if shape[axis] != t.shape[axis]]
-    return t.sum(axes, keepdim=True) if axes else t
+from svconv._shapes import sum_to
 
 
 def conj(z):
@@ -85,22 +80,8 @@ def kernel_quotient_bwd(g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta)
 
     g_x = back(conj(g)[:, None] * y - 2 * slope[:, None] * x) if need_x else beta.new_empty(0)
     g_y = back(x * g[:, None]) if need_y else beta.new_empty(0)
-    g_beta = -sum_beta(plane_mean(slope, plane), beta) if need_beta else beta.new_empty(0)
+    g_beta = -sum_to(plane_mean(slope, plane), beta.shape) if need_beta else beta.new_empty(0)
     return g_x, g_y, g_beta
-
-
-def plane_mean(half, plane):
-    """Mean over the whole plane of an even real quantity given on the half spectrum [..., H, W//2+1]."""
-    w = plane[1]
-    inner = half[..., 1:(w + 1) // 2].sum((-2, -1))
-    total = half[..., 0].sum(-1) + 2 * inner
-    if w % 2 == 0:
-        total = total + half[..., w // 2].sum(-1)
-    return total / (plane[0] * w)
-
-
-def sum_beta(per_sample, beta):
-    return per_sample if beta.shape[0] == per_sample.shape[0] else per_sample.sum(0, keepdim=True)
 
 
 # image quotient -----------------------------------------------------------------------------------------------------
@@ -157,16 +138,7 @@ def divide_bwd(g, y, kernel, beta, power, center, need_y, need_kernel, need_beta
         spectrum = sum_to(conj(g) * y - 2 * slope * transfer, kernel.shape)
         g_kernel = kernel_values(spectrum, size, kernel.shape[-2:], center).contiguous()
     if need_beta:
-        g_beta = -sum_beta(plane_mean((slope if power is None else slope * power).sum(1), size), beta)
+        g_beta = -sum_to(plane_mean((slope if power is None else slope * power).sum(1), size), beta.shape)
     if need_power:
-        g_power = ((slope * beta[:, None, None, None]).sum((0, 1)) * _power_weights(size, slope)).contiguous()
+        g_power = -((slope * beta[:, None, None, None]).sum((0, 1)) * column_shares(size, slope)).contiguous()
     return g_y, g_kernel, g_beta, g_power
-
-
-def _power_weights(size, like):
-    """[columns//2+1]: minus the number of frequencies that a column of the half spectrum stands for, over the size of the plane."""
-    weights = torch.full((size[1] // 2 + 1,), -2 / (size[0] * size[1]), dtype=like.dtype, device=like.device)
-    weights[0] /= 2
-    if size[1] % 2 == 0:
-        weights[-1] /= 2
-    return weights

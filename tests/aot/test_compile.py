@@ -30,14 +30,21 @@ MODULES = {m.name.removeprefix("svconv._triton."): importlib.import_module(m.nam
            for m in pkgutil.walk_packages(svconv._triton.__path__, "svconv._triton.")}
 
 
-def quotient_launches(dtype):
-    """What the ops of the quotient family launch; they transform with torch.fft, so the launches are taken down instead of made."""
-    ops, launch = MODULES["quotient"], importlib.import_module("svconv._triton.launch").Launch
-    x, kernel, g = torch.rand(2, 3, 20, 32, dtype=dtype), torch.rand(1, 3, 5, 5, dtype=dtype), torch.rand(2, 5, 5, dtype=dtype)
-    beta, power = torch.ones(1, dtype=dtype), torch.rand(30, 22, dtype=dtype)
-    found = []
+def taken_down(run):
+    """What `run` launches; it transforms with torch.fft, so the launches are taken down instead of made."""
+    launch, found = importlib.import_module("svconv._triton.launch").Launch, []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launch, "__call__", lambda self, device: found.append(self))
+        run()
+    return [(f"{i}: {one.kernel.__name__}", one) for i, one in enumerate(found)]
+
+
+def quotient_launches(dtype):
+    ops = MODULES["quotient"]
+    x, kernel, g = torch.rand(2, 3, 20, 32, dtype=dtype), torch.rand(1, 3, 5, 5, dtype=dtype), torch.rand(2, 5, 5, dtype=dtype)
+    beta, power = torch.ones(1, dtype=dtype), torch.rand(30, 22, dtype=dtype)
+
+    def run():
         ops.conv_fwd(x, kernel, "circular")
         ops.conv_adjoint(x, kernel, "circular")
         ops.kernel_quotient_fwd(x, x, beta, 5, 5, True, 2.0, 2.0)
@@ -47,13 +54,32 @@ def quotient_launches(dtype):
             ops.image_quotient_fwd(x, kernel, beta, spectrum, "replicate", 2.0, 2.0)
             ops.image_quotient_bwd(x, x, kernel, beta, spectrum, "replicate", 2.0, 2.0, True, True, True, False)
         ops.image_quotient_bwd(x, x, kernel, beta, None, "replicate", 2.0, 2.0, True, False, False, False)
-    return [(f"{i}: {one.kernel.__name__}", one) for i, one in enumerate(found)]
+
+    return taken_down(run)
+
+
+def eff_launches(dtype):
+    ops, grid = MODULES["eff"], ([2], [3], 0.5, "hann")
+    x, kernels, g = torch.rand(2, 3, 20, 32, dtype=dtype), torch.rand(1, 3, 6, 5, 4, dtype=dtype), torch.rand(2, 6, 5, 4, dtype=dtype)
+    beta, power = torch.ones(2, dtype=dtype), torch.rand(24, 13, dtype=dtype)
+
+    def run():
+        for form in ("scatter", "gather"):
+            ops.eff_fwd(x, kernels, form, "reflect", *grid)
+        ops.eff_adjoint(x, kernels, "scatter", "reflect", *grid)
+        ops.eff_bwd_kernels(x, x, kernels.shape, dtype, "gather", "zeros", *grid)
+        ops.eff_image_quotient_fwd(x, kernels, beta, power, "replicate", *grid)
+        ops.eff_image_quotient_bwd(x, x, kernels, beta, power, "replicate", *grid, True, True, True, True)
+        ops.eff_kernel_quotient_fwd(x, x, beta, 5, 4, *grid)
+        ops.eff_kernel_quotient_bwd(g, x, x, beta, *grid, True, True, True)
+
+    return taken_down(run)
 
 
 LAUNCHES = {name: module.aot_launches for name, module in MODULES.items() if "." not in name and hasattr(module, "aot_launches")}
-if "quotient" in MODULES:
-    LAUNCHES["quotient"] = quotient_launches
-COMPUTED_IN = {"quotient": (torch.float32, torch.float64)}     # half types are converted before the kernels; others: all
+TRANSFORMING = {"quotient": quotient_launches, "eff": eff_launches}
+LAUNCHES |= {name: launches for name, launches in TRANSFORMING.items() if name in MODULES}
+COMPUTED_IN = dict.fromkeys(TRANSFORMING, (torch.float32, torch.float64))     # half types are converted before the kernels; others: all
 
 
 def cases(dtypes):
@@ -71,7 +97,7 @@ def described(value, path, specialized, constants, attributes):
         return tuple(described(one, (*path, i), specialized, constants, attributes) for i, one in enumerate(value))
     if is_tensor(value):
         attributes[path] = [["tt.divisibility", 16]]
-        return "*" + TYPES[value.dtype]
+        return "*" + (TYPES | {torch.int32: "i32"})[value.dtype]
     if value is None or (value == 1 and specialized):
         constants[path] = value
         return "constexpr"
@@ -193,10 +219,13 @@ def test_strides_of_contiguous_tensors_are_64_bit():
     assert products(launch, ("H",), ("W",)) == [[], []]     # only what was extended to 64 bits is multiplied
 
 
-def test_elements_of_spectra_are_64_bit():
-    """Sizes and strides travel in 32 bits where they fit; only what was extended to 64 bits is multiplied by them."""
-    numbers = ("size", "features", "channels", "batch_stride", "channel_stride", "beta_stride")
-    for label, launch in quotient_launches(torch.float32):
+@pytest.mark.parametrize("stem", TRANSFORMING)
+def test_elements_of_spectra_and_patches_are_64_bit(stem):
+    """Sizes and strides travel in 32 bits where they fit; only what was extended to 64 bits is multiplied by them. Numbers of pieces and
+    tiles are multiplied in 32 bits."""
+    numbers = ("size", "features", "channels", "batch", "group_stride", "batch_stride", "channel_stride", "beta_stride", "stride_b",
+               "stride_c", "stride_h", "stride_w", "planes", "pieces", "height", "width", "result_height", "result_width")
+    for label, launch in LAUNCHES[stem](torch.float32):
         signature = source(launch).signature
         found = products(launch, *[(name,) for name in numbers if signature.get(name) == "i32"])
-        assert all(kind == "i64" for kinds in found for kind in kinds), label
+        assert all(kind.endswith(("i64", "i64>")) for kinds in found for kind in kinds), label

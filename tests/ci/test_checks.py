@@ -59,7 +59,7 @@ def layered(folder):
     write(folder, "svconv/operators/conv.py", "import svconv\nfrom svconv import conv\ny = svconv.conv\n")
     write(folder, "svconv/solvers/cg.py", "from svconv import Conv\n")
     write(folder, "svconv/cli/info.py", "def run():\n    from svconv import __version__, solvers\n")
-    write(folder, "triton_kernels/quotient.py", "from svconv.reference import quotient\nfrom svconv._triton import launch\n")
+    write(folder, "triton_kernels/quotient.py", "from svconv import _plane\nfrom svconv._triton import launch\n")
     return folder
 
 
@@ -83,12 +83,9 @@ def test_an_import_upwards_is_found(tmp_path, name, text, expected):
     assert status == 1 and lines == [f"{name}:{len(text.splitlines())}: {expected}"]
 
 
-def test_a_layer_without_a_place_and_an_exception_without_a_use_are_found(tmp_path):
+def test_a_layer_without_a_place_is_found(tmp_path):
     write(layered(tmp_path), "svconv/helpers_of_mine/file.py")
     assert "svconv/helpers_of_mine/file.py: the layer helpers_of_mine is not in the table" in check("layers.py", tmp_path)[1][0]
-    (tmp_path / "svconv/helpers_of_mine/file.py").unlink()
-    write(tmp_path, "triton_kernels/quotient.py", "import torch\n")
-    assert check("layers.py", tmp_path)[1] == ["triton_kernels/quotient.py: the exception for reference is not needed any more"]
 
 
 def test_broken_links_are_found(tmp_path):

@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from svconv._eff_grid import EFFGrid
+from svconv._eff_tables import convolution
 
 _C = pytest.importorskip("svconv._C", reason="svconv._C is not built")
 from svconv.backends.cpu import eff  # noqa: E402  its tables need nothing else of the package
 
-OPTIONS = (3, 4, 0.5, "hann")
+GRID = 3, 4
+OPTIONS = (*([n] for n in GRID), 0.5, "hann")
 PADDINGS = ("zeros", "replicate", "reflect", "symmetric", "circular")
 
 
@@ -22,7 +24,7 @@ def threads():
 def data(b=2, c=3, h=90, w=110, kb=1, kc=3, kh=9, kw=8, dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
     return (torch.randn(b, c, h, w, generator=generator, dtype=dtype),
-            torch.rand(kb, kc, OPTIONS[0] * OPTIONS[1], kh, kw, generator=generator, dtype=dtype))
+            torch.rand(kb, kc, GRID[0] * GRID[1], kh, kw, generator=generator, dtype=dtype))
 
 
 def everything(x, kernels, form, padding):
@@ -52,7 +54,7 @@ def test_bits_do_not_depend_on_threads_or_on_the_other_images(form, padding, thr
 @pytest.mark.parametrize("form", ["scatter", "gather"])
 def test_kept_spectra_give_the_same_bits(form, shape, dtype):
     x, kernels = data(kb=shape[0], kc=shape[1], dtype=dtype)
-    spectra = eff.eff_spectra(kernels, form, "reflect", EFFGrid(x.shape[-2:], OPTIONS[:2]))
+    spectra = eff.eff_spectra(kernels, form, "reflect", EFFGrid(x.shape[-2:], GRID))
     for op in (eff.eff_fwd, eff.eff_adjoint):
         assert torch.equal(op(x, kernels, form, "reflect", *OPTIONS, spectra=spectra), op(x, kernels, form, "reflect", *OPTIONS))
 
@@ -73,13 +75,13 @@ def test_nan_stays_in_the_patches_that_see_it():
     x[0, 0, 0, 0] = float("nan")
     y = eff.eff_fwd(x, kernels, "scatter", "zeros", *OPTIONS)
     assert y[0, 0].isnan().any() and not y[0, 1].isnan().any()
-    rows, columns = (side + k for side, k in zip(EFFGrid(x.shape[-2:], OPTIONS[:2]).patch_size, (9, 8)))
+    rows, columns = (side + k for side, k in zip(EFFGrid(x.shape[-2:], GRID).patch_size, (9, 8)))
     assert not y[0, 0, rows:].isnan().any() and not y[0, 0, :, columns:].isnan().any()
 
 
 def arguments():
     x, kernels = data(b=1, c=1, kc=1)
-    size, rows, columns = eff._pair(EFFGrid(x.shape[-2:], OPTIONS[:2]), (9, 8), eff._convolution, "scatter", "zeros", x.dtype)
+    size, rows, columns = eff._pair(EFFGrid(x.shape[-2:], GRID), (9, 8), convolution, "scatter", "zeros", x.dtype)
     return {"x": x.numpy(), "kernels": kernels.numpy(), "spectra": None, "result": np.zeros(x.shape, np.float32), "mode": "multiply",
             "size": size, "rows": rows, "columns": columns, "beta": None, "power": None, "threads": 1, "dtype": "float32"}
 

@@ -10,8 +10,8 @@ import oracles
 import svconv
 from oracles import PADDINGS, close, image, psf
 from svconv import EFFGrid, eff_conv, eff_conv_adjoint, eff_image_quotient, eff_kernel_adjoint, eff_kernel_quotient
+from svconv._shapes import sum_to
 from svconv.ops.eff import FORMS, _image_bwd, _image_fwd, _kernel_bwd, _kernel_fwd, _ops
-from svconv.reference.quotient import sum_to
 
 BACKENDS = oracles.usable_backends("eff", "eff_fwd")
 DOUBLE = torch.float64
@@ -72,9 +72,9 @@ class TestConvolution(Battery):
 
     def registered(self):
         x, y, k = image(dtype=torch.float32), image(dtype=torch.float32, seed=2), psf(1, 3, 6, 3, 4, dtype=torch.float32)
-        yield _ops.fwd, (x, k, "scatter", "reflect", 2, 3, 0.5, "hann", "")
-        yield _ops.adjoint, (y, k, "gather", "zeros", 2, 3, 0.3, "hat", "")
-        yield _ops.bwd, (x, y, (1, 3, 6, 3, 4), torch.float32, "scatter", "circular", 3, 2, 0.5, "barthann", "")
+        yield _ops.fwd, (x, k, "scatter", "reflect", [2], [3], 0.5, "hann", "")
+        yield _ops.adjoint, (y, k, "gather", "zeros", [2], [3], 0.3, "hat", "")
+        yield _ops.bwd, (x, y, (1, 3, 6, 3, 4), torch.float32, "scatter", "circular", [3], [2], 0.5, "barthann", "")
 
 
 class TestKernelAdjoint(Battery):
@@ -87,7 +87,7 @@ class TestKernelAdjoint(Battery):
                   for form, paddings in (("scatter", ("zeros", "circular")), ("gather", ("reflect", "symmetric"))))
 
     def registered(self):
-        yield _ops.bwd, (image(), image(seed=2), (2, 1, 6, 2, 3), DOUBLE, "gather", "reflect", 2, 3, 0.5, "hann", "")
+        yield _ops.bwd, (image(), image(seed=2), (2, 1, 6, 2, 3), DOUBLE, "gather", "reflect", [2], [3], 0.5, "hann", "")
 
 
 class TestQuotients(Battery):
@@ -104,7 +104,7 @@ class TestQuotients(Battery):
 
     def registered(self):
         x, y, k = image(dtype=torch.float32), image(dtype=torch.float32, seed=2), psf(1, 3, 2, 3, 4, dtype=torch.float32)
-        beta, g, grid = torch.tensor([0.1, 0.2]), torch.randn(2, 2, 3, 4), (2, 1, 0.5, "hann")
+        beta, g, grid = torch.tensor([0.1, 0.2]), torch.randn(2, 2, 3, 4), ([2], [1], 0.5, "hann")
         power = torch.rand(eff_oracles.fast(6 + 6), eff_oracles.fast(8 + 8) // 2 + 1)
         yield _kernel_fwd, (x, y, beta, 3, 4, *grid, "")
         yield _kernel_bwd, (g, x, y, beta, *grid, False, False, True, "")

@@ -40,6 +40,28 @@ def test_transferred(spectra, shared, hw, dtype):
             assert close(spectra.transferred(x, k, True, beta, times), x * k.conj() / norm)
 
 
+@pytest.mark.parametrize("shared", [(2, 3), (1, 3), (2, 1), (1, 1)])
+@pytest.mark.parametrize("betas", [1, 2])
+def test_transferred_in_groups(spectra, shared, betas):
+    """Groups of batches with transfer functions of their own; beta is one for all groups."""
+    x, k = random(4, 2, 3, 5, 7, dtype=torch.float64), random(4, *shared, 5, 7, dtype=torch.float64, seed=1)
+    assert close(spectra.transferred(x, k), x * k)
+    beta, power = torch.rand(betas, dtype=torch.float64) + 1, torch.rand(5, 7, dtype=torch.float64)
+    expected = x * k.conj() / (k.abs().square() + beta[:, None, None, None] * power)
+    assert close(spectra.transferred(x, k, True, beta, power), expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 1, 16, 33), (4, 2, 3, 5, 7)])
+def test_estimated(spectra, shape):
+    """Sums over the features, and with beta the quotient, also in groups."""
+    x, y = random(*shape, dtype=torch.float64), random(*shape, dtype=torch.float64, seed=1)
+    numerator, denominator = (x.conj() * y).sum(-3), x.abs().square().sum(-3)
+    assert close(spectra.estimated(x, y), numerator)
+    for betas in ({1, shape[-4]} if len(shape) > 3 else ()):
+        beta = torch.rand(betas, dtype=torch.float64) + 1
+        assert close(spectra.estimated(x, y, beta), numerator / (denominator + beta[:, None, None]))
+
+
 def test_strided_spectra(spectra):
     x, k = random(3, 2, 5, 9, dtype=torch.float64).transpose(0, 1), random(1, 1, 9, 5, dtype=torch.float64, seed=1).mT
     assert torch.equal(spectra.transferred(x, k), spectra.transferred(x.contiguous(), k.contiguous()))
