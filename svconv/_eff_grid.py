@@ -361,5 +361,6 @@ def halo_size(grid, kernel_size):
 def halo_plane(grid, kernel_size, padding):
     """The image and all that its patches see of what lies around them; the plane of a patch starts at the patch's own first pixel."""
     (h, w), (kh, kw), (height, width) = grid.image_size, kernel_size, halo_size(grid, kernel_size)
-    bottom, right = height - grid.patch_size[0] - kh, width - grid.patch_size[1] - kw
+    bottom, right = (max(piece.start for piece in axis.pieces()) + length - k - n
+                     for axis, length, k, n in zip((grid.rows, grid.columns), (height, width), (kh, kw), (h, w)))
     return Plane((h, w), (kh, bottom, kw, right), (h + kh + bottom, w + kw + right), padding)

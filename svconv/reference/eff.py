@@ -184,25 +184,26 @@ def _sum(terms):
     return functools.reduce(torch.add, terms)
 
 
-def _windowed(t, row, column, kh, kw):
+def _windowed(t, row, column, grid, kernel_size):
     """The patch under its window, with zeros up to the length of an exact linear convolution."""
     part = _cut(t, row, column) * _weights(row, column, t)
-    _, size = _sizes(row, column, kh, kw)
+    size = [fast_length(side + k - 1) for side, k in zip(grid.patch_size, kernel_size)]
     return torch.nn.functional.pad(part, (0, size[1] - part.shape[-1], 0, size[0] - part.shape[-2]))
 
 
 def eff_kernel_quotient_fwd(x, y, beta, kh, kw, *grid):
-    return torch.stack([kernel_quotient_fwd(_windowed(x, row, column, kh, kw), _windowed(y, row, column, kh, kw), beta, kh, kw, False,
-                                            *psf_center((kh, kw)))
-                        for row, patches in _patches(grid_of(x.shape[-2:], *grid)) for _, column in patches], 1)
+    grid, size = grid_of(x.shape[-2:], *grid), (kh, kw)
+    return torch.stack([kernel_quotient_fwd(_windowed(x, row, column, grid, size), _windowed(y, row, column, grid, size), beta, *size,
+                                            False, *psf_center(size))
+                        for row, patches in _patches(grid) for _, column in patches], 1)
 
 
 def eff_kernel_quotient_bwd(g, x, y, beta, *options):
     """Gradients in x, y and beta for the upstream gradient g [B, R, kh, kw]; what is not needed comes back empty. options: the grid,
     need_x, need_y, need_beta."""
     grid, needed, (kh, kw) = grid_of(x.shape[-2:], *options[:4]), options[4:], map(int, g.shape[-2:])
-    found = {r: kernel_quotient_bwd(g[:, r], _windowed(x, row, column, kh, kw), _windowed(y, row, column, kh, kw), beta, False,
-                                    *psf_center((kh, kw)), *needed)
+    found = {r: kernel_quotient_bwd(g[:, r], _windowed(x, row, column, grid, (kh, kw)), _windowed(y, row, column, grid, (kh, kw)), beta,
+                                    False, *psf_center((kh, kw)), *needed)
              for row, patches in _patches(grid) for r, column in patches}
 
     def back(i):

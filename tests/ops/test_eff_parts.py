@@ -72,6 +72,28 @@ def test_a_tile_of_many_small_patches_is_small():
         assert max(tile.grid.image_size) <= 2048 + 2 * (128 + 64) and tile.grid.patches < 35 * 35
 
 
+PARTS = [((-4, 15), (6, 20)), ((3, 5), (0, 24)), ((11, 20), (17, 24)), ((0, 20), (-2, 40))]
+
+
+@pytest.mark.parametrize("rows, columns", PARTS)
+def test_cut_patches_are_the_same_on_every_backend_and_have_gradients(rows, columns):
+    grid = EFFGrid((20, 24), (3, 3)).part(rows, columns)
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(1, 2, *grid.image_size, dtype=F64, generator=generator).requires_grad_() for _ in range(2))
+    k = torch.rand(1, 1, grid.patches, 2, 2, dtype=F64, generator=generator).requires_grad_()
+    calls = [(lambda *t: svconv.eff_conv(*t, grid, padding="reflect"), (x, k)),
+             (lambda *t: svconv.eff_conv_adjoint(*t, grid, form="gather", padding="symmetric"), (y, k)),
+             (lambda *t: svconv.eff_image_quotient(*t, grid, beta=0.1), (y, k)),
+             (lambda *t: svconv.eff_kernel_quotient(*t, grid, 2, beta=0.1), (x, y))]
+    for function, inputs in calls:
+        found = []
+        for backend in ("cpu", "reference"):
+            with svconv.use_backend(backend):
+                found.append(function(*inputs))
+                assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
+        torch.testing.assert_close(*found)
+
+
 def test_a_part_has_gradients():
     grid = EFFGrid((20, 24), (3, 3)).part((-4, 15), (6, 20), ((2, 12), (6, 20)))
     x = torch.randn(1, 1, 19, 14, dtype=F64, requires_grad=True)
