@@ -99,7 +99,7 @@ def settings(arguments, picture, psfs, grid, method, side):
 
     mask = arguments.mask if arguments.mask in (None, "nan") else file(arguments.mask)
     return {"version": svconv.__version__, "image": file(arguments.image), "hdu": arguments.hdu, "mask": mask, "grid": list(grid),
-            "psfs": hashlib.sha256(np.ascontiguousarray(psfs).tobytes()).hexdigest(), "psf_size": list(psfs.shape), "method": method,
+            "psfs": hashlib.sha256(np.ascontiguousarray(psfs)).hexdigest(), "psf_size": list(psfs.shape), "method": method,
             "reg": arguments.reg, "background": arguments.background, "iterations": arguments.iterations, "white": picture.white,
             "side": side}
 

@@ -171,7 +171,7 @@ def prepared(arguments, psfs, method):
         psfs = psfs.clip(0)
         psfs /= psfs.sum((-2, -1), keepdims=True)
     cut = deblur.without_margin(psfs.reshape(-1, *psfs.shape[2:]))
-    return cut.reshape(*psfs.shape[:2], *cut.shape[1:]).astype("float32")
+    return cut.reshape(*psfs.shape[:2], *cut.shape[1:]).astype("float32", copy=False)
 
 
 def needed(picture, psfs, method):

@@ -297,14 +297,14 @@ print(status, peak.bytes)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says")
 @pytest.mark.parametrize("options", [["--method", "quotient"], ["--method", "rl", "--iterations", "1"]])
 def test_memory_is_that_of_a_tile(tmp_path, options):
-    """A picture of 144 MB, in much less memory."""
+    """A picture of 196 MB, in much less memory."""
     np.save(tmp_path / "k.npy", np.ones((30, 30, 5, 5)))
     np.save(tmp_path / "small.npy", np.random.default_rng(0).random((600, 600), np.float32))
-    image = np.lib.format.open_memmap(tmp_path / "image.npy", "w+", np.float32, (6000, 6000))
-    image[:] = np.random.default_rng(0).random((1, 6000), np.float32)
+    image = np.lib.format.open_memmap(tmp_path / "image.npy", "w+", np.float32, (7000, 7000))
+    image[:] = np.random.default_rng(0).random((1, 7000), np.float32)
     image.flush()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
     done = subprocess.run([sys.executable, "-c", MEASURE, "--psf-grid", "k.npy", *options, "--tiles", "512", "--quiet", "-o", "out.npy"],
                           capture_output=True, text=True, check=True, env=environment, cwd=tmp_path)
     status, used = done.stdout.splitlines()[-1].split()
-    assert status == "0" and int(used) < 80e6, done.stdout
+    assert status == "0" and int(used) < 130e6, done.stdout
