@@ -1,0 +1,232 @@
+"""Camera shake with rotation: how good are the kernels that `LearningToDeblur.estimate_varying` finds, and what is restored with them?
+
+The second table of `python bench/eff_quality.py`, which says where its photographs come from and keeps the scores.
+"""
+import copy
+import statistics
+import time
+
+import torch
+
+from bench import psf_scenes, shake_scenes
+from svconv import Conv, EFFBlur, project_kernel, solvers
+from svconv.models import LearningToDeblur
+from svconv.models.learning_to_deblur.features import differences
+from svconv.models.learning_to_deblur.steps import with_sum_one
+
+SECTION = "shake"
+ETA, ETAS = 0.0314, (1.0, 0.1, 0.0314)
+REGS = {"estimated": (0.003, 0.01, 0.03), "true": (0.001, 0.002, 0.004)}
+DEFAULT = {"estimated": 0.01, "true": 0.002}    # those of `svconv deblur`
+SHORT = dict(reweightings=2, cg_iter=60)        # likewise
+FOLDS = psf_scenes.CHOSEN, psf_scenes.REPORTED
+
+
+# features -------------------------------------------------------------------------------------------------------------
+
+class PlainGradients(torch.nn.Module):
+    """Stands for a feature module: the x- and y-differences of an image that is taken for sharp and of the blurry one.
+
+    sharp: None takes the latent image, or in the first stage, which has none, the blurry one.
+    """
+
+    def __init__(self, sharp=None):
+        super().__init__()
+        self.sharp = sharp
+
+    def forward(self, blurry, latent=None):
+        sharp = self.sharp if self.sharp is not None else blurry if latent is None else latent
+        return differences(sharp), differences(blurry)
+
+
+def with_features(model, make, only_last):
+    """A copy of the model with other feature modules in all stages or only in the last one."""
+    model = copy.deepcopy(model)
+    for scale in model.scales:
+        for i in range(len(scale["stages"])):
+            if not only_last or i == len(scale["stages"]) - 1 and scale is model.scales[-1]:
+                scale["stages"][i] = make()
+    return model
+
+
+FEATURES = {
+    "learned": lambda model, scene: model,
+    "plain gradients in the last stage": lambda model, scene: with_features(model, PlainGradients, True),
+    "plain gradients in all stages": lambda model, scene: with_features(model, PlainGradients, False),
+    "gradients of the true image": lambda model, scene: with_features(model, lambda: PlainGradients(scene.sharp), False),
+}
+
+
+def kernel_errors(model, scene):
+    """The errors of the last direct estimate as it is, clipped and scaled to sum one, and of its projections with eta 1 and ETA."""
+    found = model.estimate_varying(scene.blurry, scene.grid, eta=ETA)
+    kernels = [found.direct, project_kernel(found.direct), *(with_sum_one(found.basis.project(found.direct, eta)) for eta in (1.0, ETA))]
+    return [shake_scenes.kernel_error(k, scene.kernels) for k in kernels]
+
+
+# restored images ------------------------------------------------------------------------------------------------------
+
+def estimates(model, scene):
+    """{method: kernels} of the scene, [1, R, k, k], or [1, 1, k, k] for one that is the same everywhere."""
+    kernels = {"uniform": lambda: model(scene.blurry).kernel[:, None]}
+    for eta in ETAS:
+        kernels[f"varying, eta {eta:g}"] = lambda eta=eta: model.estimate_varying(scene.blurry, scene.grid, eta=eta).kernels
+    kernels["true"] = lambda: scene.kernels
+    return kernels
+
+
+METHODS = ("uniform", *(f"varying, eta {eta:g}" for eta in ETAS), "true")
+NAMES = {"blurred": "blurred", "uniform": "uniform `--blind`", "true": "true kernels",
+         **{method: f"varying, `eta={method.split()[-1]}`" for method in METHODS[1:-1]}}
+
+
+def kind(method):
+    return "true" if method == "true" else "estimated"
+
+
+def restored(scene, kernels, reg):
+    """As `svconv deblur --blind` does it, without and with `--grid`."""
+    if kernels.shape[1] == 1:
+        return solvers.irls(Conv(kernels), scene.blurry, reg=reg, **SHORT).x
+    return solvers.irls(EFFBlur(kernels, scene.grid), scene.blurry, reg=reg, border="replicate", **SHORT).x
+
+
+# scores ---------------------------------------------------------------------------------------------------------------
+
+class Run:
+    """Errors and PSNR of all scenes, made when they are asked for and kept in the record.
+
+    images: name -> photograph [1, 3, H, W]. folds: two sets of names; strengths for the one are chosen on the other.
+    """
+
+    def __init__(self, record, images, folds=FOLDS, regs=REGS, model=None, say=print, **options):
+        self.record, self.folds, self.regs, self.say = record, folds, regs, say
+        self.model = (model or LearningToDeblur.from_pretrained("ltd-17")).eval()
+        self.scenes = shake_scenes.scenes(images, **options)
+        self.known = {}
+
+    def kept(self, scene, what, compute):
+        def timed():
+            start = time.monotonic()
+            with torch.no_grad():
+                found = compute()
+            self.say(f"{scene.name} | {what}: {', '.join(f'{value:.3f}' for value in found)}   ({time.monotonic() - start:.1f} s)")
+            return found
+        return self.record.get(f"{scene.name} | {what}", timed)
+
+    def errors(self, scene, features):
+        return self.kept(scene, f"errors, {features}", lambda: kernel_errors(FEATURES[features](self.model, scene), scene))
+
+    def kernels(self, scene, method):
+        if (scene.name, method) not in self.known:
+            self.known[scene.name, method] = estimates(self.model, scene)[method]()
+        return self.known[scene.name, method]
+
+    def psnr(self, scene, method, reg=None):
+        if method == "blurred":
+            return self.kept(scene, method, lambda: [shake_scenes.psnr(scene.blurry, scene.sharp)])[0]
+        return self.kept(scene, f"{method} | {reg:g}",
+                         lambda: [shake_scenes.psnr(restored(scene, self.kernels(scene, method), reg), scene.sharp)])[0]
+
+    def chosen(self, method):
+        """The strength for the photographs of each fold: the best mean PSNR on those of the other."""
+        def mean(fold, reg):
+            return statistics.fmean(self.psnr(scene, method, reg) for scene in self.scenes if scene.photograph in fold)
+        return [max(self.regs[kind(method)], key=lambda reg, other=other: mean(other, reg)) for other in self.folds[::-1]]
+
+    def results(self):
+        """{"errors": {features: one list of four per scene}, "psnr": {method: one per scene}, "chosen": {method: (one per scene, the
+        strengths)}}"""
+        psnr = {method: [self.psnr(scene, method, DEFAULT.get(kind(method))) for scene in self.scenes] for method in ("blurred", *METHODS)}
+        chosen = {}
+        for method in METHODS:
+            regs = self.chosen(method)
+            chosen[method] = [self.psnr(scene, method, regs[scene.photograph not in self.folds[0]]) for scene in self.scenes], regs
+        errors = {features: [self.errors(scene, features) for scene in self.scenes] for features in FEATURES}
+        return {"errors": errors, "psnr": psnr, "chosen": chosen}
+
+
+# page -----------------------------------------------------------------------------------------------------------------
+
+def median_errors(results):
+    """{features: [median over the scenes of each of the four errors]}"""
+    return {features: [statistics.median(column) for column in zip(*rows)] for features, rows in results["errors"].items()}
+
+
+def gains(results, method, over):
+    """What each scene gains in PSNR."""
+    return [a - b for a, b in zip(results["psnr"][method], results["psnr"][over])]
+
+
+def tables(results):
+    """(of kernel errors, of PSNR)"""
+    errors = ["| features | direct, as it is | direct, clipped, sum 1 | projected, `eta=1` | projected, `eta=0.0314` |",
+              "| --- | ---: | ---: | ---: | ---: |"]
+    errors += [f"| {features} | " + " | ".join(f"{value:.3f}" for value in row) + " |" for features, row in median_errors(results).items()]
+    lines = ["| kernels | `reg` | median PSNR | scenes better than blurred | smallest and largest gain | `reg` chosen | median PSNR |",
+             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    for method, values in results["psnr"].items():
+        if method == "blurred":
+            lines.append(f"| blurred |  | {statistics.median(values):.2f} |  |  |  |  |")
+            continue
+        found, (chosen, regs) = gains(results, method, "blurred"), results["chosen"][method]
+        lines.append(f"| {NAMES[method]} | {DEFAULT[kind(method)]:g} | {statistics.median(values):.2f} | {sum(g > 0 for g in found)} of "
+                     f"{len(found)} | {min(found):+.2f}, {max(found):+.2f} | {regs[0]:g}, {regs[1]:g} | {statistics.median(chosen):.2f} |")
+    return "\n".join(errors), "\n".join(lines)
+
+
+def wishes(results):
+    lines, errors = [], median_errors(results)["learned"]
+
+    def wish(text, met):
+        lines.append(f"- {text}{'' if met else ', **missed**'}")
+
+    for i, eta in ((2, "1"), (3, f"{ETA:g}")):
+        for j, name in ((0, "as it is"), (1, "clipped, sum 1")):
+            wish(f"median kernel error of the direct estimate ({name}) {errors[j]:.3f}, projected with eta {eta} {errors[i]:.3f}, wanted "
+                 "lower", errors[i] < errors[j])
+    main = f"varying, eta {ETA:g}"
+    for over, name in (("blurred", "blurred"), ("uniform", "uniform")):
+        median = statistics.median(gains(results, main, over))
+        wish(f"varying (eta {ETA:g}) over {name}, median of the scenes {median:+.2f} dB, wanted above 0", median > 0)
+    return "\n".join(lines)
+
+
+def table(results):
+    """All that is printed."""
+    return "\n\n".join((*tables(results), wishes(results)))
+
+
+def section(results):
+    scenes, (errors, psnr) = shake_scenes, tables(results)
+    rows, columns = scenes.PATCHES
+    return f"""## Camera shake with rotation
+
+Written by `python bench/eff_quality.py`. {len(results["psnr"]["blurred"])} scenes: the luminance of six Kodak photographs, each blurred
+along {scenes.PATHS} Gaussian-process paths of shifts and turns (`motion_poses`; `eff_conv` with the {rows} x {columns} kernels of
+{scenes.KERNEL} pixels of its poses), {scenes.NOISE:.0%} noise. The network is the shipped `ltd-17`.
+
+Relative error of the kernels `|k - k_true| / |k_true|` over all patches of a scene, median of the scenes. One common whole-pixel shift of
+all kernels, up to {scenes.REACH} pixels, is taken off: the image may move the other way. "Direct" is the last kernel quotient of
+`estimate_varying` with the default eta, and the projections are of that same quotient. "Plain gradients" are the x- and y-differences of
+the latent and of the blurry image instead of the learned features; in the first of all stages the blurry image is its own latent image,
+so that the kernels stay near a delta.
+
+{errors}
+
+PSNR in dB after the best whole-pixel shift, {psf_scenes.MARGIN} pixels left out at each border, restored as `svconv deblur --blind` does
+with and without `--grid` (`irls`, {SHORT["reweightings"]} re-weightings, at most {SHORT["cg_iter"]} CG steps per solve); `reg` is that of
+the command. The last two columns: the best of {", ".join(f"{r:g}" for r in REGS["estimated"])} (true kernels:
+{", ".join(f"{r:g}" for r in REGS["true"])}) for {", ".join(FOLDS[0])} chosen on {", ".join(FOLDS[1])}, and the other way round.
+
+{psnr}
+
+{wishes(results)}"""
+
+
+def smoke(data, record, say=print):
+    """The same on parts of two photographs with one path."""
+    names = psf_scenes.CHOSEN[0], psf_scenes.REPORTED[0]
+    images = {name: psf_scenes.photograph(data, name)[..., 128:384, 192:576].contiguous() for name in names}
+    regs = {"estimated": (0.01, 0.03), "true": (0.002,)}
+    return Run(record, images, (names[:1], names[1:]), regs, say=say, paths=1, patches=(2, 3)).results()
