@@ -216,8 +216,8 @@ def lens_table(data, folder):
 
 def shake_table(data, folder):
     """Likewise."""
-    settings = {"sources": measure.versions_of("svconv", "csrc", "bench/psf_scenes.py", "bench/shake_scenes.py"), "torch": torch.__version__}
-    record = Record(folder / "shake_quality.json", settings)
+    sources = measure.versions_of("svconv", "csrc", "bench/psf_scenes.py", "bench/shake_scenes.py")
+    record = Record(folder / "shake_quality.json", {"sources": sources, "torch": torch.__version__})
     results = shake_quality.Run(record, photographs(data)).results()
     return shake_quality.table(results), shake_quality.section(results), shake_quality.SECTION
 

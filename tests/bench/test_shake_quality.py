@@ -74,7 +74,8 @@ def test_the_four_errors_are_those_of_one_direct_estimate():
     scene = shake_scenes.scenes(images("a"), paths=1, patches=(2, 2))[0]
     model = LearningToDeblur.from_pretrained().eval()
     with torch.no_grad():
-        direct, clipped, all_poses, few = shake_quality.kernel_errors(shake_quality.FEATURES["gradients of the true image"](model, scene), scene)
+        knowing = shake_quality.FEATURES["gradients of the true image"](model, scene)
+        direct, clipped, all_poses, few = shake_quality.kernel_errors(knowing, scene)
         found = model.estimate_varying(scene.blurry, scene.grid)
         learned = shake_quality.kernel_errors(model, scene)
     assert clipped < direct < 1 and min(all_poses, few) > 0
