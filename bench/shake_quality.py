@@ -12,13 +12,14 @@ from bench import psf_scenes, shake_scenes
 from svconv import Conv, EFFBlur, project_kernel, solvers
 from svconv.models import LearningToDeblur
 from svconv.models.learning_to_deblur.features import differences
-from svconv.models.learning_to_deblur.steps import with_sum_one
+from svconv.models.learning_to_deblur.steps import KERNEL_BETA, with_sum_one
 
 SECTION = "shake"
 ETA, ETAS = 0.0314, (1.0, 0.1, 0.0314)
 REGS = {"estimated": (0.003, 0.01, 0.03), "true": (0.001, 0.002, 0.004)}
 DEFAULT = {"estimated": 0.01, "true": 0.002}    # those of `svconv deblur`
 SHORT = dict(reweightings=2, cg_iter=60)        # likewise
+BETAS = (1e-4, 1e-2, 1.0, 100.0)                # of the kernel quotient of plain gradients
 FOLDS = psf_scenes.CHOSEN, psf_scenes.REPORTED
 
 
@@ -27,33 +28,33 @@ FOLDS = psf_scenes.CHOSEN, psf_scenes.REPORTED
 class PlainGradients(torch.nn.Module):
     """Stands for a feature module: the x- and y-differences of an image that is taken for sharp and of the blurry one.
 
-    sharp: None takes the latent image, or in the first stage, which has none, the blurry one.
+    sharp: None takes the latent image, or in the first stage, which has none, the blurry one. beta: the kernel quotient has a fixed one,
+    which the learned features have learned to live with; scaled features amount to another.
     """
 
-    def __init__(self, sharp=None):
+    def __init__(self, beta, sharp=None):
         super().__init__()
-        self.sharp = sharp
+        self.scale, self.sharp = (KERNEL_BETA / beta) ** 0.5, sharp
 
     def forward(self, blurry, latent=None):
         sharp = self.sharp if self.sharp is not None else blurry if latent is None else latent
-        return differences(sharp), differences(blurry)
+        return self.scale * differences(sharp), self.scale * differences(blurry)
 
 
-def with_features(model, make, only_last):
-    """A copy of the model with other feature modules in all stages or only in the last one."""
+def with_features(model, module, only_last):
+    """A copy of the model with another feature module in all stages or only in the last one."""
     model = copy.deepcopy(model)
-    for scale in model.scales:
-        for i in range(len(scale["stages"])):
-            if not only_last or i == len(scale["stages"]) - 1 and scale is model.scales[-1]:
-                scale["stages"][i] = make()
+    stages = [(scale["stages"], i) for scale in model.scales for i in range(len(scale["stages"]))]
+    for of_scale, i in stages[-1:] if only_last else stages:
+        of_scale[i] = module
     return model
 
 
-FEATURES = {
-    "learned": lambda model, scene: model,
-    "plain gradients in the last stage": lambda model, scene: with_features(model, PlainGradients, True),
-    "plain gradients in all stages": lambda model, scene: with_features(model, PlainGradients, False),
-    "gradients of the true image": lambda model, scene: with_features(model, lambda: PlainGradients(scene.sharp), False),
+FEATURES = {    # function(model, scene, beta)
+    "learned": lambda model, scene, beta: model,
+    "plain gradients in the last stage": lambda model, scene, beta: with_features(model, PlainGradients(beta), True),
+    "plain gradients in all stages": lambda model, scene, beta: with_features(model, PlainGradients(beta), False),
+    "gradients of the true image": lambda model, scene, beta: with_features(model, PlainGradients(beta, scene.sharp), False),
 }
 
 
@@ -76,8 +77,8 @@ def estimates(model, scene):
 
 
 METHODS = ("uniform", *(f"varying, eta {eta:g}" for eta in ETAS), "true")
-NAMES = {"blurred": "blurred", "uniform": "uniform `--blind`", "true": "true kernels",
-         **{method: f"varying, `eta={method.split()[-1]}`" for method in METHODS[1:-1]}}
+NAMES = {"blurred": "blurred", "uniform": "uniform `--blind`",
+         **{method: f"varying, `eta={method.split()[-1]}`" for method in METHODS[1:-1]}, "true": "true kernels"}
 
 
 def kind(method):
@@ -99,8 +100,8 @@ class Run:
     images: name -> photograph [1, 3, H, W]. folds: two sets of names; strengths for the one are chosen on the other.
     """
 
-    def __init__(self, record, images, folds=FOLDS, regs=REGS, model=None, say=print, **options):
-        self.record, self.folds, self.regs, self.say = record, folds, regs, say
+    def __init__(self, record, images, folds=FOLDS, regs=REGS, betas=BETAS, model=None, say=print, **options):
+        self.record, self.folds, self.regs, self.betas, self.say = record, folds, regs, betas, say
         self.model = (model or LearningToDeblur.from_pretrained("ltd-17")).eval()
         self.scenes = shake_scenes.scenes(images, **options)
         self.known = {}
@@ -114,8 +115,10 @@ class Run:
             return found
         return self.record.get(f"{scene.name} | {what}", timed)
 
-    def errors(self, scene, features):
-        return self.kept(scene, f"errors, {features}", lambda: kernel_errors(FEATURES[features](self.model, scene), scene))
+    def errors(self, scene, features, beta=KERNEL_BETA):
+        def compute():
+            return kernel_errors(FEATURES[features](self.model, scene, beta), scene)
+        return self.kept(scene, f"errors | {features} | {beta:g}", compute)
 
     def kernels(self, scene, method):
         if (scene.name, method) not in self.known:
@@ -128,22 +131,36 @@ class Run:
         return self.kept(scene, f"{method} | {reg:g}",
                          lambda: [shake_scenes.psnr(restored(scene, self.kernels(scene, method), reg), scene.sharp)])[0]
 
-    def chosen(self, method):
-        """The strength for the photographs of each fold: the best mean PSNR on those of the other."""
-        def mean(fold, reg):
-            return statistics.fmean(self.psnr(scene, method, reg) for scene in self.scenes if scene.photograph in fold)
-        return [max(self.regs[kind(method)], key=lambda reg, other=other: mean(other, reg)) for other in self.folds[::-1]]
+    def choose(self, options, score):
+        """For the photographs of each fold the option with the best mean of score(scene, option) on those of the other."""
+        def mean(fold, option):
+            return statistics.fmean(score(scene, option) for scene in self.scenes if scene.photograph in fold)
+        return [max(options, key=lambda option, other=other: mean(other, option)) for other in self.folds[::-1]]
+
+    def each(self, score, chosen):
+        """The scores of all scenes with the options chosen for their photographs."""
+        return [score(scene, chosen[scene.photograph not in self.folds[0]]) for scene in self.scenes]
 
     def results(self):
-        """{"errors": {features: one list of four per scene}, "psnr": {method: one per scene}, "chosen": {method: (one per scene, the
-        strengths)}}"""
-        psnr = {method: [self.psnr(scene, method, DEFAULT.get(kind(method))) for scene in self.scenes] for method in ("blurred", *METHODS)}
-        chosen = {}
+        """{"errors": {features: one list of four per scene}, "betas": {features: for either fold}, "psnr": {method: one per scene},
+        "chosen": {method: one per scene}, "regs": {method: for either fold}}"""
+        found = {name: {} for name in ("errors", "betas", "psnr", "chosen", "regs")}
+        for features in FEATURES:
+            def errors(scene, beta, features=features):
+                return self.errors(scene, features, beta)
+
+            learned = features == "learned"
+            betas = [KERNEL_BETA] * 2 if learned else self.choose(self.betas, lambda scene, beta, errors=errors: -errors(scene, beta)[1])
+            found["errors"][features], found["betas"][features] = self.each(errors, betas), betas
+        for method in ("blurred", *METHODS):
+            found["psnr"][method] = [self.psnr(scene, method, DEFAULT[kind(method)]) for scene in self.scenes]
         for method in METHODS:
-            regs = self.chosen(method)
-            chosen[method] = [self.psnr(scene, method, regs[scene.photograph not in self.folds[0]]) for scene in self.scenes], regs
-        errors = {features: [self.errors(scene, features) for scene in self.scenes] for features in FEATURES}
-        return {"errors": errors, "psnr": psnr, "chosen": chosen}
+            def psnr(scene, reg, method=method):
+                return self.psnr(scene, method, reg)
+
+            found["regs"][method] = regs = self.choose(self.regs[kind(method)], psnr)
+            found["chosen"][method] = self.each(psnr, regs)
+        return found
 
 
 # page -----------------------------------------------------------------------------------------------------------------
@@ -160,16 +177,18 @@ def gains(results, method, over):
 
 def tables(results):
     """(of kernel errors, of PSNR)"""
-    errors = ["| features | direct, as it is | direct, clipped, sum 1 | projected, `eta=1` | projected, `eta=0.0314` |",
-              "| --- | ---: | ---: | ---: | ---: |"]
-    errors += [f"| {features} | " + " | ".join(f"{value:.3f}" for value in row) + " |" for features, row in median_errors(results).items()]
+    errors = ["| features | `beta` | direct, as it is | direct, clipped, sum 1 | projected, `eta=1` | projected, `eta=0.0314` |",
+              "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    for features, row in median_errors(results).items():
+        betas = ", ".join(f"{beta:g}" for beta in dict.fromkeys(results["betas"][features]))
+        errors.append(f"| {features} | {betas} | " + " | ".join(f"{value:.3f}" for value in row) + " |")
     lines = ["| kernels | `reg` | median PSNR | scenes better than blurred | smallest and largest gain | `reg` chosen | median PSNR |",
              "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     for method, values in results["psnr"].items():
         if method == "blurred":
             lines.append(f"| blurred |  | {statistics.median(values):.2f} |  |  |  |  |")
             continue
-        found, (chosen, regs) = gains(results, method, "blurred"), results["chosen"][method]
+        found, chosen, regs = gains(results, method, "blurred"), results["chosen"][method], results["regs"][method]
         lines.append(f"| {NAMES[method]} | {DEFAULT[kind(method)]:g} | {statistics.median(values):.2f} | {sum(g > 0 for g in found)} of "
                      f"{len(found)} | {min(found):+.2f}, {max(found):+.2f} | {regs[0]:g}, {regs[1]:g} | {statistics.median(chosen):.2f} |")
     return "\n".join(errors), "\n".join(lines)
@@ -210,14 +229,15 @@ Relative error of the kernels `|k - k_true| / |k_true|` over all patches of a sc
 all kernels, up to {scenes.REACH} pixels, is taken off: the image may move the other way. "Direct" is the last kernel quotient of
 `estimate_varying` with the default eta, and the projections are of that same quotient. "Plain gradients" are the x- and y-differences of
 the latent and of the blurry image instead of the learned features; in the first of all stages the blurry image is its own latent image,
-so that the kernels stay near a delta.
+so that the kernels stay near a delta. Gradients have the `beta` of the kernel quotient, of {", ".join(f"{b:g}" for b in BETAS)}, whose
+clipped estimates were best: for {", ".join(FOLDS[0])} chosen on {", ".join(FOLDS[1])}, and the other way round.
 
 {errors}
 
 PSNR in dB after the best whole-pixel shift, {psf_scenes.MARGIN} pixels left out at each border, restored as `svconv deblur --blind` does
 with and without `--grid` (`irls`, {SHORT["reweightings"]} re-weightings, at most {SHORT["cg_iter"]} CG steps per solve); `reg` is that of
 the command. The last two columns: the best of {", ".join(f"{r:g}" for r in REGS["estimated"])} (true kernels:
-{", ".join(f"{r:g}" for r in REGS["true"])}) for {", ".join(FOLDS[0])} chosen on {", ".join(FOLDS[1])}, and the other way round.
+{", ".join(f"{r:g}" for r in REGS["true"])}), chosen in the same way.
 
 {psnr}
 
@@ -229,4 +249,4 @@ def smoke(data, record, say=print):
     names = psf_scenes.CHOSEN[0], psf_scenes.REPORTED[0]
     images = {name: psf_scenes.photograph(data, name)[..., 128:384, 192:576].contiguous() for name in names}
     regs = {"estimated": (0.01, 0.03), "true": (0.002,)}
-    return Run(record, images, (names[:1], names[1:]), regs, say=say, paths=1, patches=(2, 3)).results()
+    return Run(record, images, (names[:1], names[1:]), regs, (1e-4, 1.0), say=say, paths=1, patches=(2, 3)).results()

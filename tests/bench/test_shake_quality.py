@@ -8,9 +8,10 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 from bench import eff_quality, psf_scenes, shake_quality, shake_scenes
-from svconv import EFFGrid, eff_conv
+from svconv import EFFGrid, eff_conv, eff_kernel_quotient
 from svconv.models import LearningToDeblur
 from svconv.models.learning_to_deblur.features import differences
+from svconv.models.learning_to_deblur.steps import KERNEL_BETA
 
 
 @pytest.fixture(autouse=True)
@@ -61,24 +62,32 @@ def test_plain_gradients_take_the_place_of_the_features_they_should():
     def plain(other):
         return [isinstance(stage, shake_quality.PlainGradients) for stage in other.scales[0]["stages"]]
 
-    assert plain(shake_quality.with_features(model, shake_quality.PlainGradients, True)) == [False, False, True]
-    assert plain(shake_quality.with_features(model, shake_quality.PlainGradients, False)) == [True] * 3 and not any(plain(model))
-    module = shake_quality.PlainGradients()
+    module = shake_quality.PlainGradients(KERNEL_BETA)
+    assert plain(shake_quality.with_features(model, module, True)) == [False, False, True]
+    assert plain(shake_quality.with_features(model, module, False)) == [True] * 3 and not any(plain(model))
     assert torch.equal(module(blurry, latent)[0], differences(latent)) and torch.equal(module(blurry)[0], differences(blurry))
-    assert torch.equal(shake_quality.PlainGradients(latent)(blurry)[0], differences(latent))
+    assert torch.equal(shake_quality.PlainGradients(KERNEL_BETA, latent)(blurry)[0], differences(latent))
     assert torch.equal(module(blurry, latent)[1], differences(blurry))
 
 
+def test_scaled_gradients_are_another_beta():
+    x, y = torch.rand(2, 1, 1, 40, 40, generator=torch.Generator().manual_seed(3))
+    grid = EFFGrid((40, 40), (2, 2))
+    scaled = eff_kernel_quotient(*shake_quality.PlainGradients(0.5, x)(y), grid, 9, beta=KERNEL_BETA)
+    assert torch.allclose(scaled, eff_kernel_quotient(differences(x), differences(y), grid, 9, beta=0.5), rtol=1e-3, atol=1e-4)
+
+
 def test_the_four_errors_are_those_of_one_direct_estimate():
-    """With features that know the true image the direct estimate is good and clipping makes it better."""
+    """With features that know the true image the direct estimate is better than with those that only have the blurry one."""
     scene = shake_scenes.scenes(images("a"), paths=1, patches=(2, 2))[0]
     model = LearningToDeblur.from_pretrained().eval()
     with torch.no_grad():
-        knowing = shake_quality.FEATURES["gradients of the true image"](model, scene)
-        direct, clipped, all_poses, few = shake_quality.kernel_errors(knowing, scene)
+        known, plain = (shake_quality.kernel_errors(shake_quality.FEATURES[name](model, scene, 1.0), scene)
+                        for name in ("gradients of the true image", "plain gradients in all stages"))
         found = model.estimate_varying(scene.blurry, scene.grid)
         learned = shake_quality.kernel_errors(model, scene)
-    assert clipped < direct < 1 and min(all_poses, few) > 0
+    assert known[1] < plain[1] - 0.2
+    assert learned[0] == pytest.approx(shake_scenes.kernel_error(found.direct, scene.kernels))
     assert learned[3] == pytest.approx(shake_scenes.kernel_error(found.kernels, scene.kernels), rel=1e-4)
 
 
@@ -86,7 +95,7 @@ def run_of(record, say):
     torch.manual_seed(0)
     model = LearningToDeblur((17,), 1, filter_size=5, filters=4)
     regs = {"estimated": (0.01, 1000.0), "true": (0.002, 1000.0)}
-    return shake_quality.Run(record, images("a", "b"), (("a",), ("b",)), regs, model, say, paths=1, patches=(2, 2))
+    return shake_quality.Run(record, images("a", "b"), (("a",), ("b",)), regs, (1e-4, 1.0), model, say, paths=1, patches=(2, 2))
 
 
 def test_a_stopped_run_goes_on_and_ends_with_the_same_results(tmp_path, monkeypatch):
@@ -104,7 +113,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_results(tmp_path, monkeypa
     results = run_of(eff_quality.Record(path, {}), said.append).results()
     assert len(said) == 1 + len(json.loads(path.read_text())["scores"])
     assert run_of(eff_quality.Record(path, {}), said.append).results() == results
-    assert results["chosen"]["true"] == (results["psnr"]["true"], [0.002, 0.002])
+    assert results["chosen"]["true"] == results["psnr"]["true"] and results["regs"]["true"] == [0.002, 0.002]
     assert list(results["psnr"]) == ["blurred", *shake_quality.METHODS] == list(shake_quality.NAMES)
     assert all(len(rows) == 2 and len(rows[0]) == 4 for rows in results["errors"].values())
 
@@ -112,7 +121,8 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_results(tmp_path, monkeypa
 def results_of(**psnr):
     values = dict.fromkeys(shake_quality.NAMES, [20.0, 22.0, 24.0]) | psnr
     return {"errors": {name: [[0.9, 0.8, 0.7, 0.85]] * 3 for name in shake_quality.FEATURES}, "psnr": values,
-            "chosen": {method: (values[method], [0.01, 0.03]) for method in shake_quality.METHODS}}
+            "betas": dict.fromkeys(shake_quality.FEATURES, [1.0, 1.0]), "chosen": values,
+            "regs": dict.fromkeys(shake_quality.METHODS, [0.01, 0.03])}
 
 
 def test_a_miss_is_printed_and_the_page_says_all():
@@ -123,14 +133,18 @@ def test_a_miss_is_printed_and_the_page_says_all():
     assert text[4].endswith("median of the scenes +1.00 dB, wanted above 0")
     page = shake_quality.section(results)
     assert "| varying, `eta=0.0314` | 0.01 | 22.00 | 2 of 3 | -1.00, +1.00 | 0.01, 0.03 | 22.00 |" in page
-    assert "| learned | 0.900 | 0.800 | 0.700 | 0.850 |" in page and "3 scenes" in page and text[0] in page
+    assert "| learned | 1 | 0.900 | 0.800 | 0.700 | 0.850 |" in page and "3 scenes" in page and text[0] in page
 
 
 def test_strengths_of_photographs_are_chosen_on_the_others():
     run = run_of(eff_quality.Record(None, {}), lambda line: None)
     scores = {("a", 0.01): 20, ("a", 1000.0): 21, ("b", 0.01): 23, ("b", 1000.0): 22}
-    run.psnr = lambda scene, method, reg: scores[scene.photograph, reg]
-    assert run.chosen("uniform") == [0.01, 1000.0]
+
+    def score(scene, option):
+        return scores[scene.photograph, option]
+
+    chosen = run.choose((0.01, 1000.0), score)
+    assert chosen == [0.01, 1000.0] and run.each(score, chosen) == [20, 22]
 
 
 def test_the_smoke_run_restores_with_true_kernels(shared_data):
