@@ -93,7 +93,7 @@ def shake_panels(truth, patches=SHAKE_GRID):
 
 # drawing --------------------------------------------------------------------------------------------------------------
 
-WIDTH, GAP, BAR, DETAIL = 360, 8, 26, 72    # of a panel, between panels, of its title; side of a detail in the photograph
+COLUMNS, WIDTH, GAP, BAR, DETAIL = 3, 360, 8, 26, 72    # width of a panel, between panels, height of a title; side of a detail
 PLACES = (0.16, 0.12), (0.62, 0.57)         # centres of the details, fractions of height and width
 
 
@@ -103,41 +103,56 @@ def as_image(x):
     return Image.fromarray(np.rint(x[0].permute(1, 2, 0).clamp(0, 1).numpy() * 255).astype(np.uint8))
 
 
-def kernels_image(kernels, grid):
-    """As `svconv psf` draws them."""
-    from PIL import Image
+def panel(title, x):
+    """A photograph with its title above and two magnified details below."""
+    from PIL import Image, ImageDraw
+
+    height, width = x.shape[-2:]
+    tall, zoomed, scale, photo = WIDTH * height // width, (WIDTH - GAP) // 2, WIDTH / width, as_image(x)
+    canvas = Image.new("RGB", (WIDTH, BAR + tall + GAP + zoomed), "white")
+    draw = ImageDraw.Draw(canvas)
+    written(draw, 0, title)
+    canvas.paste(photo.resize((WIDTH, tall), Image.Resampling.LANCZOS), (0, BAR))
+    for j, (row, column) in enumerate(PLACES):
+        top, left = int(row * height) - DETAIL // 2, int(column * width) - DETAIL // 2
+        detail = photo.crop((left, top, left + DETAIL, top + DETAIL))
+        canvas.paste(detail.resize((zoomed, zoomed), Image.Resampling.NEAREST), (j * (WIDTH - zoomed), BAR + tall + GAP))
+        draw.rectangle([left * scale, BAR + top * scale, (left + DETAIL) * scale, BAR + (top + DETAIL) * scale], outline="yellow")
+    return canvas
+
+
+def kernels_panel(kernels, size):
+    """[(title, kernels, grid)] below each other, as `svconv psf` draws them."""
+    from PIL import Image, ImageDraw
 
     from svconv.cli.psf import drawn
 
-    return Image.fromarray(drawn(kernels.numpy(), grid.grid)[..., 0]).convert("RGB")
+    canvas = Image.new("RGB", size, "white")
+    draw, room = ImageDraw.Draw(canvas), size[1] // len(kernels)
+    for i, (title, k, grid) in enumerate(kernels):
+        written(draw, i * room, title)
+        picture = Image.fromarray(drawn(k.numpy(), grid.grid)[..., 0]).convert("RGB")
+        scale = min(size[0] / picture.width, (room - BAR - GAP) / picture.height)
+        canvas.paste(picture.resize((int(picture.width * scale), int(picture.height * scale)), Image.Resampling.BOX), (0, i * room + BAR))
+    return canvas
+
+
+def written(draw, top, title):
+    from PIL import ImageFont
+
+    draw.text((0, top + BAR // 2), title, fill="black", font=ImageFont.load_default(size=16), anchor="lm")
 
 
 def sheet(panels, kernels, notes):
-    """Photographs side by side with two magnified details of each below; the kernels in a last column."""
-    from PIL import Image, ImageDraw, ImageFont
+    """Photographs in rows of three, the kernels in the last place."""
+    from PIL import Image
 
-    height, width = next(iter(panels.values())).shape[-2:]
-    tall, zoomed = WIDTH * height // width, (WIDTH - GAP) // 2
-    canvas = Image.new("RGB", (GAP + (len(panels) + 1) * (WIDTH + GAP), BAR + tall + GAP + zoomed + GAP), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=16)
-    for i, (title, x) in enumerate(panels.items()):
-        left, photo = GAP + i * (WIDTH + GAP), as_image(x)
-        draw.text((left, BAR // 2), f"{title}   {notes.get(title, '')}".rstrip(), fill="black", font=font, anchor="lm")
-        canvas.paste(photo.resize((WIDTH, tall), Image.Resampling.LANCZOS), (left, BAR))
-        for j, (row, column) in enumerate(PLACES):
-            top, start = int(row * height) - DETAIL // 2, int(column * width) - DETAIL // 2
-            detail = photo.crop((start, top, start + DETAIL, top + DETAIL)).resize((zoomed, zoomed), Image.Resampling.NEAREST)
-            canvas.paste(detail, (left + j * (WIDTH - zoomed), BAR + tall + GAP))
-            scale = WIDTH / width
-            draw.rectangle([left + start * scale, BAR + top * scale, left + (start + DETAIL) * scale, BAR + (top + DETAIL) * scale],
-                           outline="yellow")
-    room = (canvas.height - BAR - GAP) // len(kernels)
-    for i, (title, k, grid) in enumerate(kernels):
-        left, top = GAP + len(panels) * (WIDTH + GAP), i * room
-        draw.text((left, top + BAR // 2), title, fill="black", font=font, anchor="lm")
-        picture = kernels_image(k, grid)
-        scale = min(WIDTH / picture.width, (room - BAR - GAP) / picture.height)
-        canvas.paste(picture.resize((int(picture.width * scale), int(picture.height * scale)), Image.Resampling.BOX), (left, top + BAR))
+    found = [panel(f"{title}   {notes.get(title, '')}".rstrip(), x) for title, x in panels.items()]
+    found.append(kernels_panel(kernels, found[0].size))
+    wide, tall = (n + GAP for n in found[0].size)
+    canvas = Image.new("RGB", (GAP + COLUMNS * wide, GAP + -(-len(found) // COLUMNS) * tall), "white")
+    for i, picture in enumerate(found):
+        canvas.paste(picture, (GAP + i % COLUMNS * wide, GAP + i // COLUMNS * tall))
     return canvas
 
 

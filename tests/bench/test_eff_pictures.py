@@ -47,4 +47,7 @@ def test_the_sheet_has_a_place_for_everything(truth, tmp_path, monkeypatch):
 
     picture = Image.open(tmp_path / "small.jpg")
     assert list(found) == ["blurred"] and picture.format == "JPEG" and picture.width == 8 + 3 * 368
-    assert picture.getpixel((8 + 180, 26 + 144))[0] < 250       # a photograph stands there, not paper
+    row = torch.tensor([picture.getpixel((x, 8 + 26 + 100)) for x in range(picture.width)])
+    white = (row > 235).all(1).float()
+    assert white[:5].all() and white[370:374].all()                                     # gaps
+    assert white[10:366].mean() < 0.5 and white[380:734].mean() < 0.5                    # photographs
