@@ -88,7 +88,7 @@ def test_the_four_errors_are_those_of_one_direct_estimate():
         learned = shake_quality.kernel_errors(model, scene)
     assert known[1] < plain[1] - 0.2
     assert learned[0] == pytest.approx(shake_scenes.kernel_error(found.direct, scene.kernels))
-    assert learned[3] == pytest.approx(shake_scenes.kernel_error(found.kernels, scene.kernels), rel=1e-4)
+    assert learned[4] == pytest.approx(shake_scenes.kernel_error(found.kernels, scene.kernels), rel=1e-4)
 
 
 def run_of(record, say):
@@ -115,12 +115,13 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_results(tmp_path, monkeypa
     assert run_of(eff_quality.Record(path, {}), said.append).results() == results
     assert results["chosen"]["true"] == results["psnr"]["true"] and results["regs"]["true"] == [0.002, 0.002]
     assert list(results["psnr"]) == ["blurred", *shake_quality.METHODS] == list(shake_quality.NAMES)
-    assert all(len(rows) == 2 and len(rows[0]) == 4 for rows in results["errors"].values())
+    assert all(len(rows) == 2 and len(rows[0]) == 6 for rows in results["errors"].values())
 
 
 def results_of(**psnr):
     values = dict.fromkeys(shake_quality.NAMES, [20.0, 22.0, 24.0]) | psnr
-    return {"errors": {name: [[0.9, 0.8, 0.7, 0.85]] * 3 for name in shake_quality.FEATURES}, "psnr": values,
+    return {"photographs": ["a", psf_scenes.REPORTED[0], psf_scenes.REPORTED[1]], "psnr": values,
+            "errors": {name: [[0.9, 0.8, 0.7, 0.85, 0.6, 0.95]] * 3 for name in shake_quality.FEATURES},
             "betas": dict.fromkeys(shake_quality.FEATURES, [1.0, 1.0]), "chosen": values,
             "regs": dict.fromkeys(shake_quality.METHODS, [0.01, 0.03])}
 
@@ -128,12 +129,13 @@ def results_of(**psnr):
 def test_a_miss_is_printed_and_the_page_says_all():
     results = results_of(blurred=[19.0, 21.0, 25.0])
     text = shake_quality.wishes(results).splitlines()
-    assert [("missed" in line) for line in text] == [False, False, False, True, False, True]
-    assert text[3].startswith("- median kernel error of the direct estimate (clipped, sum 1) 0.800, projected with eta 0.0314 0.850")
-    assert text[4].endswith("median of the scenes +1.00 dB, wanted above 0")
+    assert [("missed" in line) for line in text[:8]] == [False, False, False, True, False, False, True, True]
+    assert text[3].startswith("- median kernel error of the direct estimate (clipped, sum 1) 0.800, projected with `eta=0.0314, ")
+    assert text[8].startswith("- varying, `eta=1, fit_steps=10` over blurred, median of the scenes +1.00 dB (+0.00 dB on ")
+    assert text[8].endswith("**missed**") and len(text) == 14 and all("missed" in line for line in text[9::2])
     page = shake_quality.section(results)
-    assert "| varying, `eta=0.0314` | 0.01 | 22.00 | 2 of 3 | -1.00, +1.00 | 0.01, 0.03 | 22.00 |" in page
-    assert "| learned | 1 | 0.900 | 0.800 | 0.700 | 0.850 |" in page and "3 scenes" in page and text[0] in page
+    assert "| varying, `eta=0.0314, fit_steps=0` | 0.01 | 22.00 | 2 of 3 | -1.00, +1.00 | 0.01, 0.03 | 22.00 |" in page
+    assert "| learned | 1 | 0.900 | 0.800 | 0.700 | 0.850 | 0.600 | 0.950 |" in page and "3 scenes" in page and text[0] in page
 
 
 def test_strengths_of_photographs_are_chosen_on_the_others():
