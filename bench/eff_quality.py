@@ -26,7 +26,7 @@ from svconv import Conv, EFFBlur, eff_image_quotient, image_quotient, solvers
 SECTION = "eff"
 CG_STEPS = 60       # most of one solve of IRLS
 STRENGTHS = {"quotient": (0.001, 0.003, 0.01, 0.02, 0.04, 0.08, 0.16), "irls": (0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016),
-             "rl": (5, 10, 20, 40, 80, 160)}
+             "rl": (5, 10, 20, 40, 80, 160, 320)}
 NAMES = {"blurred": "blurred", "central quotient": "central PSF, quotient", "central irls": "central PSF, IRLS", "quotient": "eff quotient",
          "irls": "eff IRLS", "rl": "eff Richardson-Lucy"}
 VARIANTS = {"exact": lambda lens: lens, "noise": psf_scenes.noisy, "shift": psf_scenes.shifted}
