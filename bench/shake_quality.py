@@ -213,9 +213,10 @@ def wishes(results):
                  f"{error:.3f}, wanted lower", error < direct)
     for method in (MAIN, *(name for name, (eta, fit) in VARYING.items() if (eta, fit) in PROJECTIONS[:2])):
         for over in ("blurred", "uniform"):
+            found = gains(results, method, over)
             medians = [statistics.median(gains(results, method, over, names)) for names in (None, FOLDS[1])]
-            wish(f"{NAMES[method]} over {over}, median of the scenes {medians[0]:+.2f} dB ({medians[1]:+.2f} dB on "
-                 f"{', '.join(FOLDS[1])}), wanted above 0", min(medians) > 0)
+            wish(f"{NAMES[method]} over {over}: {sum(g > 0 for g in found)} of {len(found)} scenes, median {medians[0]:+.2f} dB "
+                 f"({medians[1]:+.2f} dB on {', '.join(FOLDS[1])}), wanted above 0", min(medians) > 0)
     return "\n".join(lines)
 
 

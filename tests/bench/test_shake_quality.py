@@ -131,7 +131,7 @@ def test_a_miss_is_printed_and_the_page_says_all():
     text = shake_quality.wishes(results).splitlines()
     assert [("missed" in line) for line in text[:8]] == [False, False, False, True, False, False, True, True]
     assert text[3].startswith("- median kernel error of the direct estimate (clipped, sum 1) 0.800, projected with `eta=0.0314, ")
-    assert text[8].startswith("- varying, `eta=1, fit_steps=10` over blurred, median of the scenes +1.00 dB (+0.00 dB on ")
+    assert text[8].startswith("- varying, `eta=1, fit_steps=10` over blurred: 2 of 3 scenes, median +1.00 dB (+0.00 dB on ")
     assert text[8].endswith("**missed**") and len(text) == 14 and all("missed" in line for line in text[9::2])
     page = shake_quality.section(results)
     assert "| varying, `eta=0.0314, fit_steps=0` | 0.01 | 22.00 | 2 of 3 | -1.00, +1.00 | 0.01, 0.03 | 22.00 |" in page
