@@ -237,8 +237,8 @@ along {scenes.PATHS} Gaussian-process paths of shifts and turns (`motion_poses`;
 Relative error of the kernels `|k - k_true| / |k_true|` over all patches of a scene, median of the scenes. One common whole-pixel shift of
 all kernels, up to {scenes.REACH} pixels, is taken off: the image may move the other way. "Direct" is the last kernel quotient of
 `estimate_varying` with its defaults, and the projections (`MotionBasis.project`; fitted: `fit_steps={FIT}`) are of that same quotient.
-"Plain gradients" are the x- and y-differences of
-the latent and of the blurry image instead of the learned features; in the first of all stages the blurry image is its own latent image.
+"Plain gradients" are the x- and y-differences of the latent and of the blurry image instead of the learned features; in the first of all
+stages the blurry image is its own latent image.
 "Gradients of the true image" are what features could be at best. Gradients have the `beta` of the kernel quotient, of
 {", ".join(f"{b:g}" for b in BETAS)}, whose clipped estimates were best: for {", ".join(FOLDS[0])} chosen on {", ".join(FOLDS[1])}, and
 the other way round.
@@ -249,7 +249,7 @@ PSNR in dB after the best whole-pixel shift, {psf_scenes.MARGIN} pixels left out
 with and without `--grid` (`irls`, {SHORT["reweightings"]} re-weightings, at most {SHORT["cg_iter"]} CG steps per solve); `reg` is that of
 the command. The last two columns: the best of {", ".join(f"{r:g}" for r in REGS["estimated"])} (true kernels:
 {", ".join(f"{r:g}" for r in REGS["true"])}), chosen in the same way. The default of `fit_steps` and `eta` was chosen on
-{", ".join(FOLDS[0])}; {", ".join(FOLDS[1])} had no part in it.
+{", ".join(FOLDS[0])}; {", ".join(FOLDS[1])} had no part in it, but the paths are the same.
 
 {psnr}
 
