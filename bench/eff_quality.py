@@ -1,9 +1,11 @@
-"""Deblurring with measured PSF grids: does a kernel per patch beat one for the whole image, and what does a wrong grid cost?
+"""Deblurring with a kernel per patch: with measured PSF grids (does it beat one kernel for the whole image, and what does a wrong grid
+cost?), and with kernels that are estimated from a photograph taken while the camera shifted and rolled (bench/shake_quality.py).
 
-    python bench/eff_quality.py                     prints the table and writes it into docs/quality.md; some hours on one core
+    python bench/eff_quality.py                     prints both tables and writes them into docs/quality.md; some hours on one core
+    python bench/eff_quality.py --table lens        the first only; --table shake: the second only
     python bench/eff_quality.py --smoke             parts of two photographs, one grid, few steps; writes nothing
 
-Every score is kept in build/eff_quality.json as soon as it is known: a run that was stopped goes on where it was.
+Every score is kept in build/*_quality.json as soon as it is known: a run that was stopped goes on where it was.
 Photographs and grids come from the development data (SVCONV_DATA, by default ../shared/data beside the checkout).
 """
 import argparse
@@ -18,12 +20,13 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # last: an installed svconv goes before the checkout
 
-from bench import measure, pages, psf_scenes
+from bench import measure, pages, psf_scenes, shake_quality
 from svconv import Conv, EFFBlur, eff_image_quotient, image_quotient, solvers
 
 SECTION = "eff"
 CG_STEPS = 60       # most of one solve of IRLS
-STRENGTHS = {"quotient": (0.001, 0.003, 0.01, 0.02, 0.04), "irls": (0.0005, 0.001, 0.002, 0.004, 0.008), "rl": (5, 10, 20, 40)}
+STRENGTHS = {"quotient": (0.001, 0.003, 0.01, 0.02, 0.04, 0.08, 0.16), "irls": (0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016),
+             "rl": (5, 10, 20, 40, 80, 160, 320)}
 NAMES = {"blurred": "blurred", "central quotient": "central PSF, quotient", "central irls": "central PSF, IRLS", "quotient": "eff quotient",
          "irls": "eff IRLS", "rl": "eff Richardson-Lucy"}
 VARIANTS = {"exact": lambda lens: lens, "noise": psf_scenes.noisy, "shift": psf_scenes.shifted}
@@ -64,6 +67,10 @@ METHODS = {"central quotient": central_quotient, "central irls": central_irls, "
 
 # scores ---------------------------------------------------------------------------------------------------------------
 
+class OtherRun(ValueError):
+    """A record holds the scores of other settings."""
+
+
 class Record:
     """Scores by key in a file, written after each; `path` None keeps them in memory. A file of other settings is refused."""
 
@@ -72,7 +79,7 @@ class Record:
         if path and path.exists():
             self.data = json.loads(path.read_text())
             if self.data["settings"] != settings:
-                raise ValueError(f"{path}: a record of another run: delete it, or name another file with --record")
+                raise OtherRun(f"{path}: a record of another run: delete it, or name another folder with --records")
 
     def get(self, key, compute):
         scores = self.data["scores"]
@@ -119,7 +126,7 @@ class Run:
         return max(options, key=lambda option: self.mean(self.chosen, lens, method, *option)[0])
 
     def lens(self, lens):
-        """{method: {"strength", "index", variant: [PSNR, SSIM]}} of one grid."""
+        """{method: {"strength", "index", variant: [PSNR, SSIM], "each": the PSNR of every photograph}} of one grid."""
         rows = {"blurred": {"strength": "", "exact": self.mean(self.reported, lens, "blurred")}}
         indices = lens.central()
         for method in METHODS:
@@ -130,6 +137,7 @@ class Run:
             rows[method] = {"strength": strength, "index": index}
             for variant in ("exact",) if one else VARIANTS:
                 rows[method][variant] = self.mean(self.reported, lens, method, strength, index, variant)
+            rows[method]["each"] = [self.score(lens, name, method, strength, index)[0] for name in self.reported]
         return rows
 
 
@@ -163,7 +171,8 @@ def wishes(results):
             wish(f"{grid}, eff IRLS over the eff quotient", psnr["irls"] - psnr["quotient"], 0)
         elif grid == "DECam":
             for method, name in (("quotient", "quotient"), ("irls", "IRLS")):
-                wish(f"{grid}, eff over the central PSF, {name}", psnr[method] - psnr[f"central {method}"], -0.05)
+                least = min(a - b for a, b in zip(rows[method]["each"], rows[f"central {method}"]["each"]))
+                wish(f"{grid}, eff over the central PSF, {name}, the worst photograph", least, -0.05)
     return "\n".join(lines)
 
 
@@ -191,31 +200,57 @@ def smoke(data, say=print):
     return {lens.name: run.lens(lens) for lens in psf_scenes.lenses(data)[2:3]}
 
 
+# both tables ----------------------------------------------------------------------------------------------------------
+
+def photographs(data):
+    return {name: psf_scenes.photograph(data, name) for name in sorted((*psf_scenes.CHOSEN, *psf_scenes.REPORTED))}
+
+
+def lens_table(data, folder):
+    """(the table with what is wanted of it, the section of the page, its name)."""
+    settings = {"sources": measure.versions_of("svconv", "csrc", "bench/psf_scenes.py"), "torch": torch.__version__, "cg_steps": CG_STEPS}
+    record = Record(folder / "eff_quality.json", settings)
+    run = Run(record, photographs(data), psf_scenes.CHOSEN, psf_scenes.REPORTED, STRENGTHS)
+    results = {lens.name: run.lens(lens) for lens in psf_scenes.lenses(data)}
+    return f"{table(results)}\n\n{wishes(results)}", section(results), SECTION
+
+
+def shake_table(data, folder):
+    """Likewise."""
+    sources = measure.versions_of("svconv", "csrc", "bench/psf_scenes.py", "bench/shake_scenes.py")
+    record = Record(folder / "shake_quality.json", {"sources": sources, "torch": torch.__version__})
+    results = shake_quality.Run(record, photographs(data)).results()
+    return shake_quality.table(results), shake_quality.section(results), shake_quality.SECTION
+
+
+TABLES = {"lens": lens_table, "shake": shake_table}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", choices=TABLES, help="only this one")
     parser.add_argument("--smoke", action="store_true", help="parts of two photographs, one grid, few steps; writes nothing")
-    parser.add_argument("--record", type=Path, default=ROOT / "build" / "eff_quality.json", help="where scores are kept")
+    parser.add_argument("--records", type=Path, default=ROOT / "build", help="the folder where scores are kept")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "quality.md")
     arguments = parser.parse_args()
     data = Path(os.environ.get("SVCONV_DATA", ROOT.parent / "shared" / "data"))
     if not (data / "psf_grids").is_dir():
         sys.exit(f"no PSF grids in {data}: set SVCONV_DATA")
+    chosen = [arguments.table] if arguments.table else list(TABLES)
     if arguments.smoke:
-        results = smoke(data)
-        print(table(results), wishes(results), sep="\n\n")
+        if "lens" in chosen:
+            results = smoke(data)
+            print(table(results), wishes(results), sep="\n\n")
+        if "shake" in chosen:
+            print(shake_quality.table(shake_quality.smoke(data, Record(None, {}))))
         return
-    sources = measure.versions_of("svconv", "csrc", "bench/psf_scenes.py")
-    strengths = {method: list(values) for method, values in STRENGTHS.items()}
-    settings = {"sources": sources, "torch": torch.__version__, "cg_steps": CG_STEPS, "strengths": strengths}
-    try:
-        record = Record(arguments.record, settings)
-    except ValueError as error:
-        sys.exit(f"bench/eff_quality.py: {error}")
-    names = sorted((*psf_scenes.CHOSEN, *psf_scenes.REPORTED))
-    run = Run(record, {name: psf_scenes.photograph(data, name) for name in names}, psf_scenes.CHOSEN, psf_scenes.REPORTED, STRENGTHS)
-    results = {lens.name: run.lens(lens) for lens in psf_scenes.lenses(data)}
-    print(table(results), wishes(results), sep="\n\n")
-    pages.fill(arguments.output, SECTION, section(results), "Quality")
+    for name in chosen:
+        try:
+            printed, body, section_name = TABLES[name](data, arguments.records)
+        except OtherRun as error:
+            sys.exit(f"bench/eff_quality.py: {error}")
+        print(printed)
+        pages.fill(arguments.output, section_name, body, "Quality")
 
 
 if __name__ == "__main__":

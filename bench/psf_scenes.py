@@ -68,11 +68,15 @@ def lenses(data):
 
 
 def noisy(given, seed=3):
-    """Kernels with an error of WRONG of their norm, not negative, sum one."""
+    """Kernels with noise, not negative, of sum one, so strong that each then differs by WRONG of its norm from what it was."""
     noise = torch.randn(given.kernels.shape, generator=torch.Generator().manual_seed(seed))
-    size = given.kernels.norm(dim=(-2, -1), keepdim=True) / noise.norm(dim=(-2, -1), keepdim=True)
-    kernels = (given.kernels + WRONG * size * noise).clamp_min(0)
-    return dataclasses.replace(given, kernels=kernels / kernels.sum((-2, -1), keepdim=True))
+    norm = given.kernels.norm(dim=(-2, -1), keepdim=True)
+    size = WRONG * norm / noise.norm(dim=(-2, -1), keepdim=True)
+    for _ in range(12):     # clipping and scaling change what the noise amounts to
+        kernels = (given.kernels + size * noise).clamp_min(0)
+        kernels = kernels / kernels.sum((-2, -1), keepdim=True)
+        size = size * WRONG * norm / (kernels - given.kernels).norm(dim=(-2, -1), keepdim=True)
+    return dataclasses.replace(given, kernels=kernels)
 
 
 def shifted(given):

@@ -4,7 +4,7 @@ import os
 
 from svconv.cli.errors import InputError, warn
 
-ETA = 0.0314
+ETA = 1.0
 
 
 def add_options(group):

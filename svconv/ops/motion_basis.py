@@ -172,30 +172,43 @@ class MotionBasis:
             raise ValueError(f"k: expected [B, {', '.join(map(str, self.shape))}], got {shape_text(k)}")
         return _Applied.apply(computed(k), self, True).to(k.dtype)
 
-    def pose_weights(self, k, eta=1.0):
+    def pose_weights(self, k, eta=1.0, fit_steps=0):
         """The weights that `project` makes kernels of: `B'k`, clipped at 0, the largest ones kept, scaled to sum one.
+
+        `B'k` smooths; each of `fit_steps` steps mu <- mu max(B'k, 0) / B'B mu takes it nearer to the least squares |B mu - k|^2 with
+        mu >= 0 (Daube-Witherspoon and Muehllehner, 1986). They are done before the largest weights are chosen, and again with those.
 
         Args:
             k: [B, R, kh, kw].
             eta: fraction of the poses that are kept, max(1, floor(eta P + 1/2)) of them, of equal ones the first; in (0, 1].
+            fit_steps: an integer >= 0.
 
         Returns:
             [B, P], dtype of k. Where nothing is positive: one for the pose that moves the patches least, with zero gradient.
         """
-        eta = number("eta", eta, above=0, most=1)
-        mu = torch.relu(computed(self.backproject(k)))
+        eta, fit_steps = number("eta", eta, above=0, most=1), number("fit_steps", fit_steps, least=0, integer=True)
+        back = torch.relu(computed(self.backproject(k)))
+        mu = self._fitted(back, back, fit_steps)
         if mu.numel():
             kept = torch.sort(mu.detach(), dim=1, descending=True, stable=True).indices[:, :max(1, int(eta * self.poses + 0.5))]
             mu = mu * torch.zeros_like(mu).scatter(1, kept, 1.0)
+        if eta < 1:
+            mu = self._fitted(mu, back, fit_steps)
         total = mu.sum(1, keepdim=True)
         rest = torch.nn.functional.one_hot(self.displacements.square().sum((0, 2)).argmin(), self.poses).to(mu.device, mu.dtype)
         return torch.where(total == 0, rest, mu / torch.where(total == 0, 1.0, total)).to(k.dtype)
 
-    def project(self, k, eta=1.0):
+    def _fitted(self, mu, back, steps):
+        """mu after some steps; a weight that is 0 stays 0."""
+        for _ in range(steps):
+            mu = mu * back / self.backproject(self.kernels(mu)).clamp_min(torch.finfo(mu.dtype).tiny)
+        return mu
+
+    def project(self, k, eta=1.0, fit_steps=0):
         """The kernels of a camera motion near k: `B T(B'k)`, T clips at 0, keeps the largest weights and scales them to sum one.
 
         Args:
-            k, eta: as in `pose_weights`.
+            k, eta, fit_steps: as in `pose_weights`.
 
         Returns:
             [B, R, kh, kw], dtype of k.
@@ -206,7 +219,7 @@ class MotionBasis:
         >>> torch.allclose(basis.project(k, eta=0.34), basis.kernels(torch.tensor([[1.0, 0.0, 0.0]])))
         True
         """
-        return self.kernels(self.pose_weights(k, eta))
+        return self.kernels(self.pose_weights(k, eta, fit_steps))
 
     def __repr__(self):
         return f"MotionBasis({self.grid!r}, {self.kernel_size}, {len(self.shifts)} shifts x {len(self.angles)} angles)"

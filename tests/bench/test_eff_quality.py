@@ -31,7 +31,8 @@ def test_a_lens_keeps_the_order_of_its_patches(lens):
 def test_wrong_grids(lens):
     noisy, shifted = psf_scenes.noisy(lens).kernels, psf_scenes.shifted(lens).kernels
     relative = (noisy - lens.kernels).norm(dim=(-2, -1)) / lens.kernels.norm(dim=(-2, -1))
-    assert 0.02 < float(relative.min()) and float(relative.max()) < 0.08 and float(noisy.min()) >= 0
+    assert torch.allclose(relative, torch.full_like(relative, psf_scenes.WRONG), atol=1e-3) and float(noisy.min()) >= 0
+    assert torch.allclose(noisy.sum((-2, -1)), torch.ones(1, 1, 6))
     assert torch.equal(shifted[:, :, [0, 1, 2, 3, 4, 5]], lens.kernels[:, :, [1, 2, 2, 4, 5, 5]])
 
 
@@ -76,8 +77,9 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_scores(tmp_path, lens):
     again = run_of(eff_quality.Record(path, {"commit": "one"}), lens, said.append).lens(lens)
     scores = json.loads(path.read_text())["scores"]
     assert again == whole and len(said) == len(scores) + 1
-    assert whole["quotient"]["strength"] == 0.01 and set(whole["irls"]) == {"strength", "index", *eff_quality.VARIANTS}
+    assert whole["quotient"]["strength"] == 0.01 and set(whole["irls"]) == {"strength", "index", "each", *eff_quality.VARIANTS}
     assert "exact" in whole["central irls"] and "noise" not in whole["central irls"]
+    assert whole["rl"]["each"] == [whole["rl"]["exact"][0]]
     assert not any(" b | " in key and "1000" in key for key in scores)      # strengths are chosen without the photographs reported
 
 
@@ -95,11 +97,13 @@ def test_versions_name_the_committed_content():
 
 def test_a_miss_is_printed():
     psnr = {"blurred": 20, "central quotient": 21, "central irls": 21.5, "quotient": 21.9, "irls": 23, "rl": 21}
-    rows = {method: {"strength": 1, "exact": [value, 0.5]} for method, value in psnr.items()}
+    rows = {method: {"strength": 1, "exact": [value, 0.5], "each": [value, value]} for method, value in psnr.items()}
+    rows["irls"]["each"] = [21.3, 24.7]
     rows["rl"]["noise"] = [20.5, 0.4]
     text = eff_quality.wishes({"Pixel 4": rows, "DECam": rows, "fibre": rows}).splitlines()
     assert text[0].endswith("+0.90 dB, wanted +1.00, **missed**") and text[1].endswith("+1.50 dB, wanted +1.00")
-    assert len(text) == 6 and sum("missed" in line for line in text) == 2
+    assert len(text) == 6 and sum("missed" in line for line in text) == 3
+    assert text[5] == "- DECam, eff over the central PSF, IRLS, the worst photograph: -0.20 dB, wanted -0.05, **missed**"
     assert "| fibre | eff Richardson-Lucy | 1 | 21.00 | 0.500 | 20.50 |  |" in eff_quality.table({"fibre": rows})
 
 

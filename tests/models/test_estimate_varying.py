@@ -98,6 +98,19 @@ def test_projection_lowers_the_error_of_the_kernels_of_a_noisy_shake(eta):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("eta", [1.0, 0.1])
+def test_the_fit_of_the_poses_undoes_what_the_back_projection_smooths(eta):
+    sharp, grid = texture(1, 1, 96, 120, seed=4), svconv.EFFGrid((96, 120), (3, 4))
+    basis = svconv.MotionBasis.default(grid, 9)
+    truth = basis.kernels(motion_poses(basis, generator=seeded(4)))
+    y = svconv.eff_conv(sharp, truth, grid, padding="reflect") + 0.01 * torch.randn(sharp.shape, generator=seeded(3))
+    model = with_known_features(sharp, 9)
+    smooth, fitted = (model.estimate_varying(y, grid, eta=eta, fit_steps=steps).kernels for steps in (0, 10))
+    assert error(fitted, truth) < 0.6 * error(smooth, truth)
+    assert torch.equal(model.estimate_varying(y, grid).kernels, model.estimate_varying(y, grid, eta=1.0, fit_steps=10).kernels)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("kernel_sizes", [(9,), (5, 9)])
 def test_kernels_are_those_of_the_poses(kernel_sizes):
     model, grid, y = small(kernel_sizes), svconv.EFFGrid((47, 58), (2, 3)), texture(2, 1, 47, 58)
@@ -188,6 +201,7 @@ def test_bad_input():
     refused(ValueError, "basis: expected .* kernels of 9 x 9", y, grid, basis=svconv.MotionBasis.default(grid, 5))
     for eta in (0, 1.5, float("nan")):
         refused(ValueError, "eta: expected", y, grid, eta=eta)
+    refused(ValueError, "fit_steps: expected an integer >= 0, got -1", y, grid, fit_steps=-1)
     refused(ValueError, "y: holds NaN", y * float("nan"), grid)
     refused(ValueError, "y: expected sides of at least 18", texture(1, 1, 17, 50), svconv.EFFGrid((17, 50), (1, 1)))
     refused(ValueError, r"y: expected a floating image \[B, 1, H, W\]", y.expand(1, 3, 40, 50), grid)

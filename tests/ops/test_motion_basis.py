@@ -68,7 +68,8 @@ def test_backprojection_is_the_transpose():
 def test_gradients():
     basis = example((3, 4), (9, 8), (2, 2))
     mu, k = torch.randn(2, 15, dtype=DOUBLE, requires_grad=True), torch.rand(2, 4, 3, 4, dtype=DOUBLE, requires_grad=True)
-    for function, t in ((basis.kernels, mu), (basis.backproject, k), (lambda k: basis.project(k, 0.4), k), (basis.project, k)):
+    for function, t in ((basis.kernels, mu), (basis.backproject, k), (lambda k: basis.project(k, 0.4), k), (basis.project, k),
+                        (lambda k: basis.project(k, 0.4, fit_steps=2), k)):
         assert torch.autograd.gradcheck(function, t, check_forward_ad=True, check_batched_grad=True)
         assert torch.autograd.gradgradcheck(function, t)
     many = torch.randn(5, 2, 15, dtype=DOUBLE)
@@ -90,10 +91,39 @@ def test_projection_keeps_the_largest_weights(eta, kept):
     torch.testing.assert_close(basis.project(k, eta), basis.kernels(torch.as_tensor(mu)))
 
 
+def test_the_fit_goes_to_the_least_squares_with_weights_that_are_not_negative():
+    from scipy.optimize import nnls
+
+    basis = example()
+    generator = torch.Generator().manual_seed(5)
+    k = basis.kernels(torch.rand(1, 15, dtype=DOUBLE, generator=generator))
+    k = k + 0.02 * torch.rand(k.shape, dtype=DOUBLE, generator=generator)
+    dense = basis.kernels(torch.eye(15, dtype=DOUBLE)).flatten(1).T
+    best = torch.as_tensor(nnls(dense.numpy(), k.flatten().numpy())[0])
+    scale = best.sum()
+
+    def error(steps):
+        return float((basis.project(k, fit_steps=steps) * scale - k).norm())
+
+    errors = [error(steps) for steps in (0, 2, 10, 50, 3000)]
+    least = float((dense @ best - k.flatten()).norm())
+    assert errors == sorted(errors, reverse=True) and errors[2] < 0.7 * errors[0] and errors[-1] < 1.01 * least
+    kept = basis.pose_weights(k, 0.2, fit_steps=3000)[0] > 0
+    alone = torch.as_tensor(nnls(dense[:, kept].numpy(), k.flatten().numpy())[0])
+    assert kept.sum() == 3
+    torch.testing.assert_close(basis.pose_weights(k, 0.2, fit_steps=3000)[0, kept], alone / alone.sum(), atol=1e-3, rtol=0)
+
+
+def test_poses_that_do_not_overlap_need_no_fit():
+    basis = MotionBasis(EFFGrid((20, 20), (2, 2)), 5, shifts=[[0, 0], [1, 0], [0, -2]], angles=[0.0])
+    k = torch.rand(1, 4, 5, 5, dtype=DOUBLE, generator=torch.Generator().manual_seed(6)) - 0.3
+    torch.testing.assert_close(basis.project(k, fit_steps=3), basis.project(k))
+
+
 def test_projection_of_nothing_is_the_pose_at_rest():
     basis = example()
     k = (-torch.rand(2, 6, 7, 6, dtype=DOUBLE)).requires_grad_()
-    projected = basis.project(k, eta=0.1)
+    projected = basis.project(k, eta=0.1, fit_steps=2)
     rest = torch.zeros(6, 7, 6, dtype=DOUBLE)
     rest[:, 3, 3] = 1
     assert torch.equal(projected[0], rest) and torch.equal(projected[1], rest)
@@ -136,6 +166,7 @@ GRID = EFFGrid((8, 9), (2, 2))
     (lambda: example().backproject(torch.ones(1, 6, 7, 7)), ValueError, r"k: expected \[B, 6, 7, 6\], got \[1, 6, 7, 7\]"),
     (lambda: example().project(torch.ones(1, 6, 7, 6), 0), ValueError, r"eta: expected a number in \(0, 1\], got 0"),
     (lambda: example().project(torch.ones(1, 6, 7, 6), 1.5), ValueError, r"eta: expected a number in \(0, 1\], got 1.5"),
+    (lambda: example().project(torch.ones(1, 6, 7, 6), fit_steps=-1), ValueError, "fit_steps: expected an integer >= 0, got -1"),
 ])
 def test_errors(call, error, match):
     with pytest.raises(error, match=match):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from svconv._shapes import scalar
+from svconv._shapes import number, scalar
 from svconv.models.learning_to_deblur.features import FeatureModule
 from svconv.models.learning_to_deblur.steps import UniformSteps, VaryingSteps, bases_of_scales
 from svconv.models.pretrained import Pretrained
@@ -127,18 +127,20 @@ class LearningToDeblur(Pretrained, nn.Module):
         centred, varied = _centred(y)
         return self._stages(centred, UniformSteps(varied))
 
-    def estimate_varying(self, y, grid, *, basis=None, eta=0.0314, callback=None):
+    def estimate_varying(self, y, grid, *, basis=None, eta=1.0, fit_steps=10, callback=None):
         """Estimate a kernel for every patch of an image whose blur changes over it, as that of a camera that shifts and rolls does.
 
         The trained features are used unchanged. In every stage `eff_kernel_quotient` gives a kernel per patch, `MotionBasis.project`
         the camera motion near all of them, k_r = B_r T_eta(sum_r B_r' k_r), and `eff_image_quotient` the latent image. On coarser scales
-        the grid has as many patches over the smaller image and a basis the same angles and smaller shifts.
+        the grid has as many patches over the smaller image and a basis the same angles and smaller shifts. The paper has no fit of the
+        poses (`fit_steps=0`) and eta of 1 or 0.0314; the defaults are better on docs/quality.md.
 
         Args:
             y: blurry image [B, 1, H, W], 0..1, finite, sides of at least twice the kernel.
             grid: an `EFFGrid` over it.
             basis: a `MotionBasis` over that grid with the last kernel size; None: `MotionBasis.default` of every scale.
             eta: fraction of the poses that are kept, in (0, 1].
+            fit_steps: steps of the least squares fit of the poses in every stage, as in `MotionBasis.pose_weights`.
             callback: called as callback(step, steps, kernels) after every stage.
 
         Returns:
@@ -163,7 +165,7 @@ class LearningToDeblur(Pretrained, nn.Module):
         sizes = {size: _scaled(y.shape[-2:], size / final) for size in self.kernel_sizes}
         bases, eta = bases_of_scales(y.shape[-2:], sizes, grid, basis, eta)
         centred, varied = _centred(y)
-        steps = VaryingSteps(varied, bases, eta)
+        steps = VaryingSteps(varied, bases, eta, number("fit_steps", fit_steps, least=0, integer=True))
         kernels, beta = self._stages(centred, steps, callback)
         kernels = kernels[-1]
         if self.sharpen and not self.training:

@@ -31,8 +31,8 @@ class VaryingSteps:
     the others, scaled to sum one; where none is left it gets the delta.
     """
 
-    def __init__(self, varied, bases, eta):
-        self.varied, self.bases, self.eta = varied, bases, eta
+    def __init__(self, varied, bases, eta, fit_steps):
+        self.varied, self.bases, self.eta, self.fit_steps = varied, bases, eta, fit_steps
         self.direct = self.poses = None  # of the last stage that has run
 
     def kernel(self, sharp, blurry, size):
@@ -40,7 +40,7 @@ class VaryingSteps:
         rows, columns = (barthann_taper(n, size, sharp.dtype, sharp.device) for n in sharp.shape[-2:])
         taper = rows[:, None] * columns
         self.direct = eff_kernel_quotient(sharp * taper, blurry * taper, basis.grid, size, beta=KERNEL_BETA) * self.varied
-        self.poses = basis.pose_weights(self.direct, self.eta)
+        self.poses = basis.pose_weights(self.direct, self.eta, self.fit_steps)
         return with_sum_one(basis.kernels(self.poses))
 
     def image(self, blurry, kernels, beta):
