@@ -20,6 +20,7 @@ examples:
   svconv deblur photo.jpg --blind --kernel-size 17 -o sharp.png --save-kernel psf.png
   svconv deblur photo.jpg --blind --grid 4x6 -o sharp.png --save-kernel grid.npy
   svconv deblur sky.fits --psf-grid psfs.fits --method rl --background 120 -o sharp.fits
+  svconv deblur mosaic.tif --psf-grid psfs.npy --tiles auto -o sharp.tif
 """
 
 
