@@ -6,13 +6,13 @@ import sys
 import numpy as np
 import pytest
 
-from svconv.cli import deblur, memory
+from svconv.cli import deblur, memory, psf_grid
 from svconv.files import limits
 from svconv.files.picture import Picture
 
 MEASURE = """
 import damage, numpy as np, sys
-from svconv.cli import deblur, memory
+from svconv.cli import deblur, memory, psf_grid
 from svconv.files.picture import Picture
 deblur.CG_ITER = 4  # the peak is reached in the first steps
 values = np.random.default_rng(0).integers(0, 65535, (800, 700, 4)).astype(np.uint16)
@@ -37,6 +37,34 @@ def test_what_is_announced_is_what_is_used():
     assert [method for method, *_ in found] == list(deblur.METHODS["kernel"])
     for method, used, announced in found:
         assert 0.4 * int(announced) < int(used) < int(announced), (method, used, announced)
+
+
+GRID = """
+import damage, numpy as np
+from svconv.cli import deblur, parser, psf_grid
+from svconv.files.picture import Picture
+deblur.CG_ITER = 4
+values = np.random.default_rng(0).integers(0, 65535, (800, 700, 1)).astype(np.uint16)
+psfs = np.ones((1, 30, 15, 15), np.float32) / 225
+for method in psf_grid.METHODS:
+    arguments = parser.build_parser().parse_args(["deblur", "x", "--psf-grid", "g", "--method", method, "-o", "o", "--quiet"])
+    arguments.iterations = 3 if method == "rl" else None
+    psf_grid.restore(arguments, Picture(values[:40, :40].copy()).with_white()[0], psfs, (5, 6), method, None)
+    picture = Picture(values).with_white()[0]
+    with damage.Peak() as peak:
+        psf_grid.restore(arguments, picture, psfs, (5, 6), method, None)
+    print(method, peak.bytes, psf_grid.needed(picture, psfs, method))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says")
+def test_what_is_announced_for_a_psf_grid_is_what_is_used():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+    done = subprocess.run([sys.executable, "-c", GRID], capture_output=True, text=True, check=True, env=environment)
+    found = [line.split() for line in done.stdout.splitlines()]
+    assert [method for method, *_ in found] == list(psf_grid.METHODS)
+    for method, used, announced in found:
+        assert 0.2 * int(announced) < int(used) < int(announced), (method, used, announced)
 
 
 def picture(side, **more):
