@@ -234,7 +234,7 @@ def without_margin(kernel):
     for axis in (1, 2):
         used = kernel.any(axis=(0, 3 - axis)).nonzero()[0]
         cut = min(used[0], kernel.shape[axis] - 1 - used[-1])
-        kernel = kernel.take(range(cut, kernel.shape[axis] - cut), axis)
+        kernel = kernel[(slice(None),) * axis + (slice(cut, kernel.shape[axis] - cut),)]
     return kernel
 
 

@@ -11,8 +11,7 @@ LAYOUTS = "[rows, columns, kh, kw], [R, kh, kw] with --grid, or with 3 colours a
 
 
 def read_psf_grid(path, grid=None, hdu=None, max_pixels=MAX_KERNEL_PIXELS):
-    """(PSFs [1 or 3, R, kh, kw], (rows, columns)), R = rows x columns, row by row, each PSF of sum 1; float32, float64 where the file is
-    more precise.
+    """(PSFs float64 [1 or 3, R, kh, kw], (rows, columns)), R = rows x columns, row by row, each PSF of sum 1.
 
     Args:
         grid: (rows, columns), which an array [R, kh, kw] does not say itself; must fit any other.
@@ -32,8 +31,8 @@ def read_psf_grid(path, grid=None, hdu=None, max_pixels=MAX_KERNEL_PIXELS):
         raise FileError(f"cannot read {path}: it needs more memory than there is") from error
     if psfs.dtype.kind not in "buif":
         raise FileError(f"PSF grid {path}: expected real numbers, got {psfs.dtype}")
-    psfs, grid = _arranged(path, psfs.astype(np.result_type(psfs.dtype, np.float32), copy=False), grid)
-    sums = psfs.sum((-2, -1), dtype=np.float64)
+    psfs, grid = _arranged(path, psfs.astype(np.float64, copy=False), grid)
+    sums = psfs.sum((-2, -1))
     _check_values(path, psfs, sums, grid)
     psfs /= sums[..., None, None]
     return (psfs[:1] if (psfs == psfs[:1]).all() else psfs), grid
