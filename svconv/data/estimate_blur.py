@@ -107,9 +107,9 @@ def estimate_blur(image, *, sigma1=1.0, sigma2=1.5, most=5.0, edges=None):
 def propagate_blur(radius, edges, image, *, method="matting", weights="edges"):
     """Radii that are known at edges carried to every pixel along the photograph's structure.
 
-    "matting": `matting_laplacian(image).propagate(radius, edges, strength=1e-3)`. "domain": the recursive domain transform of `edges radius`
-    over that of `edges`, sigma_s an eighth of the smaller side and sigma_r 3.75, guided by the photograph smoothed by its own transform
-    of sigma_s 7 and sigma_r 0.5; all colours count.
+    "matting": `matting_laplacian(image).propagate(radius, edges, strength=1e-3)`. "domain": the recursive domain transform of
+    `edges radius` over that of `edges`, sigma_s an eighth of the smaller side and sigma_r 3.75, guided by the photograph smoothed by its
+    own transform of sigma_s 7 and sigma_r 0.5; all colours count.
 
     Args:
         radius: [B, 1, H, W], read where `edges` [B, 1, H, W] is not 0.
