@@ -9,7 +9,7 @@ from svconv._boundary import source_indices
 from svconv._shapes import Dims, number, shape_text
 from svconv.data.defocus_maps import nearest_radius
 from svconv.data.domain_transform import domain_transform
-from svconv.data.matting_laplacian import matting_laplacian
+from svconv.data.matting_propagation import matting_propagation
 
 GREY = 0.299, 0.587, 0.114
 METHODS = ("matting", "domain")
@@ -107,9 +107,9 @@ def estimate_blur(image, *, sigma1=1.0, sigma2=1.5, most=5.0, edges=None):
 def propagate_blur(radius, edges, image, *, method="matting", weights="edges"):
     """Radii that are known at edges carried to every pixel along the photograph's structure.
 
-    "matting": `matting_laplacian(image).propagate(radius, edges, strength=1e-3)`. "domain": the recursive domain transform of
-    `edges radius` over that of `edges`, sigma_s an eighth of the smaller side and sigma_r 3.75, guided by the photograph smoothed by its
-    own transform of sigma_s 7 and sigma_r 0.5; all colours count.
+    "matting": nearly `matting_laplacian(image).propagate(radius, edges, strength=1e-3)`, from coarse to fine. "domain": the recursive
+    domain transform of `edges radius` over that of `edges`, sigma_s an eighth of the smaller side and sigma_r 3.75, guided by the
+    photograph smoothed by its own transform of sigma_s 7 and sigma_r 0.5; all colours count.
 
     Args:
         radius: [B, 1, H, W], read where `edges` [B, 1, H, W] is not 0.
@@ -117,7 +117,8 @@ def propagate_blur(radius, edges, image, *, method="matting", weights="edges"):
         method: "matting" or "domain". weights: of "matting", "edges" or "radius".
 
     Returns:
-        [B, 1, H, W], dtype of radius, >= 0; 0 everywhere where a photograph has no edge.
+        [B, 1, H, W], dtype of radius, >= 0; 0 everywhere where a photograph has no edge. With sides below 3 pixels "domain" stands for
+        both methods.
 
     Raises:
         ValueError, TypeError: naming the argument.
@@ -139,13 +140,16 @@ def propagate_blur(radius, edges, image, *, method="matting", weights="edges"):
         raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
     edges = (edges != 0).to(radius.dtype)
     known = torch.where(edges != 0, radius, 0)
-    if method == "matting":
-        return matting_laplacian(image).propagate(known, edges, weights=weights).x.clamp_min(0)
-    exact, mask, guide = known.double(), edges.double(), image.double()
-    guide = domain_transform(guide, sigma_s=7, sigma_r=0.5)
+    if method == "matting" and min(image.shape[-2:]) >= 3:
+        return matting_propagation(known.double(), edges.double(), image, _transformed, weights=weights).clamp_min(0).to(radius.dtype)
+    return _transformed(known, edges, image).to(radius.dtype)
+
+
+def _transformed(known, edges, image):
+    guide = domain_transform(image.double(), sigma_s=7, sigma_r=0.5)
     options = {"sigma_s": max(min(image.shape[-2:]) / 8, 1.0), "sigma_r": 3.75}
-    spread = domain_transform(torch.cat([exact, mask], 1), guide, **options)
-    return torch.where(spread[:, 1:] > 0, spread[:, :1] / spread[:, 1:].clamp_min(1e-300), 0).to(radius.dtype)
+    spread = domain_transform(torch.cat([known, edges], 1).double(), guide, **options)
+    return torch.where(spread[:, 1:] > 0, spread[:, :1] / spread[:, 1:].clamp_min(1e-300), 0)
 
 
 def interpolated_map(radius, image, *, method="matting", weights="edges", edges=None, radii=None):

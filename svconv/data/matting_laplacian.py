@@ -1,5 +1,6 @@
 """The matting Laplacian of a photograph: what is a local linear function of its colours costs nothing."""
 import torch
+from torch.nn import functional
 
 from svconv._shapes import Dims, number, shape_text
 from svconv.solvers import cg
@@ -18,41 +19,43 @@ class MattingLaplacian:
     def __init__(self, image, eps):
         self.size = image.shape[0], *image.shape[-2:]
         self.dtype = image.dtype
-        image = image.double()      # variances of nearly flat windows
-        self.colours = self._windows(image)                             # [B, C, 9, h, w]
-        self.mean = self.colours.mean(2, keepdim=True)
-        self.colours = self.colours - self.mean
-        covariance = torch.einsum("bcnhw,bdnhw->bhwcd", self.colours, self.colours) / _COUNT
+        self.image = image.double()     # variances of nearly flat windows
+        self.mean = window_means(self.image)
+        colours = self.image.shape[1]
+        pairs = [(c, d) for c in range(colours) for d in range(c + 1)]
+        products = window_means(torch.stack([self.image[:, c] * self.image[:, d] for c, d in pairs], 1))
+        covariance = products.new_empty(*products.shape[:1], colours, colours, *products.shape[2:])
+        for n, (c, d) in enumerate(pairs):
+            covariance[:, c, d] = covariance[:, d, c] = products[:, n] - self.mean[:, c] * self.mean[:, d]
+        covariance = covariance.permute(0, 3, 4, 1, 2).contiguous()
         covariance.diagonal(dim1=-2, dim2=-1).add_(eps / _COUNT)
-        self.inverse = torch.linalg.inv(covariance)                     # [B, h, w, C, C]
+        self.inverse = torch.linalg.inv(covariance).permute(0, 3, 4, 1, 2).contiguous()     # [B, C, C, h, w]
         self.diagonal = self._diagonal().to(self.dtype)
 
-    @staticmethod
-    def _windows(x):
-        """[B, C, H, W] -> [B, C, 9, H - 2, W - 2]: the pixels of the window of every inner pixel."""
-        h, w = x.shape[-2] - _SIDE + 1, x.shape[-1] - _SIDE + 1
-        return torch.stack([x[..., i:i + h, j:j + w] for i in range(_SIDE) for j in range(_SIDE)], 2)
-
-    def _added(self, t):
-        """The transpose of `_windows` for one channel: [B, 9, h, w] -> [B, 1, H, W]."""
-        batch, height, width = self.size
-        out = t.new_zeros(batch, 1, height, width)
-        for n in range(_COUNT):
-            i, j = divmod(n, _SIDE)
-            out[:, 0, i:i + t.shape[-2], j:j + t.shape[-1]] += t[:, n]
-        return out
+    def _times_inverse(self, t):
+        """[B, C, h, w] -> inverse t in every window."""
+        return (self.inverse * t[:, None]).sum(2)
 
     def _diagonal(self):
-        own = torch.einsum("bcnhw,bhwcd,bdnhw->bnhw", self.colours, self.inverse, self.colours)
-        return self._added(1 - (1 + own) / _COUNT)
+        """sum_k 1 - (1 + (I - mu_k)' inverse_k (I - mu_k)) / 9, the square multiplied out."""
+        middle = self._times_inverse(self.mean)
+        own = window_sums((self.mean * middle).sum(1, keepdim=True)) - 2 * (self.image * window_sums(middle)).sum(1, keepdim=True)
+        colours = self.image.shape[1]
+        for c in range(colours):
+            for d in range(colours):
+                own += self.image[:, c:c + 1] * self.image[:, d:d + 1] * window_sums(self.inverse[:, c, d][:, None])
+        windows = window_sums(torch.ones_like(self.mean[:, :1]))
+        return windows - (windows + own) / _COUNT
 
     def __call__(self, p):
-        windows = self._windows(p.double())[:, 0]                       # [B, 9, h, w]
-        windows = windows - windows.mean(1, keepdim=True)
-        slope = torch.einsum("bhwcd,bdnhw,bnhw->bchw", self.inverse, self.colours, windows) / _COUNT
-        return self._added(windows - torch.einsum("bchw,bcnhw->bnhw", slope, self.colours)).to(p.dtype)
+        exact = p.double()
+        mean = window_means(exact)
+        slope = self._times_inverse(window_means(self.image * exact) - self.mean * mean)
+        offset = mean - (slope * self.mean).sum(1, keepdim=True)
+        windows = window_sums(torch.ones_like(mean))
+        return (windows * exact - (self.image * window_sums(slope)).sum(1, keepdim=True) - window_sums(offset)).to(p.dtype)
 
-    def propagate(self, values, known, *, strength=1e-3, weights="edges", tol=1e-6, max_iter=2000):
+    def propagate(self, values, known, *, strength=1e-3, weights="edges", x0=None, tol=1e-6, max_iter=2000):
         """Values that are known at some pixels carried to all: the solution b of `(lam D + L) b = lam D d` by conjugate gradients.
 
         Args:
@@ -60,6 +63,7 @@ class MattingLaplacian:
             known: [B, 1, H, W], 1 where a value is known, 0 elsewhere.
             strength: lam, > 0.
             weights: the diagonal matrix D: "edges" (known itself) or "radius" (known times the value, which then has to be >= 0).
+            x0: where to begin [B, 1, H, W], None: at 0.
             tol, max_iter: of `svconv.solvers.cg`, preconditioned by the diagonal.
 
         Returns:
@@ -81,10 +85,23 @@ class MattingLaplacian:
         pull = strength * (known * values if weights == "radius" else known).double()
         diagonal = (pull + self.diagonal.double()).clamp_min(1e-12)
         with torch.no_grad():
-            result = cg(lambda p: pull * p + self(p), pull * values.double(), preconditioner=lambda r: r / diagonal, tol=tol,
-                        max_iter=max_iter)
+            result = cg(lambda p: pull * p + self(p), pull * values.double(), x0=None if x0 is None else x0.double(),
+                        preconditioner=lambda r: r / diagonal, tol=tol, max_iter=max_iter)
         result.x = result.x.to(values.dtype)
         return result
+
+
+def window_means(x):
+    """Over the 3 x 3 pixels around every inner pixel: [..., H, W] -> [..., H - 2, W - 2]."""
+    x = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]
+    return (x[..., :-2] + x[..., 1:-1] + x[..., 2:]) / _COUNT
+
+
+def window_sums(x):
+    """At every pixel the sum over the windows that hold it: [..., h, w] -> [..., h + 2, w + 2]."""
+    x = functional.pad(x, (2, 2, 2, 2))
+    x = x[..., :-2, :] + x[..., 1:-1, :] + x[..., 2:, :]
+    return x[..., :-2] + x[..., 1:-1] + x[..., 2:]
 
 
 def matting_laplacian(image, *, eps=1e-7):
@@ -97,7 +114,7 @@ def matting_laplacian(image, *, eps=1e-7):
         eps: > 0, smoothness within a window.
 
     Returns:
-        `MattingLaplacian`. Memory: about 50 float64 planes for three colours. Bit-identical from run to run with a fixed number of threads.
+        `MattingLaplacian`. Memory: about 35 float64 planes for three colours. Bit-identical from run to run with a fixed number of threads.
 
     Raises:
         ValueError, TypeError: naming the argument.

@@ -57,13 +57,26 @@ def test_propagation_is_the_direct_sparse_solve(weights):
     known = (torch.rand(1, 1, 20, 24, generator=generator, dtype=F64) < 0.2).double()
     values = 1 + 5 * torch.rand(1, 1, 20, 24, generator=generator, dtype=F64)
     eps, lam = 1e-3, 1e-3
-    found = matting_laplacian(image, eps=eps).propagate(values, known, strength=lam, weights=weights, tol=1e-12, max_iter=20000)
+    found = matting_laplacian(image, eps=eps).propagate(values, known, strength=lam, weights=weights, tol=1e-10, max_iter=20000)
     assert bool(found.converged.all())
     d = (known * values).flatten().numpy()
     pull = known.flatten().numpy() * (d if weights == "radius" else 1)
     matrix = scipy.sparse.csc_matrix(lam * np.diag(pull) + laplacian_matrix(image[0].numpy(), eps))
     direct = scipy.sparse.linalg.spsolve(matrix, lam * pull * d)
     np.testing.assert_allclose(found.x.flatten(), direct, rtol=0, atol=1e-6 * abs(direct).max())
+
+
+@pytest.mark.parametrize("weights, most", [("edges", 0.06), ("radius", 0.06)])
+def test_coarse_to_fine_comes_near_to_the_direct_solve(weights, most):
+    image = picture(60, 70, channels=3, dtype=F64) + 0.05 * colours(60, 70)
+    known = (torch.rand(1, 1, 60, 70, generator=torch.Generator().manual_seed(1), dtype=F64) < 0.05).double()
+    values = 1 + 4 * image[:, :1] * known
+    d, lam = (known * values).flatten().numpy(), 1e-3
+    pull = lam * known.flatten().numpy() * (d if weights == "radius" else 1)
+    matrix = scipy.sparse.csc_matrix(laplacian_matrix(image[0].numpy(), 1e-7)) + scipy.sparse.diags(pull).tocsc()
+    direct = scipy.sparse.linalg.spsolve(matrix.tocsc(), pull * d)
+    found = propagate_blur(values, known, image, method="matting", weights=weights)
+    assert abs(found.flatten().numpy() - direct.clip(0)).mean() < most
 
 
 def recursion(x, guide, sigma_s, sigma_r, iterations):
