@@ -1,5 +1,9 @@
 """Blur kernels, degradations and data sets: what training and evaluation are made from."""
+from svconv.data.defocus_maps import defocus_map, defocus_radii, nearest_radius, spoiled_map
 from svconv.data.degradation import degrade, jpeg_round_trip
+from svconv.data.domain_transform import domain_transform
+from svconv.data.estimate_blur import edge_map, estimate_blur, interpolated_map, propagate_blur
+from svconv.data.matting_laplacian import MattingLaplacian, matting_laplacian
 from svconv.data.motion import motion_kernel, motion_path
 from svconv.data.pairs import BlurPairs
 from svconv.data.photographs import PhotographCache, list_photographs, read_grey, split_photographs
@@ -7,13 +11,24 @@ from svconv.data.poses import motion_poses
 
 __all__ = [
     "BlurPairs",
+    "MattingLaplacian",
     "PhotographCache",
+    "defocus_map",
+    "defocus_radii",
     "degrade",
+    "domain_transform",
+    "edge_map",
+    "estimate_blur",
+    "interpolated_map",
     "jpeg_round_trip",
     "list_photographs",
+    "matting_laplacian",
     "motion_kernel",
     "motion_path",
     "motion_poses",
+    "nearest_radius",
+    "propagate_blur",
     "read_grey",
     "split_photographs",
+    "spoiled_map",
 ]
