@@ -7,7 +7,7 @@ import numpy as np
 
 from svconv._tiles import plan
 from svconv.cli import psf_grid, tiles
-from svconv.cli.errors import InputError, shown
+from svconv.cli.errors import InputError, shown, warn
 
 SIDE = {"quotient": 2048, "irls": 1536, "rl": 1536}
 HALO = 48   # pixels that a solver sees beyond a tile and a PSF
@@ -32,11 +32,17 @@ def run(arguments, limits, method):
     work.picture = picture
     start = time.perf_counter()
     record = tiles.TileRecord(arguments.output, tiled, settings(arguments, picture, psfs, grid, method, side))
-    work.finish(record)
+    try:
+        work.finish(record)
+        write(arguments.output, picture, record)
+        record.remove()
+    except KeyboardInterrupt:
+        kept = len(tiled) - len(record.missing())
+        warn(f"{record.folder}: {kept} of {len(tiled)} tiles are finished and kept, the same command goes on there")
+        raise
+    finally:
+        record.close()
     width = picture.size[1]
-    mapped.write_mapped(arguments.output, picture, lambda first, stop: pixels(
-        picture, record.rows(first, stop, picture.channels, width), first, stop))
-    record.remove()
     print(f"{shown(arguments.output)}: {width} x {picture.size[0]}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, "
           f"{grid[0]} x {grid[1]} PSFs of {psfs.shape[3]} x {psfs.shape[2]}, {method}, {len(tiled)} tiles, "
           f"{deblur.white_text(picture.white, source) if method == 'irls' else ''}{time.perf_counter() - start:.1f} s")
@@ -179,6 +185,13 @@ class TileWork:
         blur = EFFBlur(kernels, part, padding="replicate")
         x = psf_grid.restore_plane(self.arguments, blur, y, self.method, self.picture.white, mask, callback, solve)
         return x[..., spans[0].inner, spans[1].inner]
+
+def write(path, picture, record):
+    from svconv.files import mapped
+
+    channels, width = picture.channels, picture.size[1]
+    mapped.write_mapped(path, picture, lambda start, stop: pixels(picture, record.rows(start, stop, channels, width), start, stop))
+
 
 def pixels(picture, rows, start, stop):
     """Restored rows [C, h, W] as pixels of the type that a Picture holds; what is broken stays."""

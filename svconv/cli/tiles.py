@@ -46,7 +46,22 @@ class TileRecord:
                 raise FileError(f"{self.folder}: it holds tiles of another run (other settings or files): delete it, or name another "
                                 "output")
         make_folder(self.folder)
+        self._lock = self._locked()
         write_text(plan_file, text)
+
+    def _locked(self):
+        """The open folder, which no other run may work on; it is free again when the process ends, however it ends."""
+        with contextlib.suppress(ImportError):      # only Unix has locks of folders
+            import fcntl
+
+            lock = os.open(self.folder, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(lock)
+                raise FileError(f"{self.folder}: another run is working on these tiles") from error
+            return lock
+        return None
 
     def _path(self, number):
         return os.path.join(self.folder, f"tile-{number:06d}.npy")
@@ -75,3 +90,10 @@ class TileRecord:
     def remove(self):
         """When the output is there."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.close()
+
+    def close(self):
+        """Lets other runs work on the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

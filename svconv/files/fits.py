@@ -45,7 +45,7 @@ def map_fits(path, hdu=None, option="--hdu"):
     try:
         with fits.open(path, memmap=True, do_not_scale_image_data=True) as file:
             image = _chosen(path, file, hdu, option)
-            if not isinstance(image, (fits.PrimaryHDU, fits.ImageHDU)):
+            if not _is_plain(fits, image):
                 raise FileError(f"cannot map {path}: its image is compressed, expected an uncompressed one")
             _check_size(path, fits, image, math.inf)
             kind = np.dtype({8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[image.header["BITPIX"]])
@@ -98,12 +98,17 @@ def _chosen(path, file, hdu, option):
     return file[images[0] if hdu is None else hdu]
 
 
+def _is_plain(fits, image):
+    """Whether the values stand in the file as they are; a compressed image is an ImageHDU too."""
+    return isinstance(image, (fits.PrimaryHDU, fits.ImageHDU)) and not isinstance(image, fits.CompImageHDU)
+
+
 def _check_size(path, fits, image, most):
     count = int(np.prod([int(n) for n in image.shape], dtype=object))
     if min(image.shape) < 0 or count > most:
         raise FileError(f"cannot read {path}: its header claims an array {list(image.shape)}, more than the limit of {most // 3} pixels "
                         f"({RAISED})")
-    if isinstance(image, (fits.PrimaryHDU, fits.ImageHDU)):
+    if _is_plain(fits, image):
         start, size = image.fileinfo()["datLoc"], count * abs(image.header["BITPIX"]) // 8
         if start + size > os.stat(path).st_size:
             raise FileError(f"cannot read {path}: the file is damaged (it ends before the {count} values of its header)")

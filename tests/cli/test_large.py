@@ -156,7 +156,10 @@ def test_an_interrupted_run_goes_on_where_it_was(run, tmp_path, scene, monkeypat
     (tmp_path / "out.tif").write_bytes(b"before")
     with monkeypatch.context() as patch:
         first = interrupted(patch, 4)
-        assert run(*command, tmp_path / "out.tif").status == 130 and first == [0, 1, 2, 3]
+        outcome = run(*command, tmp_path / "out.tif")
+        assert outcome.status == 130 and first == [0, 1, 2, 3]
+        said, last = outcome.err.splitlines()
+        assert "out.tif.tiles: 4 of 9 tiles are finished and kept, the same command goes on there" in said and last == "svconv: interrupted"
     assert (tmp_path / "out.tif").read_bytes() == b"before" and (tmp_path / "out.tif.tiles").is_dir()
     with monkeypatch.context() as patch:
         rest = interrupted(patch, 99)
@@ -181,6 +184,22 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path, scene):
     subprocess.run([*command, tmp_path / "out.fits"], check=True, env=environment, capture_output=True)
     assert (tmp_path / "out.fits").read_bytes() == (tmp_path / "straight.fits").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["grey-f4.fits", "out.fits", "straight.fits"]
+
+
+def test_two_runs_do_not_share_their_tiles(run, tmp_path, scene, monkeypatch):
+    folder, y = scene
+    command = ("deblur", write(tmp_path / "grey-f4.npy", y), "--psf-grid", folder / "g.npy", "--tiles", "50", "-o", tmp_path / "out.npy")
+    put, inner = tiles.TileRecord.put, []
+
+    def one(self, number, a):
+        if number == 2 and not inner:
+            inner.append(None)
+            inner.append(run(*command))
+        put(self, number, a)
+
+    monkeypatch.setattr(tiles.TileRecord, "put", one)
+    assert run(*command).status == 0 and inner[1].status == 2
+    assert "out.npy.tiles: another run is working on these tiles" in inner[1].err and not (tmp_path / "out.npy.tiles").exists()
 
 
 def test_tiles_of_another_run_are_refused_and_stay(run, tmp_path, scene, monkeypatch):
@@ -211,6 +230,7 @@ def bad_files(tmp_path, scene):
     png = tmp_path / "photo.png"
     images.write_image(png, images.Picture(np.zeros((*SIZE, 1), np.uint8)))
     tifffile.imwrite(tmp_path / "packed.tif", np.zeros(SIZE, np.uint8), compression="zlib")
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(y[1])]).writeto(tmp_path / "packed.fits")
     scaled = fits.PrimaryHDU(np.zeros(SIZE, np.int16))
     scaled.header["BSCALE"] = 0.5
     scaled.writeto(tmp_path / "scaled.fits")
@@ -225,6 +245,7 @@ def bad_files(tmp_path, scene):
     return {
         "png": ((png,), "photo.png: expected NPY, FITS or uncompressed TIFF"),
         "compressed": ((tmp_path / "packed.tif",), "packed.tif: expected an uncompressed"),
+        "packed fits": ((tmp_path / "packed.fits",), "packed.fits: its image is compressed"),
         "scaled": ((tmp_path / "scaled.fits",), "scaled.fits: its values are scaled"),
         "cut npy": ((tmp_path / "cut.npy",), "cut.npy: the file is damaged"),
         "cut fits": ((tmp_path / "cut.fits",), "cut.fits: the file is damaged"),
@@ -241,7 +262,8 @@ def bad_files(tmp_path, scene):
     }
 
 
-CASES = ("png", "compressed", "scaled", "cut npy", "cut fits", "cut tiff", "missing", "folder", "negative", "mask size", "mask of nothing",
+CASES = ("png", "compressed", "packed fits",
+         "scaled", "cut npy", "cut fits", "cut tiff", "missing", "folder", "negative", "mask size", "mask of nothing",
          "mask and quotient", "hdu", "side", "output")
 
 

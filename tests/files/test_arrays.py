@@ -137,3 +137,19 @@ def test_damage_and_nan(tmp_path):
     with pytest.raises(FileError, match="it has NaN or infinite pixels"):
         images.read_image(tmp_path / "nan.npy")
     assert np.isnan(images.read_image(tmp_path / "nan.npy", finite=False).pixels).all()
+
+
+@pytest.mark.parametrize("dtype", ["i2", "i4", "f4", "f8"])
+def test_compressed_fits_images_are_read(tmp_path, dtype):
+    """Their file is shorter than the values that they hold."""
+    fits = pytest.importorskip("astropy.io.fits")
+    a = (100 * np.sin(np.arange(60.0))[:, None] * np.ones(80)).astype(dtype)
+    options = {} if a.dtype.kind == "i" else {"compression_type": "GZIP_1", "quantize_level": 0}
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(a, **options)]).writeto(tmp_path / "a.fits")
+    picture = images.read_image(tmp_path / "a.fits")
+    np.testing.assert_array_equal(picture.pixels[..., 0], a)
+    images.write_image(tmp_path / "b.fits", picture)
+    np.testing.assert_array_equal(images.read_image(tmp_path / "b.fits").pixels, picture.pixels)
+    with fits.open(tmp_path / "b.fits") as file:
+        file.verify("exception")
+        assert file[0].data.dtype.newbyteorder("=") == np.dtype(dtype)
