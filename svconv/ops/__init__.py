@@ -1,5 +1,6 @@
 """The public ops of every family; each is importable from `svconv` too."""
 from svconv.ops.conv import conv as conv, conv_adjoint as conv_adjoint
+from svconv.ops.disk_kernel import disk_kernel as disk_kernel
 from svconv.ops.eff import (
     EFFGrid as EFFGrid,
     eff_conv as eff_conv,
