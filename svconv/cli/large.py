@@ -57,9 +57,7 @@ def open_mask(arguments, picture, limits):
         mask = mapped.map_image(arguments.mask)
     except FileError:
         mask = images.read_image(arguments.mask, **limits)
-    if mask.size != picture.size:
-        (height, width), (rows, columns) = picture.size, mask.size
-        raise InputError(f"--mask: expected an image of {width} x {height} pixels, got {columns} x {rows}")
+    psf_grid.check_mask(mask, picture)
     return mask
 
 def chosen_side(arguments, picture, grid, method):

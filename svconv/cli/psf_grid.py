@@ -130,15 +130,20 @@ def used_pixels(arguments, picture, limits):
     mask = None
     if arguments.mask not in (None, "nan"):
         mask = images.read_image(arguments.mask, **limits)
-        if mask.size != picture.size:
-            (height, width), (rows, columns) = picture.size, mask.size
-            raise InputError(f"--mask: expected an image of {width} x {height} pixels, got {columns} x {rows}")
+        check_mask(mask, picture)
     weights = used(picture, mask, arguments.mask == "nan")
     if mask is not None and (bad := not_finite(picture, weights)):
         raise InputError(f"{arguments.image}: {bad} pixels that --mask does not leave out are NaN or infinite")
     if arguments.mask is not None and not weights.any():
         raise InputError("--mask: expected pixels to use, it leaves all out")
     return None if weights.min() == 1 else weights
+
+
+def check_mask(mask, picture):
+    """InputError unless they have one size."""
+    if mask.size != picture.size:
+        (height, width), (rows, columns) = picture.size, mask.size
+        raise InputError(f"--mask: expected an image of {width} x {height} pixels, got {columns} x {rows}")
 
 
 def used(picture, mask=None, only_finite=False):
