@@ -93,3 +93,12 @@ def nan_memory(monkeypatch):
     monkeypatch.setattr(torch, "empty", filled(empty))
     monkeypatch.setattr(torch.Tensor, "new_empty", filled(new_empty))
     monkeypatch.setattr(torch, "empty_like", filled(empty_like))
+
+
+@pytest.fixture
+def one_thread():
+    """Where the images are small: on a busy machine several threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -13,13 +13,7 @@ from svconv.models import LearningToDeblur
 from svconv.models.learning_to_deblur.features import differences
 from svconv.models.learning_to_deblur.steps import KERNEL_BETA
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def images(*names):

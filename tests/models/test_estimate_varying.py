@@ -8,14 +8,7 @@ from svconv.models import LearningToDeblur
 from svconv.models.learning_to_deblur.features import differences
 from svconv.models.learning_to_deblur.steps import with_sum_one
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """The images are small: on a busy machine several threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def seeded(seed=0):
