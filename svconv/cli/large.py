@@ -12,6 +12,7 @@ from svconv.cli.errors import InputError, shown, warn
 SIDE = {"quotient": 2048, "irls": 1536, "rl": 1536}
 HALO = 48   # pixels that a solver sees beyond a tile and a PSF
 
+
 def run(arguments, limits, method):
     """As `psf_grid.run`."""
     from svconv.cli import deblur
@@ -30,6 +31,7 @@ def run(arguments, limits, method):
     check_memory(arguments.image, work.needed(tiled), f"a tile of {side} pixels")
     picture, source = survey(arguments, picture, method, mask)
     work.picture = picture
+    deblur.say_what_is_lost(arguments, picture.like)
     start = time.perf_counter()
     record = tiles.TileRecord(arguments.output, tiled, settings(arguments, picture, psfs, grid, method, side))
     try:
@@ -48,6 +50,7 @@ def run(arguments, limits, method):
           f"{deblur.white_text(picture.white, source) if method == 'irls' else ''}{time.perf_counter() - start:.1f} s")
     return 0
 
+
 def open_mask(arguments, picture, limits):
     """The mask as a picture of which parts can be taken: mapped where its file can be, else in memory."""
     from svconv.files import images, mapped
@@ -60,6 +63,7 @@ def open_mask(arguments, picture, limits):
     psf_grid.check_mask(mask, picture)
     return mask
 
+
 def chosen_side(arguments, picture, grid, method):
     """The side of a tile. The quotient divides whole patches, which are divided anew for each tile that they touch."""
     from svconv import EFFGrid
@@ -69,9 +73,9 @@ def chosen_side(arguments, picture, grid, method):
     patch = max(EFFGrid(picture.size, grid).patch_size) if method == "quotient" else 0
     return max(SIDE[method], patch)
 
+
 def survey(arguments, picture, method, mask):
     """(the picture with its white, who chose that), after a look at every pixel: nothing is computed from what cannot be used."""
-
     from svconv.files import mapped
 
     level, used_any, bad, negative = mapped.brightness(picture), False, 0, 0
@@ -91,6 +95,7 @@ def survey(arguments, picture, method, mask):
         psf_grid.check_negative(arguments, negative)
     return picture.with_white(None if arguments.white == "auto" else arguments.white, level.value)
 
+
 def settings(arguments, picture, psfs, grid, method, side):
     """All that the tiles depend on."""
     import hashlib
@@ -106,6 +111,7 @@ def settings(arguments, picture, psfs, grid, method, side):
             "psfs": hashlib.sha256(np.ascontiguousarray(psfs)).hexdigest(), "psf_size": list(psfs.shape), "method": method,
             "reg": arguments.reg, "background": arguments.background, "iterations": arguments.iterations, "white": picture.white,
             "side": side}
+
 
 class TileWork:
     """What is done for a tile; the files stay closed to it but for what the tile sees."""
@@ -124,17 +130,11 @@ class TileWork:
 
         if self.method != "quotient":
             return (rows[:2], columns[:2]), self.grid.part(rows[:2], columns[:2]), None
-        tile = EFFTile("eff_image_quotient", self.grid, self.kernels.shape[2:], rows.own, columns.own, **self.division())
+        tile = EFFTile("eff_image_quotient", self.grid, self.kernels.shape[2:], rows.own, columns.own, **psf_grid.division(self.arguments))
         return (tile.rows, tile.columns), tile.grid, tile
-
-    def division(self):
-
-
-        return psf_grid.division(self.arguments)
 
     def needed(self, tiles):
         """Bytes for the largest tile and its part of the picture."""
-
         most = 0
         for tile in tiles:
             (rows, columns), part, _ = self.seen(*tile)
@@ -156,8 +156,6 @@ class TileWork:
     def tile(self, rows, columns, begin):
         """The pixels that a tile keeps, float32 [C, h, w], white = 1."""
         import torch
-
-
 
         (seen_rows, seen_columns), part, exact = self.seen(rows, columns)
         picture = self.picture.part(seen_rows, seen_columns)
@@ -183,6 +181,7 @@ class TileWork:
         blur = EFFBlur(kernels, part, padding="replicate")
         x = psf_grid.restore_plane(self.arguments, blur, y, self.method, self.picture.white, mask, callback, solve)
         return x[..., spans[0].inner, spans[1].inner]
+
 
 def write(path, picture, record):
     from svconv.files import mapped

@@ -100,6 +100,14 @@ def test_one_kind_of_file_becomes_another(run, tmp_path, scene, name, extension)
     assert np.abs(found.astype(float) - expected).max() <= (1 if found.dtype.kind == "u" else 1e-5)
 
 
+def test_what_the_output_cannot_hold_is_a_warning_as_in_memory(run, tmp_path, scene):
+    folder, y = scene
+    image = write(tmp_path / "grey-f4.fits", y)
+    for options in ((), ("--tiles", "50")):
+        outcome = run("deblur", image, "--psf-grid", folder / "g.npy", *options, "-o", tmp_path / "out.npy")
+        assert outcome.status == 0 and "out.npy: NPY does not hold the FITS header of the input" in outcome.err, outcome
+
+
 @pytest.mark.parametrize("method", ["irls", "rl"])
 def test_solvers_by_tiles_come_near_to_the_whole(run, tmp_path, scene, method):
     folder, y = scene
