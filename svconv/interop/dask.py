@@ -230,7 +230,7 @@ def _solve(name, options, part, y, kernels, mask, rows, columns):
     rows, columns = _tiles.Span(*rows), _tiles.Span(*columns)
     blur = EFFBlur(_tensor(kernels), part, padding="replicate")
     if mask is not None:
-        mask = _tensor(np.broadcast_to(mask, mask.shape)).to(blur.kernels.dtype)
+        mask = _tensor(mask).to(blur.kernels.dtype)
         mask = mask.reshape((1, 1, *mask.shape)[-4:])
     x = _as_planes(lambda t: solve_tile(getattr(solvers, name), blur, t, rows, columns, mask=mask, **options), y)
     weights = rows.weights[:, None] * columns.weights
