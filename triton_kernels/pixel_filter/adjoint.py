@@ -7,20 +7,18 @@ import triton
 import triton.language as tl
 from svconv._triton.boundary import preimage, preimage_cells
 from svconv._triton.launch import Launch, cdiv
-from svconv._triton.pixel_filter.tiles import (
+from svconv._triton.pixel_filter.tiles import filter_arguments, sharing, unrolling
+from svconv._triton.tiles import (
     LANES,
     accumulator,
     channel,
     channel_groups,
     channel_pointers,
-    filter_arguments,
     kernel_accumulator,
     program_order,
     reads_inside,
-    sharing,
     tile_pixels,
     tiling,
-    unrolling,
     zeros,
 )
 

@@ -3,7 +3,7 @@ import torch
 from svconv._triton.pixel_filter.adjoint import adjoint_launches
 from svconv._triton.pixel_filter.filter_gradient import bwd_filters_launch
 from svconv._triton.pixel_filter.forward import fwd_launch
-from svconv._triton.pixel_filter.tiles import accumulator
+from svconv._triton.tiles import accumulator
 
 CONFIGURATIONS = {                  # label: channels, filters shared by them, maps, window, side, padding
     "7x7": (1, False, 5, 7, 1024, "zeros"),

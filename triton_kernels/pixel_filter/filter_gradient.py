@@ -3,16 +3,8 @@ import triton
 import triton.language as tl
 from svconv._triton.boundary import source_index
 from svconv._triton.launch import Launch, strides
-from svconv._triton.pixel_filter.tiles import (
-    SHARED_CHANNELS,
-    image_strides,
-    kernel_accumulator,
-    maps_strides,
-    reads_inside,
-    tile_pixels,
-    tiling,
-    unrolling,
-)
+from svconv._triton.pixel_filter.tiles import image_strides, maps_strides, unrolling
+from svconv._triton.tiles import SHARED_CHANNELS, kernel_accumulator, reads_inside, tile_pixels, tiling
 
 from svconv._triton import boundary
 

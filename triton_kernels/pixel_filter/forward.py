@@ -3,22 +3,17 @@ import triton
 import triton.language as tl
 from svconv._triton.boundary import source_index
 from svconv._triton.launch import Launch, strides
-from svconv._triton.pixel_filter.tiles import (
+from svconv._triton.pixel_filter.tiles import filter_arguments, filter_strides, image_strides, maps_strides, sharing, unrolling
+from svconv._triton.tiles import (
     broadcast_strides,
     channel,
     channel_groups,
     channel_pointers,
-    filter_arguments,
-    filter_strides,
-    image_strides,
     kernel_accumulator,
-    maps_strides,
     program_order,
     reads_inside,
-    sharing,
     tile_pixels,
     tiling,
-    unrolling,
     zeros,
 )
 

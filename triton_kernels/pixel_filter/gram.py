@@ -7,7 +7,7 @@ forward ended, so that filters that still lie in L2 come from there. That is two
 from svconv._triton.pixel_filter.adjoint import adjoint_launches
 from svconv._triton.pixel_filter.filter_gradient import bwd_filters_launch
 from svconv._triton.pixel_filter.forward import fwd_launch
-from svconv._triton.pixel_filter.tiles import accumulator
+from svconv._triton.tiles import accumulator
 
 
 def _maps_at_once(x, filters):
