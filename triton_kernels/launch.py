@@ -5,6 +5,9 @@ import functools
 import torch
 
 
+_OTHER_MAKER = bool(torch.version.hip or getattr(torch.version, "xpu", None))     # their compilers do not know "maxnreg"
+
+
 def cdiv(a, b):
     """a / b rounded up; `triton.cdiv` costs the host a microsecond."""
     return -(-a // b)
@@ -17,15 +20,20 @@ def strides(t):
 
 @dataclasses.dataclass(slots=True)
 class Launch:
-    """`kernel` on a grid of `programs` x 1 x 1 (grid y and z stop at 65535, x does not); warps of 32 threads."""
+    """`kernel` on a grid of `programs` x 1 x 1 (grid y and z stop at 65535, x does not); warps of 32 threads.
+
+    registers: NVIDIA's assembler may use so many for a thread; where it chooses for itself it rather spills a few than give up occupancy.
+    """
     kernel: object
     programs: int
     arguments: dict
     num_warps: int = 8
+    registers: int | None = None
 
     def options(self, warp):
         """Compile options where a warp has so many threads. The default of fused multiply-add differs between versions of Triton."""
-        return {"num_warps": max(1, 32 * self.num_warps // warp), "enable_fp_fusion": True}
+        given = {"num_warps": max(1, 32 * self.num_warps // warp), "enable_fp_fusion": True}
+        return given if self.registers is None or warp != 32 or _OTHER_MAKER else given | {"maxnreg": self.registers}
 
     def __call__(self, device):
         """Triton launches on the current device, which need not be the tensors' own; to make a device current costs microseconds."""

@@ -88,9 +88,9 @@ def tiling(height, width, longest):
     return cdiv(height, th) * cdiv(width, tw), {"TH": th, "TW": tw}
 
 
-def channel_groups(c, filters):
-    """(groups, channels of a group): channels share one read of the same filters."""
-    groups = cdiv(c, SHARED_CHANNELS) if filters.shape[1] == 1 else c
+def channel_groups(c, filters, most=SHARED_CHANNELS):
+    """(groups, channels of a group, at most `most`): channels share one read of the same filters or weights."""
+    groups = cdiv(c, most) if filters.shape[1] == 1 else c
     return groups, cdiv(c, max(groups, 1))
 
 

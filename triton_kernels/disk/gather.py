@@ -4,6 +4,7 @@ A program owns a tile of pixels, one per thread, and bounds its loops by the lar
 smallest disk is summed without weights; of the rest, up to the largest disk, an area serves the eight pixels it is the same for, and all
 channels of the program.
 """
+import torch
 import triton
 import triton.language as tl
 from svconv._triton.boundary import source_index
@@ -20,6 +21,7 @@ from svconv._triton.disk.areas import (
 )
 from svconv._triton.launch import Launch
 from svconv._triton.tiles import (
+    accumulator,
     broadcast_strides,
     channel,
     channel_groups,
@@ -102,18 +104,18 @@ def _sum_edge(sums, xs, rows, cols, r, plain, small, large, H, W, x_h, x_w, PADD
             row, column = rows * 0 + i, rows * 0 + j     # the interpreter cannot mix masks and truth values
             twice, other = there & (column > 0), there & (row > column)
             both = other & (column > 0)
-            far_down, far_down_ok = _along(rows + i, H, x_h, PADDING, FAR, CHECKED)
-            far_up, far_up_ok = _along(rows - i, H, x_h, PADDING, FAR, CHECKED)
-            far_right, far_right_ok = _along(cols + i, W, x_w, PADDING, FAR, CHECKED)
-            far_left, far_left_ok = _along(cols - i, W, x_w, PADDING, FAR, CHECKED)
-            along = _add(along, weight, xs, down + far_right, there & down_ok & far_right_ok, CB, ACC)
-            along = _add(along, weight, xs, down + far_left, there & (row > 0) & down_ok & far_left_ok, CB, ACC)
-            along = _add(along, weight, xs, up + far_right, twice & up_ok & far_right_ok, CB, ACC)
-            along = _add(along, weight, xs, up + far_left, twice & up_ok & far_left_ok, CB, ACC)
-            along = _add(along, weight, xs, far_down + right, other & far_down_ok & right_ok, CB, ACC)
-            along = _add(along, weight, xs, far_up + right, other & far_up_ok & right_ok, CB, ACC)
-            along = _add(along, weight, xs, far_down + left, both & far_down_ok & left_ok, CB, ACC)
-            along = _add(along, weight, xs, far_up + left, both & far_up_ok & left_ok, CB, ACC)
+            right_a, right_a_ok = _along(cols + i, W, x_w, PADDING, FAR, CHECKED)
+            along = _add(along, weight, xs, down + right_a, there & down_ok & right_a_ok, CB, ACC)
+            along = _add(along, weight, xs, up + right_a, twice & up_ok & right_a_ok, CB, ACC)
+            left_a, left_a_ok = _along(cols - i, W, x_w, PADDING, FAR, CHECKED)
+            along = _add(along, weight, xs, down + left_a, there & (row > 0) & down_ok & left_a_ok, CB, ACC)
+            along = _add(along, weight, xs, up + left_a, twice & up_ok & left_a_ok, CB, ACC)
+            down_a, down_a_ok = _along(rows + i, H, x_h, PADDING, FAR, CHECKED)
+            along = _add(along, weight, xs, down_a + right, other & down_a_ok & right_ok, CB, ACC)
+            along = _add(along, weight, xs, down_a + left, both & down_a_ok & left_ok, CB, ACC)
+            up_a, up_a_ok = _along(rows - i, H, x_h, PADDING, FAR, CHECKED)
+            along = _add(along, weight, xs, up_a + right, other & up_a_ok & right_ok, CB, ACC)
+            along = _add(along, weight, xs, up_a + left, both & up_a_ok & left_ok, CB, ACC)
         sums = _added(sums, along, 1.0, CB)
     return sums
 
@@ -144,9 +146,9 @@ def _disk_gather_kernel(
     x_b, x_c, x_h, x_w = x_strides
     r_b, r_c, r_h, r_w = r_strides
     xs = channel_pointers(x + b * x_b, x_c, group, C, CB)
+    radius += b * r_b + group.to(tl.int64) * r_c
     map_row, _ = source_index(rows, H, AROUND, FAR)
     map_col, _ = source_index(cols, W, AROUND, FAR)
-    radius += b * r_b + group.to(tl.int64) * r_c
     given = tl.load(radius + map_row.to(tl.int64) * r_h + map_col.to(tl.int64) * r_w, mask=lanes, other=0.0).to(ACC)
     given = cleaned(given, limit, SLOPE)
     plain = given > 0.5
@@ -186,14 +188,20 @@ def _disk_gather_kernel(
         tl.store(out + (b * groups + group) * (tl.cast(OUT_H, tl.int64) * OUT_W) + place, products, mask=lanes)
 
 
+def gather_groups(c, radius, dtype):
+    """(groups, channels of a group): as many as registers hold."""
+    return channel_groups(c, radius, 2 if accumulator(dtype) == torch.float64 else 3)
+
+
 def gather_launch(x, radius, limit, out, margin, reach_is_far, padding, around, slope, factor=None):
     """margin: by how much out is larger than x on each side. padding: how x goes on, around: how the map does."""
     b, c, height, width = x.shape
     out_h, out_w = out.shape[-2:]
-    groups, block = channel_groups(c, radius)
+    groups, block = gather_groups(c, radius, x.dtype)
     tiles, shape = tiling(out_h, out_w, 32)
     return Launch(_disk_gather_kernel, b * groups * tiles, {
         "x": x, "x_strides": x.stride(), "radius": radius, "r_strides": broadcast_strides(radius), "limit": limit, "factor": factor,
         "factor_strides": None if factor is None else factor.stride(), "out": out, "C": c, "H": height, "W": width, "OUT_H": out_h,
         "OUT_W": out_w, "margin": margin, "PADDING": padding, "AROUND": around, "FAR": reach_is_far, "SLOPE": slope,
-        "SHARED_B": radius.shape[0] == 1, "SHARED_C": radius.shape[1] == 1, "CB": block, **shape, "ACC": kernel_accumulator(x.dtype)})
+        "SHARED_B": radius.shape[0] == 1, "SHARED_C": radius.shape[1] == 1, "CB": block, **shape, "ACC": kernel_accumulator(x.dtype)},
+        registers=128)

@@ -2,9 +2,9 @@
 import math
 
 import torch
-from svconv._triton.disk.gather import gather_launch
+from svconv._triton.disk.gather import gather_groups, gather_launch
 from svconv._triton.disk.spread import SPLIT, blocks, blocks_launch, spread_launch
-from svconv._triton.tiles import accumulator, channel_groups
+from svconv._triton.tiles import accumulator
 
 from svconv._disk_area import LARGEST, disk_reach
 from svconv._plane import Plane
@@ -50,7 +50,7 @@ class Blur:
     def run(self, x, factor=None):
         """The result of x, or its products with the factor, folded; of the accumulator's type where something follows."""
         follows = self.on_plane or factor is not None
-        channels = x.shape[1] if factor is None else channel_groups(x.shape[1], self.radius)[0]
+        channels = x.shape[1] if factor is None else gather_groups(x.shape[1], self.radius, x.dtype)[0]
         out = x.new_empty((x.shape[0], channels, *self.size), dtype=accumulator(x.dtype) if follows else x.dtype)
         for launch in self.launches(x, out, factor):
             launch(x.device)

@@ -90,32 +90,34 @@ def _near(row, col, margin, table, entries, DOWN, ACROSS, REACH: tl.constexpr, T
 
 
 @triton.jit
-def _offset_sums(xs, radius, limit, rows, cols, lanes, largest, smallest, H, W, x_h, x_w, r_h, r_w, PADDING: tl.constexpr,
-                 FAR: tl.constexpr, SLOPE: tl.constexpr, SPLIT: tl.constexpr, CB: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr):
+def _offset_sums(xs, radius, limit, rows, cols, row, col, lanes, largest, smallest, H, W, x_h, x_w, r_h, r_w, PADDING: tl.constexpr,
+                 FAR: tl.constexpr, SLOPE: tl.constexpr, SPLIT: tl.constexpr, CB: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr,
+                 ACC: tl.constexpr):
     """The sum over the disks up to SPLIT, by offsets: an offset that is inside the smallest disk around needs no area."""
-    sums = zeros(CB, BLOCK, ACC)
+    sums = zeros(CB, TH * TW, ACC)
     large, small = outside(largest), inside(smallest)
     reach = tl.where(large > 0, last_touched(large, large * 0), -1)
-    for i in range(-reach, reach + 1):
+    top, bottom, left, right = -reach, reach, -reach, reach
+    if PADDING == "zeros":      # nothing comes from beyond the image
+        top, bottom = tl.maximum(top, row - (H - 1)), tl.minimum(bottom, row + (TH - 1))
+        left, right = tl.maximum(left, col - (W - 1)), tl.minimum(right, col + (TW - 1))
+    for i in range(top, bottom + 1):
         i = tl.cast(i, tl.int32)
-        row, row_ok = source_index(rows - i, H, PADDING, FAR)
+        from_row, row_ok = source_index(rows - i, H, PADDING, FAR)
         row_ok = row_ok & lanes
-        x_row, r_row = row.to(tl.int64) * x_h, radius + row.to(tl.int64) * r_h
+        x_row, r_row = from_row.to(tl.int64) * x_h, radius + from_row.to(tl.int64) * r_h
         last, n = last_touched(large, tl.abs(i)), last_inside(small, tl.abs(i))
-        for j in range(-n, n + 1):
-            col, ok = source_index(cols - j, W, PADDING, FAR)
-            r = cleaned(tl.load(r_row + col.to(tl.int64) * r_w, mask=ok & row_ok, other=0.0).to(ACC), limit, SLOPE)
-            there = (r > 0.5) & (r <= SPLIT)
-            sums = _add(sums, inner_weight(1.0 / tl.where(there, r, 1.0), SLOPE), xs, x_row + col.to(tl.int64) * x_w, there, CB, ACC)
-        for k in range(0, 2 * last + 1 - (2 * n + 1) * (n >= 0).to(tl.int32)):
-            j = tl.cast(k, tl.int32) - last
-            j = tl.where((n >= 0) & (j >= -n), j + 2 * n + 1, j)
-            col, ok = source_index(cols - j, W, PADDING, FAR)
-            r = cleaned(tl.load(r_row + col.to(tl.int64) * r_w, mask=ok & row_ok, other=0.0).to(ACC), limit, SLOPE)
+        for j in range(tl.maximum(-last, left), tl.minimum(last, right) + 1):
+            j = tl.cast(j, tl.int32)
+            from_col, ok = source_index(cols - j, W, PADDING, FAR)
+            r = cleaned(tl.load(r_row + from_col.to(tl.int64) * r_w, mask=ok & row_ok, other=0.0).to(ACC), limit, SLOPE)
             there = (r > 0.5) & (r <= SPLIT)
             r = tl.where(there, r, 1.0)
-            weight = tl.where(there, pixel_weight(r, i, j, 1.0 / r, SLOPE, ACC), 0.0)
-            sums = _add(sums, weight, xs, x_row + col.to(tl.int64) * x_w, weight != 0, CB, ACC)
+            if tl.abs(j) <= n:
+                weight = inner_weight(1.0 / r, SLOPE)
+            else:
+                weight = pixel_weight(r, i, j, 1.0 / r, SLOPE, ACC)
+            sums = _add(sums, weight, xs, x_row + from_col.to(tl.int64) * x_w, there & (weight != 0), CB, ACC)
     return sums
 
 
@@ -191,8 +193,8 @@ def _disk_spread_kernel(
     table += one * (tl.cast(DOWN, tl.int64) * ACROSS)
 
     largest, smallest = _near(row, col, margin, table, entries, DOWN, ACROSS, REACH, TH, TW, SIDE, ACC)
-    sums = _offset_sums(xs, radius, limit, rows, cols, lanes, largest, smallest, H, W, x_h, x_w, r_h, r_w, PADDING, FAR, SLOPE, SPLIT,
-                        CB, TH * TW, ACC)
+    sums = _offset_sums(xs, radius, limit, rows, cols, row, col, lanes, largest, smallest, H, W, x_h, x_w, r_h, r_w, PADDING, FAR,
+                        SLOPE, SPLIT, CB, TH, TW, ACC)
     if most is not None:
         sums = _disk_by_disk(sums, xs, radius, limit, rows, cols, row, col, table + entries, most, margin, H, W, DOWN, ACROSS,
                              x_h, x_w, r_h, r_w, PADDING, FAR, SLOPE, SPLIT, SIDE, CB, TH, TW, ACC)
@@ -239,4 +241,4 @@ def spread_launch(x, radius, limit, table, most, out, out_margin, margin, reach_
         "most": most, "out": out, "C": c, "H": height, "W": width, "OUT_H": out_h, "OUT_W": out_w, "out_margin": out_margin,
         "margin": margin, "DOWN": down, "ACROSS": across, "entries": table[0].numel(), "PADDING": padding, "FAR": reach_is_far,
         "SLOPE": slope, "SPLIT": SPLIT, "REACH": math.floor(SPLIT), "SIDE": SIDE, "SHARED_B": radius.shape[0] == 1,
-        "SHARED_C": radius.shape[1] == 1, "CB": block, "TH": th, "TW": tw, "ACC": kernel_accumulator(x.dtype)}, num_warps=LANES // 32)
+        "SHARED_C": radius.shape[1] == 1, "CB": block, "TH": th, "TW": tw, "ACC": kernel_accumulator(x.dtype)}, num_warps=LANES // 32, registers=128)
