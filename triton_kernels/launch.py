@@ -4,7 +4,6 @@ import functools
 
 import torch
 
-
 _OTHER_MAKER = bool(torch.version.hip or getattr(torch.version, "xpu", None))     # their compilers do not know "maxnreg"
 
 

@@ -42,6 +42,13 @@ def test_arguments_are_found_by_name():
         Launch(kernel, 1, {"BLOCK": 4, "x": "x"})(torch.device("cpu"))
 
 
+def test_registers_are_granted_where_the_compiler_knows_the_word():
+    arguments = {"x": None, "size": 0, "BLOCK": 4}
+    assert Launch(Kernel(), 1, arguments, registers=96).options(32) == {"num_warps": 8, "enable_fp_fusion": True, "maxnreg": 96}
+    assert "maxnreg" not in Launch(Kernel(), 1, arguments, registers=96).options(64)
+    assert "maxnreg" not in Launch(Kernel(), 1, arguments).options(32)
+
+
 def test_nothing_is_launched_for_no_programs():
     kernel = Kernel()
     Launch(kernel, 0, {"x": None, "size": 0, "BLOCK": 4})(torch.device("cpu"))

@@ -82,7 +82,7 @@ def _sum_edge(sums, xs, rows, cols, r, plain, small, large, H, W, x_h, x_w, PADD
               CHECKED: tl.constexpr, SLOPE: tl.constexpr, CB: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr):
     """sums + the areas' part: pixels that are inside some disk of the tile and not inside all of them."""
     inverse = 1.0 / r
-    for j in range(0, octant_columns(large)):
+    for j in range(octant_columns(large)):
         j = tl.cast(j, tl.int32)
         b = j.to(ACC)
         at_low_b, at_high_b = half_chord(r, tl.maximum(b - 0.5, 0.0)), half_chord(r, b + 0.5)

@@ -152,7 +152,7 @@ def _disk_by_disk(sums, xs, radius, limit, rows, cols, row, col, table, most, ma
             count = (y1 - y0) * (x1 - x0)
             if not _touches(r, _gap(y0, y1 - 1, row, row + (TH - 1)), _gap(x0, x1 - 1, col, col + (TW - 1)), ACC):
                 count = count * 0
-            for k in range(0, count):
+            for k in range(count):
                 y, x = y0 + tl.cast(k, tl.int32) // (x1 - x0), x0 + tl.cast(k, tl.int32) % (x1 - x0)
                 from_row, row_ok = source_index(y, H, PADDING, FAR)
                 from_col, col_ok = source_index(x, W, PADDING, FAR)
@@ -229,7 +229,7 @@ def blocks_launch(radius, limit, table, margin, reach_is_far, padding, slope):
 
 
 def spread_launch(x, radius, limit, table, most, out, out_margin, margin, reach_is_far, padding, slope):
-    """most: a pointer to the largest radius beyond SPLIT, None if there is certainly none. margins: on each side of out and of the table."""
+    """most: a pointer to the largest radius beyond SPLIT, None where there is certainly none. out_margin, margin: of out, of the table."""
     b, c, height, width = x.shape
     out_h, out_w = out.shape[-2:]
     down, across = table.shape[-2:]
@@ -241,4 +241,5 @@ def spread_launch(x, radius, limit, table, most, out, out_margin, margin, reach_
         "most": most, "out": out, "C": c, "H": height, "W": width, "OUT_H": out_h, "OUT_W": out_w, "out_margin": out_margin,
         "margin": margin, "DOWN": down, "ACROSS": across, "entries": table[0].numel(), "PADDING": padding, "FAR": reach_is_far,
         "SLOPE": slope, "SPLIT": SPLIT, "REACH": math.floor(SPLIT), "SIDE": SIDE, "SHARED_B": radius.shape[0] == 1,
-        "SHARED_C": radius.shape[1] == 1, "CB": block, "TH": th, "TW": tw, "ACC": kernel_accumulator(x.dtype)}, num_warps=LANES // 32, registers=128)
+        "SHARED_C": radius.shape[1] == 1, "CB": block, "TH": th, "TW": tw, "ACC": kernel_accumulator(x.dtype)},
+        num_warps=LANES // 32, registers=128)
