@@ -1,7 +1,7 @@
 """The launches that are compiled without a GPU, by the code that launches in earnest."""
 import torch
-from svconv._triton.disk.gather import gather_groups
 from svconv._triton.disk.plans import Blur
+from svconv._triton.radial import gather_groups
 from svconv._triton.tiles import accumulator
 
 CONFIGURATIONS = {                # label: channels, map shared by them, padding, max_radius; what is launched

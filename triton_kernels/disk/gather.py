@@ -4,7 +4,6 @@ A program owns a tile of pixels, one per thread, and bounds its loops by the lar
 smallest disk is summed without weights; of the rest, up to the largest disk, an area serves the eight pixels it is the same for, and all
 channels of the program.
 """
-import torch
 import triton
 import triton.language as tl
 from svconv._triton.boundary import source_index
@@ -20,11 +19,9 @@ from svconv._triton.disk.areas import (
     outside,
 )
 from svconv._triton.launch import Launch
+from svconv._triton.radial import add_octant, add_weighted, added, along_axis, gather_groups, store_gathered
 from svconv._triton.tiles import (
-    accumulator,
     broadcast_strides,
-    channel,
-    channel_groups,
     channel_pointers,
     kernel_accumulator,
     program_order,
@@ -35,45 +32,19 @@ from svconv._triton.tiles import (
 
 
 @triton.jit
-def _along(position, n, stride, PADDING: tl.constexpr, FAR: tl.constexpr, CHECKED: tl.constexpr):
-    """Where the positions of an axis are read, and whether they are."""
-    ok = position == position
-    if CHECKED:
-        position, ok = source_index(position, n, PADDING, FAR)
-    return position.to(tl.int64) * stride, ok
-
-
-@triton.jit
-def _add(sums, weight, xs, place, ok, CB: tl.constexpr, ACC: tl.constexpr):
-    """sums + weight x[place] where ok; what is not read cannot be NaN."""
-    new = ()
-    for k in tl.static_range(CB):
-        new = new + (sums[k] + weight * tl.load(xs[k] + place, mask=ok, other=0.0).to(ACC),)
-    return new
-
-
-@triton.jit
-def _added(one, other, scale, CB: tl.constexpr):
-    new = ()
-    for k in tl.static_range(CB):
-        new = new + (one[k] + other[k] * scale,)
-    return new
-
-
-@triton.jit
 def _sum_inside(xs, rows, cols, small, H, W, x_h, x_w, PADDING: tl.constexpr, FAR: tl.constexpr, CHECKED: tl.constexpr,
                 CB: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr):
     """The sum over the pixels that are inside every disk of the tile, row by row."""
     sums = zeros(CB, BLOCK, ACC)
     last = last_inside(small, small * 0)
     for i in range(-last, last + 1):
-        row, row_ok = _along(rows + i, H, x_h, PADDING, FAR, CHECKED)
+        row, row_ok = along_axis(rows + i, H, x_h, PADDING, FAR, CHECKED)
         n = last_inside(small, tl.abs(tl.cast(i, tl.int32)))
         along = zeros(CB, BLOCK, ACC)
         for j in range(-n, n + 1):
-            col, ok = _along(cols + j, W, x_w, PADDING, FAR, CHECKED)
-            along = _add(along, 1.0, xs, row + col, ok & row_ok, CB, ACC)
-        sums = _added(sums, along, 1.0, CB)
+            col, ok = along_axis(cols + j, W, x_w, PADDING, FAR, CHECKED)
+            along = add_weighted(along, 1.0, xs, row + col, ok & row_ok, CB, ACC)
+        sums = added(sums, along, 1.0, CB)
     return sums
 
 
@@ -86,10 +57,6 @@ def _sum_edge(sums, xs, rows, cols, r, plain, small, large, H, W, x_h, x_w, PADD
         j = tl.cast(j, tl.int32)
         b = j.to(ACC)
         at_low_b, at_high_b = half_chord(r, tl.maximum(b - 0.5, 0.0)), half_chord(r, b + 0.5)
-        down, down_ok = _along(rows + j, H, x_h, PADDING, FAR, CHECKED)
-        up, up_ok = _along(rows - j, H, x_h, PADDING, FAR, CHECKED)
-        right, right_ok = _along(cols + j, W, x_w, PADDING, FAR, CHECKED)
-        left, left_ok = _along(cols - j, W, x_w, PADDING, FAR, CHECKED)
         first = tl.maximum(j, last_inside(small, j) + 1)
         at_low_a = half_chord(r, tl.maximum(first.to(ACC) - 0.5, 0.0))
         along = zeros(CB, BLOCK, ACC)
@@ -99,24 +66,8 @@ def _sum_edge(sums, xs, rows, cols, r, plain, small, large, H, W, x_h, x_w, PADD
             at_high_a = half_chord(r, a + 0.5)
             weight = tl.where(plain, cut_weight(at_low_a, at_high_a, at_low_b, at_high_b, a, b, inverse, SLOPE, ACC), 0.0)
             at_low_a = at_high_a
-            # the eight places fall together in twos on the axes and diagonals
-            there = weight != 0
-            row, column = rows * 0 + i, rows * 0 + j     # the interpreter cannot mix masks and truth values
-            twice, other = there & (column > 0), there & (row > column)
-            both = other & (column > 0)
-            right_a, right_a_ok = _along(cols + i, W, x_w, PADDING, FAR, CHECKED)
-            along = _add(along, weight, xs, down + right_a, there & down_ok & right_a_ok, CB, ACC)
-            along = _add(along, weight, xs, up + right_a, twice & up_ok & right_a_ok, CB, ACC)
-            left_a, left_a_ok = _along(cols - i, W, x_w, PADDING, FAR, CHECKED)
-            along = _add(along, weight, xs, down + left_a, there & (row > 0) & down_ok & left_a_ok, CB, ACC)
-            along = _add(along, weight, xs, up + left_a, twice & up_ok & left_a_ok, CB, ACC)
-            down_a, down_a_ok = _along(rows + i, H, x_h, PADDING, FAR, CHECKED)
-            along = _add(along, weight, xs, down_a + right, other & down_a_ok & right_ok, CB, ACC)
-            along = _add(along, weight, xs, down_a + left, both & down_a_ok & left_ok, CB, ACC)
-            up_a, up_a_ok = _along(rows - i, H, x_h, PADDING, FAR, CHECKED)
-            along = _add(along, weight, xs, up_a + right, other & up_a_ok & right_ok, CB, ACC)
-            along = _add(along, weight, xs, up_a + left, both & up_a_ok & left_ok, CB, ACC)
-        sums = _added(sums, along, 1.0, CB)
+            along = add_octant(along, weight, i, j, xs, rows, cols, H, W, x_h, x_w, PADDING, FAR, CHECKED, CB, ACC)
+        sums = added(sums, along, 1.0, CB)
     return sums
 
 
@@ -125,7 +76,7 @@ def _disk_sums(xs, rows, cols, r, plain, small, large, H, W, x_h, x_w, PADDING: 
                SLOPE: tl.constexpr, CB: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr):
     sums = _sum_inside(xs, rows, cols, small, H, W, x_h, x_w, PADDING, FAR, CHECKED, CB, BLOCK, ACC)
     if SLOPE:
-        sums = _added(zeros(CB, BLOCK, ACC), sums, -2.0 / r, CB)
+        sums = added(zeros(CB, BLOCK, ACC), sums, -2.0 / r, CB)
     return _sum_edge(sums, xs, rows, cols, r, plain, small, large, H, W, x_h, x_w, PADDING, FAR, CHECKED, SLOPE, CB, BLOCK, ACC)
 
 
@@ -166,31 +117,16 @@ def _disk_gather_kernel(
         sums = _disk_sums(xs, rows, cols, r, plain, small, large, H, W, x_h, x_w, PADDING, FAR, True, SLOPE, CB, TH * TW, ACC)
 
     scale = ONE_OVER_PI / (r * r)
-    own_row, row_ok = _along(rows, H, x_h, PADDING, FAR, True)
-    own_col, col_ok = _along(cols, W, x_w, PADDING, FAR, True)
-    products = tl.zeros([TH * TW], ACC)
+    own_row, row_ok = along_axis(rows, H, x_h, PADDING, FAR, True)
+    own_col, col_ok = along_axis(cols, W, x_w, PADDING, FAR, True)
+    totals = ()
     for k in tl.static_range(CB):
-        c = channel(group, k, C, CB)
         own = given         # 0 or NaN
         if not SLOPE:
-            copied = tl.load(xs[k] + own_row + own_col, mask=lanes & row_ok & col_ok & (given == 0), other=0.0).to(ACC)
-            own = own + copied
-        total = tl.where(plain, sums[k] * scale, own)
-        if factor is None:
-            tl.store(out + (b * C + c) * (tl.cast(OUT_H, tl.int64) * OUT_W) + place, total, mask=lanes)
-        else:
-            f_b, f_c, f_h, f_w = factor_strides
-            f_place = b * f_b + c * f_c + map_row.to(tl.int64) * f_h + map_col.to(tl.int64) * f_w
-            counts = lanes & (rows * 0 + group * CB + k < C)       # not the channel that fills up a group
-            products += tl.where(counts, total * tl.load(factor + f_place, mask=counts, other=0.0).to(ACC), 0.0)
-    if factor is not None:
-        groups = tl.cdiv(C, CB)
-        tl.store(out + (b * groups + group) * (tl.cast(OUT_H, tl.int64) * OUT_W) + place, products, mask=lanes)
-
-
-def gather_groups(c, radius, dtype):
-    """(groups, channels of a group): as many as registers hold."""
-    return channel_groups(c, radius, 2 if accumulator(dtype) == torch.float64 else 3)
+            own = own + tl.load(xs[k] + own_row + own_col, mask=lanes & row_ok & col_ok & (given == 0), other=0.0).to(ACC)
+        totals = totals + (tl.where(plain, sums[k] * scale, own),)
+    plane = tl.cast(OUT_H, tl.int64) * OUT_W
+    store_gathered(out, totals, factor, factor_strides, b, group, C, plane, place, map_row, map_col, lanes, CB, TH * TW, ACC)
 
 
 def gather_launch(x, radius, limit, out, margin, reach_is_far, padding, around, slope, factor=None):

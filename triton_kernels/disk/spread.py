@@ -12,6 +12,7 @@ import triton.language as tl
 from svconv._triton.boundary import source_index
 from svconv._triton.disk.areas import cleaned, inner_weight, inside, last_inside, last_touched, outside, pixel_weight
 from svconv._triton.launch import Launch, cdiv
+from svconv._triton.radial import SIDE, add_weighted, block_range, gap
 from svconv._triton.tiles import (
     broadcast_strides,
     channel,
@@ -25,7 +26,6 @@ from svconv._triton.tiles import (
 
 SPLIT = 32.5    # pixels, n + 1/2. Chosen by counting operations, not by measurement.
 LANES = 128     # pixels of a tile
-SIDE = 16       # of a block
 
 
 @triton.jit(do_not_specialize=["MAP_C", "H", "W", "margin", "DOWN", "ACROSS"])
@@ -60,27 +60,12 @@ def _disk_blocks_kernel(
 
 
 @triton.jit
-def _add(sums, weight, xs, place, ok, CB: tl.constexpr, ACC: tl.constexpr):
-    """sums + weight x[place] where ok; what is not read cannot be NaN."""
-    new = ()
-    for k in tl.static_range(CB):
-        new = new + (sums[k] + weight * tl.load(xs[k] + place, mask=ok, other=0.0).to(ACC),)
-    return new
-
-
-@triton.jit
-def _block_range(first, last, margin, blocks, SIDE: tl.constexpr):
-    """The blocks that hold the positions first..last, from..to-1."""
-    return tl.maximum(first + margin, 0) // SIDE, tl.minimum((tl.maximum(last + margin, -SIDE) + SIDE) // SIDE, blocks)
-
-
-@triton.jit
 def _near(row, col, margin, table, entries, DOWN, ACROSS, REACH: tl.constexpr, TH: tl.constexpr, TW: tl.constexpr, SIDE: tl.constexpr,
           ACC: tl.constexpr):
     """The largest radius up to SPLIT, and the smallest of all, that a tile may meet offset by offset."""
     largest, smallest = tl.cast(0.0, ACC), tl.cast(16384.0, ACC)
-    top, bottom = _block_range(row - REACH, row + (TH - 1 + REACH), margin, DOWN, SIDE)
-    left, right = _block_range(col - REACH, col + (TW - 1 + REACH), margin, ACROSS, SIDE)
+    top, bottom = block_range(row - REACH, row + (TH - 1 + REACH), margin, DOWN, SIDE)
+    left, right = block_range(col - REACH, col + (TW - 1 + REACH), margin, ACROSS, SIDE)
     for i in range(top, bottom):
         for j in range(left, right):
             at = table + (tl.cast(i, tl.int64) * ACROSS + j)
@@ -117,14 +102,8 @@ def _offset_sums(xs, radius, limit, rows, cols, row, col, lanes, largest, smalle
                 weight = inner_weight(1.0 / r, SLOPE)
             else:
                 weight = pixel_weight(r, i, j, 1.0 / r, SLOPE, ACC)
-            sums = _add(sums, weight, xs, x_row + from_col.to(tl.int64) * x_w, there & (weight != 0), CB, ACC)
+            sums = add_weighted(sums, weight, xs, x_row + from_col.to(tl.int64) * x_w, there & (weight != 0), CB, ACC)
     return sums
-
-
-@triton.jit
-def _gap(first, last, low, high):
-    """By how many pixels first..last is away from low..high, 0 where they meet."""
-    return tl.maximum(tl.maximum(low - last, first - high), 0)
 
 
 @triton.jit
@@ -141,8 +120,8 @@ def _disk_by_disk(sums, xs, radius, limit, rows, cols, row, col, table, most, ma
     """sums + the disks beyond SPLIT; `table` has the largest radius of every block beyond SPLIT, `most` that of all."""
     large = outside(tl.load(most))
     reach = last_touched(large, large * 0)
-    top, bottom = _block_range(row - reach, row + (TH - 1) + reach, margin, DOWN, SIDE)
-    left, right = _block_range(col - reach, col + (TW - 1) + reach, margin, ACROSS, SIDE)
+    top, bottom = block_range(row - reach, row + (TH - 1) + reach, margin, DOWN, SIDE)
+    left, right = block_range(col - reach, col + (TW - 1) + reach, margin, ACROSS, SIDE)
     bottom = tl.where(large > 0, bottom, top)
     for i in range(top, bottom):
         for j in range(left, right):
@@ -150,7 +129,7 @@ def _disk_by_disk(sums, xs, radius, limit, rows, cols, row, col, table, most, ma
             y1, x1 = tl.minimum(y0 + SIDE, H + margin), tl.minimum(x0 + SIDE, W + margin)
             r = tl.load(table + (tl.cast(i, tl.int64) * ACROSS + j))
             count = (y1 - y0) * (x1 - x0)
-            if not _touches(r, _gap(y0, y1 - 1, row, row + (TH - 1)), _gap(x0, x1 - 1, col, col + (TW - 1)), ACC):
+            if not _touches(r, gap(y0, y1 - 1, row, row + (TH - 1)), gap(x0, x1 - 1, col, col + (TW - 1)), ACC):
                 count = count * 0
             for k in range(count):
                 y, x = y0 + tl.cast(k, tl.int32) // (x1 - x0), x0 + tl.cast(k, tl.int32) % (x1 - x0)
@@ -159,16 +138,16 @@ def _disk_by_disk(sums, xs, radius, limit, rows, cols, row, col, table, most, ma
                 at = from_row.to(tl.int64) * r_h + from_col.to(tl.int64) * r_w
                 one = cleaned(tl.load(radius + at, mask=row_ok & col_ok, other=0.0).to(ACC), limit, SLOPE)
                 if one > SPLIT:
-                    if _touches(one, _gap(y, y, row, row + (TH - 1)), _gap(x, x, col, col + (TW - 1)), ACC):
+                    if _touches(one, gap(y, y, row, row + (TH - 1)), gap(x, x, col, col + (TW - 1)), ACC):
                         inverse = 1.0 / one
                         place = from_row.to(tl.int64) * x_h + from_col.to(tl.int64) * x_w
                         down = tl.maximum(tl.abs(y - row), tl.abs(y - row - (TH - 1))).to(ACC) + 0.5
                         across = tl.maximum(tl.abs(x - col), tl.abs(x - col - (TW - 1))).to(ACC) + 0.5
                         if down * down + across * across <= one * one:
-                            sums = _add(sums, inner_weight(inverse, SLOPE), xs, place, place == place, CB, ACC)
+                            sums = add_weighted(sums, inner_weight(inverse, SLOPE), xs, place, place == place, CB, ACC)
                         else:
                             weight = pixel_weight(one, rows - y, cols - x, inverse, SLOPE, ACC)
-                            sums = _add(sums, weight, xs, place + (rows * 0).to(tl.int64), weight != 0, CB, ACC)
+                            sums = add_weighted(sums, weight, xs, place + (rows * 0).to(tl.int64), weight != 0, CB, ACC)
     return sums
 
 
@@ -210,13 +189,6 @@ def _disk_spread_kernel(
         if not SLOPE:
             total += tl.load(xs[k] + place, mask=ok & (r == 0), other=0.0).to(ACC)
         tl.store(out + (b * C + channel(group, k, C, CB)) * (tl.cast(OUT_H, tl.int64) * OUT_W) + out_place, total, mask=lanes)
-
-
-
-
-def blocks(height, width, margin):
-    """How many blocks there are down and across an image and its margin."""
-    return cdiv(height + 2 * margin, SIDE), cdiv(width + 2 * margin, SIDE)
 
 
 def blocks_launch(radius, limit, table, margin, reach_is_far, padding, slope):
