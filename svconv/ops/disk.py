@@ -71,7 +71,7 @@ def disk_blur(x, radius, *, form="gather", padding="replicate", max_radius=None,
     >>> x = torch.zeros(1, 1, 5, 5); x[..., 2, 2] = 1
     >>> radius = torch.full((1, 1, 5, 5), 0.5); radius[..., :3] = 1.0         # the right side is in focus
     >>> [round(v, 4) for v in svconv.disk_blur(x, radius)[0, 0, 2].tolist()]
-    [0.0, 0.1545, 0.3183, 0.0, 0.0]
+    [0.0, 0.1453, 0.3183, 0.0, 0.0]
     """
     check_form(form)
     x, radius = checked_map("x", x, "radius", radius, check)
