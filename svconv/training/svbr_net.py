@@ -28,6 +28,9 @@ class SVBRNetTask(Task):
 
     def prepare(self, phase):
         self.maps = phase.maps
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.train(not phase.frozen)
 
     def batch(self, position):
         items = [self.pairs[i] for i in range(position, position + self.settings.batch)]
