@@ -86,19 +86,19 @@ def test_it_learns(photographs, tmp_path):
     assert best == pytest.approx(1 - trainer.best, abs=1e-5)
 
 
-def test_the_second_phase_takes_interpolated_maps_half_of_a_batch_by_either_method(photographs, tmp_path):
-    task = trained(photographs, tmp_path / "o", SVBRSettings(**SMALL)).task
-    blurry, sharp, true = task.batch(4)
+def test_the_second_phase_takes_interpolated_maps_half_of_them_by_either_method(photographs, tmp_path):
+    task = trained(photographs, tmp_path / "o", SVBRSettings(**{**SMALL, "batch": 3})).task
+    blurry, sharp, true = task.batch(6)         # 6, 7 and 8, which begins the next eight
     plan = task.settings.plan()
     assert [phase.maps for phase in plan] == ["true", "interpolated"]
     task.begin(plan[1])
-    again, _, found = task.batch(4)
-    items = [task.pairs[i] for i in (4, 5)]
+    again, _, found = task.batch(6)
+    items = [task.pairs[i] for i in (6, 7, 8)]
     assert torch.equal(again, blurry) and torch.equal(true, torch.stack([item[2] for item in items]))
-    for i, method in enumerate(("matting", "domain")):
+    for i, method in enumerate(("matting", "domain", "matting")):
         expected = interpolated_map(true[i:i + 1], blurry[i:i + 1], method=method)
-        torch.testing.assert_close(found[i:i + 1], expected, rtol=0, atol=1e-6)
-    assert not torch.equal(found, true)
+        assert float((found[i:i + 1] != expected).float().mean()) < 0.02        # rounding moves few pixels to the next radius
+    assert not torch.equal(found, true) and torch.equal(task.batch(0)[2], task.batch(0)[2]) and torch.equal(task.batch(6)[2], found)
 
 
 def test_with_true_maps_only_both_phases_see_the_same_pairs(photographs, tmp_path):
