@@ -1,0 +1,152 @@
+"""`svconv blurmap`: how far a photograph is out of focus at every pixel, estimated from its edges.
+
+The edges and the blur there are looked for in the whole photograph, strip by strip. Above PROPAGATED pixels they are carried to the others
+on a photograph that is a whole number of times smaller, in which edges are looked for too: there the blur is told that is too wide for
+the whole one. The map comes back to the full size as local linear functions of the photograph's colours. 12 megapixels need less than 2 GB.
+"""
+import math
+import os
+import time
+
+from svconv.cli import progress
+from svconv.cli.errors import InputError, shown, warn
+
+METHODS = ("matting", "domain")
+PROPAGATED = 1_500_000
+TOLD = 5.0      # pixels: larger radii are told better on the smaller photograph
+STRIP, HALO = 2_000_000, 64     # pixels of a strip; rows that it sees beyond its own
+# bytes for a pixel: of the photograph, of a strip, and of what the radii are carried on (tests/cli/test_blurmap.py)
+BYTES = {"whole": 110, "strip": 260, "propagated": 700}
+
+EPILOG = """\
+examples:
+  svconv blurmap photo.jpg -o map.png --picture map-in-colours.png
+  svconv deblur photo.jpg --defocus-map map.png -o sharp.png
+"""
+
+
+def add_parser(subparsers):
+    import argparse
+
+    from svconv.cli import deblur
+
+    parser = subparsers.add_parser(
+        "blurmap", help="estimate how far a photograph is out of focus at every pixel", epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Estimates the radius of the disk of defocus at the edges of a photograph, from the ratio of their gradients at two scales, "
+        "and carries it to every pixel along the photograph's structure. Needs scikit-image (pip install svconv[train]).")
+    parser.add_argument("image", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, GIF, WebP, FITS or NPY")
+    parser.add_argument("-o", "--output", required=True, metavar="MAP",
+                        help=".png: 16-bit grey in 1/256 pixel of radius; .tif, .fits or .npy: float, in pixels")
+    parser.add_argument("--method", choices=METHODS, default=METHODS[0],
+                        help="how radii get from the edges to the rest: by the matting Laplacian or the domain transform (default: %(default)s)")
+    parser.add_argument("--picture", metavar="P", help="write the map in colours with a scale too: .png, .tif, .jpg or .bmp")
+    deblur.add_white(parser)
+    progress.add_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments):
+    from svconv.cli import deblur, map_picture
+    from svconv.files import blur_maps, images
+
+    blur_maps.check_map_output(arguments.output)
+    if arguments.picture is not None:
+        images.check_output(arguments.picture)
+        if os.path.realpath(arguments.picture) == os.path.realpath(arguments.output):
+            raise InputError(f"--picture: {arguments.picture} is the output file too")
+    picture, _ = images.read_image(arguments.image, **deblur.limits_of(arguments)).with_white(deblur.white_of(arguments))
+    check_memory(arguments.image, picture)
+    start = time.perf_counter()
+    radius, share = estimated(picture, arguments.method, arguments.quiet)
+    if not share:
+        warn(f"{arguments.image}: no edges to tell the blur from, the map is 0 everywhere")
+    blur_maps.write_blur_map(arguments.output, radius)
+    if arguments.picture is not None:
+        images.write_image(arguments.picture, images.Picture(map_picture.drawn(radius)))
+    height, width = picture.size
+    print(f"{shown(arguments.output)}: {width} x {height}, radii {radius.min():.3g} to {radius.max():.3g} pixels, mean {radius.mean():.3g}, "
+          f"from {100 * share:.2g} % of the pixels, {arguments.method}, {time.perf_counter() - start:.1f} s")
+    return 0
+
+
+def check_memory(path, picture):
+    from svconv.files import limits
+
+    count = math.prod(picture.size)
+    strip = min(count, STRIP + 2 * HALO * picture.size[1])
+    most = max(BYTES["strip"] * strip, BYTES["propagated"] * min(count, PROPAGATED))
+    limits.check_memory(path, BYTES["whole"] * count + most, "estimating its blur")
+
+
+def estimated(picture, method="matting", quiet=False):
+    """(radii in pixels float32 [H, W], the share of the pixels where they were measured)"""
+    import torch
+    from svconv.cli import map_options
+
+    y = map_options.planes(picture, linear=False).clamp_(0, 1)
+    with torch.no_grad(), progress.bar("estimating", quiet=quiet) as begin:
+        callback, parts = begin(), strips(picture.size)
+        radius, edges = at_edges(y, parts, lambda n: callback(n, len(parts) + 1, None))
+        if picture.weights is not None:     # next to what is hidden, edges are those of what it was filled with
+            edges *= torch.from_numpy(picture.weights > 0)
+        share = float(edges.mean())
+        if share:
+            factor = max(1, math.ceil(math.sqrt(math.prod(picture.size) / PROPAGATED)))
+            radius = carried(y, radius, edges, method) if factor == 1 else carried_smaller(y, radius, edges, method, factor)
+        callback(len(parts) + 1, len(parts) + 1, None)
+    return radius[0, 0].numpy(), share
+
+
+def carried(y, radius, edges, method):
+    """The radii at the edges carried to every pixel."""
+    from svconv.data import propagate_blur
+
+    return propagate_blur(radius, edges, y, method=method)
+
+
+def carried_smaller(y, radius, edges, method, factor):
+    """The same by way of a photograph of so many times smaller sides, where edges that are too blurred for the whole one are seen."""
+    from torch.nn import functional
+
+    from svconv.data.matting_propagation import finer
+
+    def smaller(t):
+        return functional.avg_pool2d(t, factor, ceil_mode=True, count_include_pad=False)
+
+    small, count = smaller(y), smaller(edges)
+    known = smaller(radius * edges) / count.clamp_min(1e-9)
+    wide, seen = at_edges(small, strips(small.shape[-2:]), lambda _: None)
+    wide = ((factor * wide) ** 2 - (factor**2 - 1) / 3).clamp_min(0).sqrt()     # the means of pixels blur by themselves
+    better = (seen > 0) & ((count == 0) | (known > TOLD))
+    known, count = known.where(~better, wide), count.where(~better, 1)
+    result = carried(small, known, count, method).double()
+    if min(small.shape[-2:]) < 3:
+        return functional.interpolate(result.float(), size=y.shape[-2:], mode="bilinear", align_corners=False)
+    return finer(result, small.double(), y).clamp_(0, float(known.max()))
+
+
+def strips(size):
+    from svconv._tiles import spans
+
+    height, width = size
+    return spans(height, max(1, STRIP // width), HALO)
+
+
+def at_edges(y, parts, callback):
+    """`svconv.data.estimate_blur` of [1, C, H, W] strip by strip."""
+    import torch
+
+    from svconv.data import estimate_blur
+
+    radius, edges = (torch.empty(1, 1, *y.shape[-2:]) for _ in range(2))
+    for number, rows in enumerate(parts, 1):
+        try:
+            found = estimate_blur(y[..., rows.start:rows.stop, :])
+        except ImportError as error:
+            raise InputError(f"blurmap needs the package scikit-image (pip install scikit-image): {error}") from error
+        first, last = rows.own
+        for whole, part in zip((radius, edges), found):
+            whole[..., first:last, :] = part[..., first - rows.start:last - rows.start, :]
+        callback(number)
+    return radius, edges
