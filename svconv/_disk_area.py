@@ -4,7 +4,26 @@ In the quadrant of positive coordinates a pixel x0..x1 x y0..y1 is cut by the ci
 through the bottom: the columns before xa are full, the stretch between holds a trapezoid and the segment between chord and arc. Written
 with the chord, no two large numbers are subtracted whatever the radius is.
 """
+import math
+
 import torch
+
+LARGEST = 16384     # pixels: beyond it a radius is an error and not a day's work
+
+
+def disk_reach(radius, max_radius=math.inf):
+    """How far the disks of a map reach from their pixel: `ceil(r - 1/2)` of the largest finite radius, none above max_radius.
+
+    Raises:
+        ValueError: a radius above LARGEST.
+    """
+    radius = radius.detach().clamp(max=max_radius)
+    radius = radius[torch.isfinite(radius)]
+    largest = float(radius.max()) if radius.numel() else 0.0
+    if largest > LARGEST:
+        raise ValueError(f"radius: expected at most {LARGEST} pixels (max_radius= clamps), got {largest:g}")
+    return max(0, math.ceil(largest - 0.5))
+
 
 
 def pixel_area(radius, row, column):

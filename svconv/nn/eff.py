@@ -3,9 +3,10 @@ import torch
 from torch import nn
 
 from svconv._boundary import canonical_padding
+from svconv._form import check_form
 from svconv._shapes import number, pair
 from svconv.ops import eff_conv
-from svconv.ops.eff import check_form, check_grid
+from svconv.ops.eff import check_grid
 
 
 class EFFConv2d(nn.Module):

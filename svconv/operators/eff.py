@@ -3,12 +3,13 @@ import torch
 
 from svconv._boundary import canonical_padding
 from svconv._eff_grid import halo_size
+from svconv._form import check_form
 from svconv._shapes import check_tensor, shape_text
 from svconv.operators.base import Operator
 from svconv.operators.light import sums
 from svconv.ops import eff_image_quotient
 from svconv.ops._eff_kept import KeptSpectra
-from svconv.ops.eff import adjoint_with_kept, check_form, check_grid, conv_with_kept, with_channels
+from svconv.ops.eff import adjoint_with_kept, check_grid, conv_with_kept, with_channels
 
 
 class EFFBlur(Operator):

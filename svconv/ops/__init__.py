@@ -1,5 +1,6 @@
 """The public ops of every family; each is importable from `svconv` too."""
 from svconv.ops.conv import conv as conv, conv_adjoint as conv_adjoint
+from svconv.ops.disk import disk_blur as disk_blur, disk_blur_adjoint as disk_blur_adjoint
 from svconv.ops.disk_kernel import disk_kernel as disk_kernel
 from svconv.ops.eff import (
     EFFGrid as EFFGrid,
@@ -9,6 +10,7 @@ from svconv.ops.eff import (
     eff_kernel_adjoint as eff_kernel_adjoint,
     eff_kernel_quotient as eff_kernel_quotient,
 )
+from svconv.ops.gaussian import gaussian_blur as gaussian_blur, gaussian_blur_adjoint as gaussian_blur_adjoint
 from svconv.ops.motion_basis import MotionBasis as MotionBasis
 from svconv.ops.pixel_filter import (
     pixel_filter as pixel_filter,

@@ -8,6 +8,7 @@ gradient goes through the differentiable formulas of the reference.
 from svconv import backends
 from svconv._boundary import canonical_padding
 from svconv._eff_grid import EFFGrid, halo_size
+from svconv._form import check_form
 from svconv._shapes import Dims, check_like, computed, pair, shape_text, unify
 from svconv.ops._bilinear import bilinear
 from svconv.ops._formula import save, second_order
@@ -15,7 +16,6 @@ from svconv.ops._library import register
 from svconv.ops.quotient import check_fits, checked_beta, like_if, prior_power
 from svconv.reference import eff as reference
 
-FORMS = ("scatter", "gather")
 KERNELS = "B? C? R kh kw", "B? R kh kw"
 _GRID = "int[] rows, int[] columns, float overlap, str window"
 _ops = bilinear("eff", "eff", "kernels", lambda x, *_: x.shape, lambda y, *_: y.shape, f"str form, str padding, {_GRID}")
@@ -76,11 +76,6 @@ _kernel_fwd = register(
 def check_grid(grid):
     if not isinstance(grid, EFFGrid):
         raise TypeError(f"grid: expected an EFFGrid, got {type(grid).__name__}")
-
-
-def check_form(form):
-    if form not in FORMS:
-        raise ValueError(f'form: expected "scatter" or "gather", got {form!r}')
 
 
 def with_channels(kernels):

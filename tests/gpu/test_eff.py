@@ -5,7 +5,7 @@ import torch
 import oracles
 import svconv
 from oracles import PADDINGS, close, image, psf
-from svconv.ops.eff import FORMS
+from svconv._form import FORMS
 
 pytestmark = pytest.mark.gpu
 BACKENDS = oracles.usable_backends("eff", "eff_fwd", "cuda") if torch.cuda.is_available() else ["triton"]

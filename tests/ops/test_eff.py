@@ -10,8 +10,9 @@ import oracles
 import svconv
 from oracles import PADDINGS, close, image, psf
 from svconv import EFFGrid, eff_conv, eff_conv_adjoint, eff_image_quotient, eff_kernel_adjoint, eff_kernel_quotient
+from svconv._form import FORMS
 from svconv._shapes import sum_to
-from svconv.ops.eff import FORMS, _image_bwd, _image_fwd, _kernel_bwd, _kernel_fwd, _ops
+from svconv.ops.eff import _image_bwd, _image_fwd, _kernel_bwd, _kernel_fwd, _ops
 
 BACKENDS = oracles.usable_backends("eff", "eff_fwd")
 DOUBLE = torch.float64
