@@ -1,8 +1,8 @@
 """`svconv blurmap`: how far a photograph is out of focus at every pixel, estimated from its edges.
 
-The edges and the blur there are looked for in the whole photograph, strip by strip. Above PROPAGATED pixels they are carried to the others
-on a photograph that is a whole number of times smaller, in which edges are looked for too: there the blur is told that is too wide for
-the whole one. The map comes back to the full size as local linear functions of the photograph's colours. 12 megapixels need less than 2 GB.
+The edges and the blur there are looked for in the whole photograph, strip by strip, and in a smaller one, of half the sides or less, in which
+a wide blur is told better. Above PROPAGATED pixels the radii are carried from the edges to the rest on a photograph that is a whole number of
+times smaller, and come back to the full size as local linear functions of the colours: 12 megapixels need less than 2 GB.
 """
 import math
 import os
@@ -13,7 +13,7 @@ from svconv.cli.errors import InputError, shown, warn
 
 METHODS = ("matting", "domain")
 PROPAGATED = 1_500_000
-TOLD = 5.0      # pixels: larger radii are told better on the smaller photograph
+WIDE = 2.5      # pixels of the smaller photograph: above this radius it tells more than the whole one
 STRIP, HALO = 2_000_000, 64     # pixels of a strip; rows that it sees beyond its own
 # bytes for a pixel: of the photograph, of a strip, and of what the radii are carried on (tests/cli/test_blurmap.py)
 BYTES = {"whole": 110, "strip": 260, "propagated": 700}
@@ -93,37 +93,57 @@ def estimated(picture, method="matting", quiet=False):
         share = float(edges.mean())
         if share:
             factor = max(1, math.ceil(math.sqrt(math.prod(picture.size) / PROPAGATED)))
-            radius = carried(y, radius, edges, method) if factor == 1 else carried_smaller(y, radius, edges, method, factor)
+            radius, edges = with_wide(y, radius, edges, max(2, factor))
+            radius = carried(y, radius, edges, method, factor)
         callback(len(parts) + 1, len(parts) + 1, None)
     return radius[0, 0].numpy(), share
 
 
-def carried(y, radius, edges, method):
-    """The radii at the edges carried to every pixel."""
-    from svconv.data import propagate_blur
-
-    return propagate_blur(radius, edges, y, method=method)
-
-
-def carried_smaller(y, radius, edges, method, factor):
-    """The same by way of a photograph of so many times smaller sides, where edges that are too blurred for the whole one are seen."""
+def smaller(t, factor):
+    """Means of factor x factor pixels, at the far sides of those that are there."""
     from torch.nn import functional
 
-    from svconv.data.matting_propagation import finer
+    return functional.avg_pool2d(t, factor, ceil_mode=True, count_include_pad=False)
 
-    def smaller(t):
-        return functional.avg_pool2d(t, factor, ceil_mode=True, count_include_pad=False)
 
-    small, count = smaller(y), smaller(edges)
-    known = smaller(radius * edges) / count.clamp_min(1e-9)
+def larger(t, factor, size):
+    """Every pixel `factor` times each way, cut to size."""
+    return t.repeat_interleave(factor, -2).repeat_interleave(factor, -1)[..., :size[0], :size[1]]
+
+
+def means(radius, edges, factor):
+    """(means of the radii at edges, share of the edges) of factor x factor pixels"""
+    count = smaller(edges, factor)
+    return smaller(radius * edges, factor) / count.clamp_min(1e-9), count
+
+
+def with_wide(y, radius, edges, factor):
+    """(radius, edges) with those of the so many times smaller photograph where that one tells more: the blur is wide there, and the whole
+    one has no edge or says so too."""
+    small = smaller(y, factor)
     wide, seen = at_edges(small, strips(small.shape[-2:]), lambda _: None)
     wide = ((factor * wide) ** 2 - (factor**2 - 1) / 3).clamp_min(0).sqrt()     # the means of pixels blur by themselves
-    better = (seen > 0) & ((count == 0) | (known > TOLD))
-    known, count = known.where(~better, wide), count.where(~better, 1)
-    result = carried(small, known, count, method).double()
+    known, count = means(radius, edges, factor)
+    least = WIDE * factor
+    better = (seen > 0) & (wide > least) & ((count == 0) | (known > least))
+    chosen = larger(better, factor, y.shape[-2:])
+    return radius.where(~chosen, larger(wide, factor, y.shape[-2:])), edges.where(~chosen, 1.0)
+
+
+def carried(y, radius, edges, method, factor=1):
+    """The radii at the edges carried to every pixel, by way of a so many times smaller photograph."""
+    from torch.nn import functional
+
+    from svconv.data import propagate_blur
+    from svconv.data.matting_propagation import finer
+
+    if factor == 1:
+        return propagate_blur(radius, edges, y, method=method)
+    small, (known, count) = smaller(y, factor), means(radius, edges, factor)
+    result = propagate_blur(known, count, small, method=method)
     if min(small.shape[-2:]) < 3:
-        return functional.interpolate(result.float(), size=y.shape[-2:], mode="bilinear", align_corners=False)
-    return finer(result, small.double(), y).clamp_(0, float(known.max()))
+        return functional.interpolate(result, size=y.shape[-2:], mode="bilinear", align_corners=False)
+    return finer(result.double(), small.double(), y).clamp_(0, float(known.max()))
 
 
 def strips(size):

@@ -128,14 +128,16 @@ def restored(y, radius, mask, method, reg, quiet):
 
 def one(y, radius, mask, spans, method, reg, callback):
     """One colour of a tile; spans: (rows, columns) of `svconv._tiles`."""
-    from svconv import DiskBlur, solvers
-    from svconv.cli import deblur
-    from svconv.solvers.tile import solve_tile
+    from svconv import solvers
 
     kept = radius[..., spans[0].inner, spans[1].inner]
     if float(kept.max()) <= map_options.SHARP or mask is not None and not mask.any():
         return y
     if method == "layered":     # levels that only the surroundings of a tile need are not made
         return solvers.layered(y, radius.clamp(kept.min(), kept.max()), lam=1 / reg, callback=callback).x
+    from svconv import DiskBlur
+    from svconv.cli import deblur
+    from svconv.solvers.tile import solve_tile
+
     return solve_tile(solvers.irls, DiskBlur(radius, padding="replicate"), y, *spans, mask=mask, reg=reg, reweightings=deblur.REWEIGHTINGS,
                       cg_iter=deblur.CG_ITER, callback=callback)
