@@ -2,5 +2,6 @@
 from svconv.nn.eff import EFFConv2d
 from svconv.nn.pixel_filter import FilterPredictor, PixelFilter2d
 from svconv.nn.quotient import Barthann, ImageQuotient, KernelQuotient
+from svconv.nn.ssim import SSIMLoss
 
-__all__ = ["Barthann", "EFFConv2d", "ImageQuotient", "KernelQuotient", "FilterPredictor", "PixelFilter2d"]
+__all__ = ["Barthann", "EFFConv2d", "ImageQuotient", "KernelQuotient", "FilterPredictor", "PixelFilter2d", "SSIMLoss"]
