@@ -1,8 +1,8 @@
 """`svconv blurmap`: how far a photograph is out of focus at every pixel, estimated from its edges.
 
-The edges and the blur there are looked for in the whole photograph, strip by strip, and in a smaller one, of half the sides or less, in which
-a wide blur is told better. Above PROPAGATED pixels the radii are carried from the edges to the rest on a photograph that is a whole number of
-times smaller, and come back to the full size as local linear functions of the colours: 12 megapixels need less than 2 GB.
+The edges and the blur there are looked for in the whole photograph, strip by strip. Above PROPAGATED pixels they are looked for too in one
+that is a whole number of times smaller, in which a wide blur is told better; there the radii are carried from the edges to the rest, and
+they come back to the full size as local linear functions of the colours. 12 megapixels need less than 2 GB.
 """
 import math
 import os
@@ -33,13 +33,14 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "blurmap", help="estimate how far a photograph is out of focus at every pixel", epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Estimates the radius of the disk of defocus at the edges of a photograph, from the ratio of their gradients at two scales, "
-        "and carries it to every pixel along the photograph's structure. Needs scikit-image (pip install svconv[train]).")
+        description="Estimates the radius of the disk of defocus at the edges of a photograph, from the ratio of their gradients at two "
+        "scales, and carries it to every pixel along the photograph's structure. Needs scikit-image (pip install scikit-image).")
     parser.add_argument("image", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, GIF, WebP, FITS or NPY")
     parser.add_argument("-o", "--output", required=True, metavar="MAP",
                         help=".png: 16-bit grey in 1/256 pixel of radius; .tif, .fits or .npy: float, in pixels")
     parser.add_argument("--method", choices=METHODS, default=METHODS[0],
-                        help="how radii get from the edges to the rest: by the matting Laplacian or the domain transform (default: %(default)s)")
+                        help="how radii get from the edges to the rest: by the matting Laplacian or the faster domain transform "
+                        "(default: %(default)s)")
     parser.add_argument("--picture", metavar="P", help="write the map in colours with a scale too: .png, .tif, .jpg or .bmp")
     deblur.add_white(parser)
     progress.add_option(parser)
@@ -48,7 +49,7 @@ def add_parser(subparsers):
 
 def run(arguments):
     from svconv.cli import deblur, map_picture
-    from svconv.files import blur_maps, images
+    from svconv.files import blur_maps, images, limits
 
     blur_maps.check_map_output(arguments.output)
     if arguments.picture is not None:
@@ -56,7 +57,7 @@ def run(arguments):
         if os.path.realpath(arguments.picture) == os.path.realpath(arguments.output):
             raise InputError(f"--picture: {arguments.picture} is the output file too")
     picture, _ = images.read_image(arguments.image, **deblur.limits_of(arguments)).with_white(deblur.white_of(arguments))
-    check_memory(arguments.image, picture)
+    limits.check_memory(arguments.image, needed(picture), "estimating its blur")
     start = time.perf_counter()
     radius, share = estimated(picture, arguments.method, arguments.quiet)
     if not share:
@@ -65,23 +66,22 @@ def run(arguments):
     if arguments.picture is not None:
         images.write_image(arguments.picture, images.Picture(map_picture.drawn(radius)))
     height, width = picture.size
-    print(f"{shown(arguments.output)}: {width} x {height}, radii {radius.min():.3g} to {radius.max():.3g} pixels, mean {radius.mean():.3g}, "
-          f"from {100 * share:.2g} % of the pixels, {arguments.method}, {time.perf_counter() - start:.1f} s")
+    print(f"{shown(arguments.output)}: {width} x {height}, radii {radius.min():.3g} to {radius.max():.3g} pixels, mean "
+          f"{radius.mean():.3g}, from {100 * share:.2g} % of the pixels, {arguments.method}, {time.perf_counter() - start:.1f} s")
     return 0
 
 
-def check_memory(path, picture):
-    from svconv.files import limits
-
+def needed(picture):
+    """Bytes beside the picture itself."""
     count = math.prod(picture.size)
     strip = min(count, STRIP + 2 * HALO * picture.size[1])
-    most = max(BYTES["strip"] * strip, BYTES["propagated"] * min(count, PROPAGATED))
-    limits.check_memory(path, BYTES["whole"] * count + most, "estimating its blur")
+    return BYTES["whole"] * count + max(BYTES["strip"] * strip, BYTES["propagated"] * min(count, PROPAGATED))
 
 
 def estimated(picture, method="matting", quiet=False):
     """(radii in pixels float32 [H, W], the share of the pixels where they were measured)"""
     import torch
+
     from svconv.cli import map_options
 
     y = map_options.planes(picture, linear=False).clamp_(0, 1)
@@ -93,7 +93,8 @@ def estimated(picture, method="matting", quiet=False):
         share = float(edges.mean())
         if share:
             factor = max(1, math.ceil(math.sqrt(math.prod(picture.size) / PROPAGATED)))
-            radius, edges = with_wide(y, radius, edges, max(2, factor))
+            if factor > 1:
+                radius, edges = with_wide(y, radius, edges, factor)
             radius = carried(y, radius, edges, method, factor)
         callback(len(parts) + 1, len(parts) + 1, None)
     return radius[0, 0].numpy(), share

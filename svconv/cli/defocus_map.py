@@ -104,7 +104,7 @@ def restore(picture, radius, method, reg=None, linear=False, model=None, quiet=F
     weights = picture.weights
     mask = None if weights is None else torch.from_numpy(weights)[None, None]
     with torch.no_grad():
-        x = restored_by_net(y, radius, model, quiet) if method == "svbr" else restored(y, radius, mask, method, reg, quiet)
+        x = by_net(y, radius, model, quiet) if method == "svbr" else restored(y, radius, mask, method, reg, quiet)
     kept = None if method == "svbr" else (radius[0, 0] <= map_options.SHARP).numpy()
     return map_options.finished(picture, x, linear, kept)
 
@@ -120,8 +120,9 @@ def restored(y, radius, mask, method, reg, quiet):
     channels = y.shape[1]
     with progress.bar("restoring", channels * len(parts), quiet) as begin:
         def part(here, spans):
-            seen, seen_radius = None if mask is None else mask[here].contiguous(), radius[here].contiguous()
-            return torch.cat([one(y[here][:, c:c + 1].contiguous(), seen_radius, seen, spans, method, reg, begin()) for c in range(channels)], 1)
+            seen, its_radius = None if mask is None else mask[here].contiguous(), radius[here].contiguous()
+            colours = (y[here][:, c:c + 1].contiguous() for c in range(channels))
+            return torch.cat([one(colour, its_radius, seen, spans, method, reg, begin()) for colour in colours], 1)
 
         return tiles.together(part, y, parts)
 
@@ -141,3 +142,15 @@ def one(y, radius, mask, spans, method, reg, callback):
 
     return solve_tile(solvers.irls, DiskBlur(radius, padding="replicate"), y, *spans, mask=mask, reg=reg, reweightings=deblur.REWEIGHTINGS,
                       cg_iter=deblur.CG_ITER, callback=callback)
+
+
+def by_net(y, radius, model, quiet):
+    """[1, C, H, W] by SVBR-Net; grey as the mean of three equal colours."""
+    from svconv.cli import progress
+    from svconv.models.svbr_net import restore_tiled
+
+    colour = y if y.shape[1] == 3 else y.expand(-1, 3, -1, -1)
+    with progress.bar("restoring", quiet=quiet) as begin:
+        callback = begin()
+        x = restore_tiled(model, colour, radius, callback=lambda step, steps: callback(step, steps, None))
+    return x if y.shape[1] == 3 else x.mean(1, keepdim=True)

@@ -10,7 +10,7 @@ def add_options(group):
     group.add_argument("--scale", type=float, metavar="S",
                        help="radius in pixels = S x the value in the map (default: what a map of svconv blurmap says, else 1)")
     group.add_argument("--linear", action="store_true", help="the values are sRGB: blur acts on decoded light, the result is encoded again")
-    group.add_argument("--resize-map", action="store_true", help="resample a map of another size than the photograph; radii stay as they are")
+    group.add_argument("--resize-map", action="store_true", help="resample a map of another size than the photograph, radii as they are")
 
 
 def check_unused(arguments, needed):

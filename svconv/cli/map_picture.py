@@ -4,7 +4,8 @@ import math
 import numpy as np
 
 # RGB at equal steps of a scale whose lightness rises evenly, also for those who do not see some colours, and in grey
-COLOURS = ((68, 1, 84), (71, 44, 122), (59, 81, 139), (44, 113, 142), (33, 144, 141), (39, 173, 129), (92, 200, 99), (170, 220, 50), (253, 231, 37))
+COLOURS = ((68, 1, 84), (71, 44, 122), (59, 81, 139), (44, 113, 142), (33, 144, 141), (39, 173, 129), (92, 200, 99), (170, 220, 50),
+           (253, 231, 37))
 BAR, GAP, TEXT = 24, 12, 16     # pixels: width of the bar, space about it, height of a number
 STEPS = (1, 2, 5, 10)
 
