@@ -1,12 +1,13 @@
 """What a pixel of disk_blur costs for a growing radius: nanoseconds per pixel, and the exponent of the growth.
 
-    python bench/disk_radius.py                 one thread, 3 x 512 x 512; writes docs/ops/disk_radius.svg and its section of docs/ops/disk.md
+    python bench/disk_radius.py                 one thread, 3 x 512 x 512; writes docs/ops/disk_radius.svg and a section of docs/ops/disk.md
     python bench/disk_radius.py --print         on the terminal only
     python bench/disk_radius.py --side 64 --most 12
 
 Uniform radii, a smooth map between r / 2 and r, and one of independent random radii between r / 2 and r.
 """
 import argparse
+import functools
 import math
 import pathlib
 import statistics
@@ -68,7 +69,7 @@ def measured(side, most):
     for radius in (r for r in RADII if r <= most):
         made = maps(radius, side)
         for name, (kind, function) in lines().items():
-            found[name][radius] = nanoseconds(lambda function=function, kind=kind: function(x, g, made[kind]), side * side)
+            found[name][radius] = nanoseconds(functools.partial(function, x, g, made[kind]), side * side)
         print(f"r = {radius:g}: " + ", ".join(f"{name} {values[radius]:.1f}" for name, values in found.items()), flush=True)
     return found
 
