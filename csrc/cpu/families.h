@@ -3,6 +3,7 @@
 #pragma once
 
 #define SVCONV_FAMILIES(FAMILY) \
+  FAMILY(disk, DiskTable) \
   FAMILY(eff, EffTable) \
   FAMILY(pixel_filter, PixelFilterTable) \
   FAMILY(quotient, QuotientTable) \

@@ -1,7 +1,8 @@
 """Drop-in modules: hyper-parameters in `__init__`, tensors in `forward`."""
+from svconv.nn.disk import DiskBlur
 from svconv.nn.eff import EFFConv2d
 from svconv.nn.pixel_filter import FilterPredictor, PixelFilter2d
 from svconv.nn.quotient import Barthann, ImageQuotient, KernelQuotient
 from svconv.nn.ssim import SSIMLoss
 
-__all__ = ["Barthann", "EFFConv2d", "ImageQuotient", "KernelQuotient", "FilterPredictor", "PixelFilter2d", "SSIMLoss"]
+__all__ = ["Barthann", "DiskBlur", "EFFConv2d", "ImageQuotient", "KernelQuotient", "FilterPredictor", "PixelFilter2d", "SSIMLoss"]

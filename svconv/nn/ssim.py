@@ -54,6 +54,10 @@ class SSIMLoss(nn.Module):
 
     def similarity(self, x, y):
         """The mean structural similarity of each image, [B]."""
+        return self.similarity_map(x, y).mean((1, 2, 3))
+
+    def similarity_map(self, x, y):
+        """The structural similarity under each window, [B, C, H, W], for "valid" without half a window at each border."""
         Dims().check("x", x, "B C H W")
         Dims().check("y", y, "B C H W")
         check_like("y", y, "x", x)
@@ -62,9 +66,7 @@ class SSIMLoss(nn.Module):
             raise TypeError(f"y: expected {x.dtype} like x, got {y.dtype}")
         if self.padding == "valid" and min(x.shape[-2:]) < self.window:
             raise ValueError(f"x: expected sides of at least {self.window} pixels, the window, got {tuple(x.shape[-2:])}")
-        return self._map(computed(x), computed(y)).mean((1, 2, 3))
-
-    def _map(self, x, y):
+        x, y = computed(x), computed(y)
         c1, c2 = (K1 * self.data_range) ** 2, (K2 * self.data_range) ** 2
         mx, xx, xy = self._smoothed(torch.stack([x, x * x, x * y]))
         my, yy = self._smoothed(torch.stack([y, y * y]))      # apart: the one that is the truth needs no gradient

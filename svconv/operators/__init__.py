@@ -2,6 +2,7 @@
 from svconv.operators.base import Identity as Identity, Operator as Operator
 from svconv.operators.composites import stack as stack
 from svconv.operators.conv import Conv as Conv
+from svconv.operators.disk import DiskBlur as DiskBlur
 from svconv.operators.eff import EFFBlur as EFFBlur
 from svconv.operators.examples import EXAMPLES as EXAMPLES
 from svconv.operators.pixel_filter import PixelFilter as PixelFilter

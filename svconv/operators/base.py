@@ -26,6 +26,7 @@ class Operator:
         reach: (top, bottom, left, right), how far the inputs of one output pixel lie from it.
         per_channel: whether each output channel depends on its own input channel only.
         spectrum: of a circular convolution made by `on` or `kept`, [B|1, C|1, H, W//2+1]; None otherwise.
+        reaches: as `reach` for each output pixel, four numbers or tensors [B|1, C|1, H, W], where the operator knows better.
         wraps: whether the image goes on as on a torus, or nothing reaches over its edges.
     """
 
@@ -36,6 +37,10 @@ class Operator:
     per_channel = True
     spectrum = None
     wraps = False
+
+    @property
+    def reaches(self):
+        return self.reach
 
     # the map ----------------------------------------------------------------------------------------------------------
 

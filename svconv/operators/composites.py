@@ -238,6 +238,10 @@ class Scaled(Composite):
                     raise ValueError(f"factor: expected [] or [{of.frame[0]}] for {of!r}, got {shape_text(factor)}")
                 self.frame = (factor.shape[0], *of.frame[1:])
 
+    @property
+    def reaches(self):
+        return self.of.reaches
+
     def _scale(self, t, factor):
         if not isinstance(factor, torch.Tensor):
             return t * factor

@@ -1,5 +1,7 @@
 """The data term `sum m (A x - y)^2` of the solvers with a border option and a mask, on a plane that may be larger than the image."""
 
+import torch
+
 from svconv._plane import image_plane
 from svconv.solvers.border import continued, extend_smoothly, taper_edges, wide_plane
 from svconv.solvers.problem import observed, over_maps
@@ -78,14 +80,25 @@ def _masked_plane(op, y, mask, start):
 def _masked_image(op, y, mask, start):
     """The image keeps its size; output pixels whose kernel reaches over the edge do not count."""
     height, width = y.shape[-2:]
-    top, bottom, left, right = op.reach
-    if top + bottom >= height or left + right >= width:
+    inside = clear_of_edges(op, y)
+    if not bool(inside.any()):
         raise ValueError(f"border: no pixel of {height} x {width} has its kernel inside the image; "
                          "expected a smaller kernel or border=None")
-    inside = y.new_zeros((1, 1, height, width))
-    inside[..., top:height - bottom, left:width - right] = 1
     inside = over_maps(inside, y)
     return _on_image(op, y, inside if mask is None else mask * inside, start)
+
+
+def clear_of_edges(op, y, edges=(True, True, True, True)):
+    """1 for the output pixels whose kernel does not reach over the edges (top, bottom, left, right) that count, 0 for the others,
+    [B|1, C|1, H, W] in the dtype of y."""
+    height, width = y.shape[-2:]
+    rows, columns = torch.arange(height, device=y.device)[:, None], torch.arange(width, device=y.device)
+    away = rows, height - 1 - rows, columns, width - 1 - columns
+    inside = torch.ones((1, 1, height, width), dtype=torch.bool, device=y.device)
+    for distance, reach, counts in zip(away, op.reaches, edges):
+        if counts:
+            inside = inside & (distance >= reach)
+    return inside.to(y.dtype)
 
 
 def continued_term(op, y, mask, padding):

@@ -1,5 +1,5 @@
 """A solver on one tile of a larger image: what lies beyond the tile's inner edges is unknown, and no constant."""
-import torch
+from svconv.solvers.data_term import clear_of_edges
 
 
 def solve_tile(solver, op, y, rows, columns, *, mask=None, **options):
@@ -11,14 +11,8 @@ def solve_tile(solver, op, y, rows, columns, *, mask=None, **options):
         mask: [B|1, 1|C, h, w] as the solvers take it, or None. Where it leaves out all, y comes back, 0 for NaN.
         options: of the solver.
     """
-    height, width = y.shape[-2:]
-    top, bottom, left, right = op.reach
-    inside = torch.ones(1, 1, height, width, dtype=y.dtype)
-    for axis, n, span, before, after in ((2, height, rows, top, bottom), (3, width, columns, left, right)):
-        if span.first is not None:
-            inside.narrow(axis, 0, min(before, n)).zero_()
-        if span.last is not None:
-            inside.narrow(axis, max(0, n - after), min(after, n)).zero_()
+    edges = (edge is not None for edge in (rows.first, rows.last, columns.first, columns.last))
+    inside = clear_of_edges(op, y, tuple(edges))
     seen = inside if mask is None else mask * inside
     if not bool(seen.any()):
         return y.nan_to_num(0, 0, 0)

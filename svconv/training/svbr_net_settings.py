@@ -8,10 +8,11 @@ PHASES = ("true", "both")
 
 
 class Phase(NamedTuple):
-    """A part of the plan: with "true" or "interpolated" maps, for so many steps."""
+    """A part of the plan: with "true" or "interpolated" maps, for so many steps, the statistics of batch normalisation kept or not."""
 
     maps: str
     steps: int
+    frozen: bool = False
 
 
 @dataclasses.dataclass
@@ -32,6 +33,7 @@ class SVBRSettings(Settings):
     decay: float = option(0.0, "share of each phase, at its end, with a learning rate that falls to a twentieth", least=0, most=1)
     average: float = option(0.0, "decay of the averaged weights", least=0, below=1)
     absolute: float = option(0.0, "weight of the mean absolute error beside the SSIM loss", least=0)
+    frozen: bool = option(False, "keep the statistics of batch normalisation in the second phase: those of small batches are noise")
     size: int = option(320, "side of the training crops", least=11)
     map_size: int = option(340, "side of the maps that those of the crops are cut from", least=1)
     noise: float = option(0.0, "largest standard deviation of Gaussian noise, drawn for each pair, images 0..1", least=0)
@@ -46,7 +48,8 @@ class SVBRSettings(Settings):
             raise ValueError(f"steps: expected two numbers, one for each phase, got {','.join(map(str, self.steps))}")
 
     def plan(self):
-        return [Phase("true", self.steps[0]), Phase("interpolated" if self.phases == "both" else "true", self.steps[1])]
+        second = "interpolated" if self.phases == "both" else "true"
+        return [Phase("true", self.steps[0]), Phase(second, self.steps[1], self.frozen)]
 
     def rate_at(self, phase, step):
         before = 0 if self.restart else sum(part.steps for part in self.plan()[:phase])

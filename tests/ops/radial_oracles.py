@@ -1,4 +1,6 @@
 """Blurs with a kernel per pixel as dense matrices, pixel by pixel, and what the tests of disk and gaussian share."""
+import itertools
+
 import numpy as np
 import torch
 
@@ -24,14 +26,33 @@ def matrix(kernels, form, padding):
     return torch.from_numpy(result[:, :-1])
 
 
+def _one(x, kernels, form, padding, transposed):
+    """A channel [H, W] by its kernels [H, W, n, n], offset by offset."""
+    (h, w), n = x.shape, kernels.shape[-1] // 2
+    margins, kernels = (n,) * 4, kernels.transpose(2, 3, 0, 1)
+    source = np.pad(x, n) if transposed else oracles.pad(x[None], margins, padding)[0]
+    kernels = kernels if form == "gather" else oracles.pad(kernels, margins, padding)
+    result = np.zeros(source.shape if transposed else x.shape)
+    for i, j in itertools.product(range(2 * n + 1), repeat=2):
+        away = slice(2 * n - i, 2 * n - i + h), slice(2 * n - j, 2 * n - j + w)     # the sources of the image's pixels for this offset
+        if form == "gather" and transposed:
+            result[away] += kernels[i, j] * x
+        elif form == "gather":
+            result += kernels[i, j] * source[away]
+        elif transposed:
+            result[away] += kernels[i, j][away] * x
+        else:
+            result += kernels[i, j][away] * source[away]
+    return oracles.fold(result[None], margins, padding)[0] if transposed else result
+
+
 def blur(x, r, table, form, padding, transposed=False):
-    """Each channel by its own matrix; table(map) -> kernels."""
+    """Each channel by its own kernels; table(map) -> kernels."""
     y = torch.empty_like(x)
     for b in range(x.shape[0]):
         for c in range(x.shape[1]):
-            own = r[min(b, len(r) - 1), min(c, r.shape[1] - 1)]
-            m = matrix(table(own), form, padding)
-            y[b, c] = ((m.T if transposed else m) @ x[b, c].flatten()).reshape(x.shape[2:])
+            kernels = table(r[min(b, len(r) - 1), min(c, r.shape[1] - 1)]).double().numpy()
+            y[b, c] = torch.from_numpy(_one(x[b, c].numpy(), kernels, form, padding, transposed))
     return y
 
 

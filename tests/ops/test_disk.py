@@ -107,18 +107,19 @@ def test_shared_maps_equal_their_copies(backend):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("size", [(40, 300), (3, 5), (97, 64)])
-def test_large_radii(backend, form, size):
+@pytest.mark.parametrize("size", [(16, 150), (3, 5), (70, 40)])
+@pytest.mark.parametrize("fast", [name for name in BACKENDS if name != "reference"])
+def test_large_radii(fast, form, size):
     """Larger than tiles, than vectors and than the image, beside small ones."""
     g = torch.Generator().manual_seed(5)
     x, radius = image(1, 2, *size), 3 * torch.rand(1, 1, *size, generator=g, dtype=DOUBLE)
-    radius[..., 1, size[1] // 2], radius[..., -1, -1], radius[..., 0, 0] = 47.3, 20.0, 9.5
+    radius[..., 1, size[1] // 2], radius[..., -1, -1], radius[..., 0, 0] = 17.3, 11.0, 9.5
     for padding in ("zeros", "reflect"):
         expected = disk_blur(x, radius, form=form, padding=padding, backend="reference")
-        close(disk_blur(x, radius, form=form, padding=padding, backend=backend), expected, scale=100)
+        close(disk_blur(x, radius, form=form, padding=padding, backend=fast), expected, scale=100)
         for name in (_adjoint, _slope_fwd, _slope_adjoint):
-            close(name(x, radius, form, padding, math.inf, backend), name(x, radius, form, padding, math.inf, "reference"), scale=100)
-        close(_bwd_radius(x, expected, radius, form, padding, math.inf, backend),
+            close(name(x, radius, form, padding, math.inf, fast), name(x, radius, form, padding, math.inf, "reference"), scale=100)
+        close(_bwd_radius(x, expected, radius, form, padding, math.inf, fast),
               _bwd_radius(x, expected, radius, form, padding, math.inf, "reference"), scale=100)
 
 
@@ -144,12 +145,12 @@ def test_one_bright_pixel_does_not_spoil_others(backend):
 
 
 def test_one_large_radius_changes_its_own_neighbourhood_only(backend):
-    x, radius = image(1, 1, 40, 300, torch.float32), torch.full((1, 1, 40, 300), 1.7)
+    x, radius = image(1, 1, 20, 200, torch.float32), torch.full((1, 1, 20, 200), 1.7)
     large = radius.clone()
-    large[..., 20, 30] = 25.0
+    large[..., 10, 20] = 15.0
     for form, function in ((f, o) for f in FORMS for o in (disk_blur, disk_blur_adjoint)):
-        before, after = (function(x, r, form=form, backend=backend)[..., 60:] for r in (radius, large))
-        assert torch.equal(before, after)
+        before, after = (function(x, r, form=form, backend=backend)[..., 36:] for r in (radius, large))
+        close(after, before.double(), scale=4)
 
 
 # special radii ------------------------------------------------------------------------------------------------------

@@ -86,19 +86,19 @@ def test_it_learns(photographs, tmp_path):
     assert best == pytest.approx(1 - trainer.best, abs=1e-5)
 
 
-def test_the_second_phase_takes_interpolated_maps_half_of_a_batch_by_either_method(photographs, tmp_path):
-    task = trained(photographs, tmp_path / "o", SVBRSettings(**SMALL)).task
-    blurry, sharp, true = task.batch(4)
+def test_the_second_phase_takes_interpolated_maps_half_of_them_by_either_method(photographs, tmp_path):
+    task = trained(photographs, tmp_path / "o", SVBRSettings(**{**SMALL, "batch": 3})).task
+    blurry, sharp, true = task.batch(6)         # 6, 7 and 8, which begins the next eight
     plan = task.settings.plan()
     assert [phase.maps for phase in plan] == ["true", "interpolated"]
     task.begin(plan[1])
-    again, _, found = task.batch(4)
-    items = [task.pairs[i] for i in (4, 5)]
+    again, _, found = task.batch(6)
+    items = [task.pairs[i] for i in (6, 7, 8)]
     assert torch.equal(again, blurry) and torch.equal(true, torch.stack([item[2] for item in items]))
-    for i, method in enumerate(("matting", "domain")):
+    for i, method in enumerate(("matting", "domain", "matting")):
         expected = interpolated_map(true[i:i + 1], blurry[i:i + 1], method=method)
-        torch.testing.assert_close(found[i:i + 1], expected, rtol=0, atol=1e-6)
-    assert not torch.equal(found, true)
+        assert float((found[i:i + 1] != expected).float().mean()) < 0.02        # rounding moves few pixels to the next radius
+    assert not torch.equal(found, true) and torch.equal(task.batch(0)[2], task.batch(0)[2]) and torch.equal(task.batch(6)[2], found)
 
 
 def test_with_true_maps_only_both_phases_see_the_same_pairs(photographs, tmp_path):
@@ -115,7 +115,8 @@ def test_with_true_maps_only_both_phases_see_the_same_pairs(photographs, tmp_pat
 
 def test_the_plan_and_the_learning_rate():
     s = SVBRSettings()
-    assert s.plan() == [("true", 87360), ("interpolated", 87360)] and (s.batch, s.optimiser, s.rate, s.average) == (8, "adam", 1e-3, 0)
+    assert s.plan() == [("true", 87360, False), ("interpolated", 87360, False)]
+    assert (s.batch, s.optimiser, s.rate, s.average) == (8, "adam", 1e-3, 0)
     epoch = 2730
     found = [s.rate_at(n // 32, n % 32 * epoch) for n in (0, 19, 20, 31, 32, 39, 40, 59, 60, 63)]
     assert found == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6])
@@ -125,6 +126,20 @@ def test_the_plan_and_the_learning_rate():
     other = SVBRSettings(phases="true", drops=(10,), steps=(8, 8))
     assert [phase.maps for phase in other.plan()] == ["true", "true"]
     assert [other.rate_at(1, step) for step in (0, 1, 2, 7)] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
+
+
+def test_statistics_may_be_kept_in_the_second_phase(photographs, tmp_path):
+    settings = SVBRSettings(**SMALL, frozen=True)
+    first = trained(photographs, tmp_path / "o", settings)
+    first.run(max_steps=3, progress=False)
+    before = {name: t.clone() for name, t in first.task.model.state_dict().items()}
+    first.one_step()
+    second = trained(photographs, tmp_path / "o", resume=tmp_path / "o" / "last.pt")
+    second.one_step()
+    assert same(first, second) and settings.plan()[1].frozen and not settings.plan()[0].frozen
+    after = second.task.model.state_dict()
+    assert all(torch.equal(t, before[name]) for name, t in after.items() if "running" in name or "tracked" in name)
+    assert not torch.equal(after["image_branch.out.weight"], before["image_branch.out.weight"])
 
 
 def test_the_absolute_error_may_be_added(photographs, tmp_path):

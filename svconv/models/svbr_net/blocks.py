@@ -9,8 +9,9 @@ EPS, MOMENTUM = 1e-3, 0.01      # those of Keras, whose momentum 0.99 is the sha
 class ConvNorm(nn.Module):
     """conv (zero padding of the border, bias), BatchNorm, ReLU.
 
-    In training mode as it stands; in eval mode one convolution with `w gamma / sqrt(var + eps)`. The folded weights are not kept, so that
-    nothing can go stale: making them costs little beside a convolution over an image.
+    While the normalisation is in training mode as it stands; in eval mode one convolution with `w gamma / sqrt(var + eps)`, through which
+    gradients reach all of them. The folded weights are not kept, so that nothing can go stale: making them costs little beside a
+    convolution over an image.
     """
 
     def __init__(self, inputs, width, size=3, stride=1, relu=True):
@@ -21,7 +22,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, x):
         conv, norm = self.conv, self.norm
-        if self.training:
+        if norm.training:
             x = norm(conv(x))
         else:
             scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)

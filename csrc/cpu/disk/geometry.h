@@ -1,0 +1,143 @@
+// Shapes of a call, the image continued beyond its edges, and where large radii are.
+#pragma once
+
+#include "core/boundary.h"
+#include "cpu/disk/disk.h"
+#include "cpu/disk/plan.h"
+
+namespace svconv {
+namespace {
+
+struct Geometry {
+  Index batch, channels, height, width;
+  Index map_batch, map_channels;  // 1 or batch, 1 or channels
+  int padding;
+  bool spreads;   // the disk belongs to the pixel that is read, not to the one that is written
+  bool extended;  // reads beyond the image, which its padding continues
+  bool folded;    // writes beyond the image, which goes back to where its padding took it from
+
+  explicit Geometry(const DiskCall& call) {
+    batch = call.image.shape[0], channels = call.image.shape[1], height = call.image.shape[2], width = call.image.shape[3];
+    map_batch = call.radius.shape[0], map_channels = call.radius.shape[1];
+    padding = call.padding;
+    spreads = call.scatter != call.transposed;
+    extended = !call.transposed && padding != kZeros;
+    folded = call.transposed && padding != kZeros;
+  }
+  Index maps() const { return map_batch * map_channels; }
+  Index images() const { return map_batch && map_channels ? (batch / map_batch) * (channels / map_channels) : 0; }  // that share a map
+  Index image_batch(Index map, Index g) const { return map_batch == 1 ? g / (channels / map_channels) : map / map_channels; }
+  Index image_channel(Index map, Index g) const { return map_channels == 1 ? g % channels : map % map_channels; }
+};
+
+// Pixels y..y+rows, x..x+columns of the plane that the image is part of.
+struct Rect {
+  Index y, x, rows, columns;
+};
+
+template <typename S> struct Plane {
+  const S* data;
+  Index row_stride, stride, height, width;
+  int padding;
+
+  Plane(const View& view, Index b, Index c, int rule) {
+    data = static_cast<const S*>(view.data) + b * view.stride[0] + c * view.stride[1];
+    row_stride = view.stride[2], stride = view.stride[3], height = view.shape[2], width = view.shape[3];
+    padding = rule;
+  }
+  // Pixels (y, x .. x + n) of the plane.
+  template <typename T> void read(Index y, Index x, Index n, T* out) const {
+    const Index row = boundary_index(y, height, padding);
+    const Index begin = row < 0 ? n : min_index(max_index(-x, 0), n), end = row < 0 ? n : max_index(min_index(width - x, n), begin);
+    const S* const from = data + row * row_stride;
+    const auto beyond = [&](Index i, Index last) {
+      for (; i < last; ++i) {
+        const Index column = row < 0 ? -1 : boundary_index(x + i, width, padding);
+        out[i] = column < 0 ? T{0} : static_cast<T>(to_compute(from[column * stride]));
+      }
+    };
+    beyond(0, begin);
+    Index i = begin;
+    if (stride == 1)
+      for (; i + Vector<T>::lanes <= end; i += Vector<T>::lanes) store(load(from + x + i), out + i);
+    for (; i < end; ++i) out[i] = to_compute(from[(x + i) * stride]);
+    beyond(end, n);
+  }
+};
+
+// Radii as the plans take them: 0 where the pixel is copied (or, of a slope, where the radius does not count), NaN where it is not finite.
+template <typename T> SVCONV_INLINE void clean(T* r, Index n, T most, bool slope) {
+  const T beyond = slope || !(most > T(0.5)) ? T(0) : most;
+  for (Index i = 0; i < n; ++i) {
+    const T v = r[i], kept = v > T(0.5) ? v : T(0);
+    r[i] = v > most ? beyond : v - v != T(0) ? v - v : kept;
+  }
+}
+
+// Reach of the disks in blocks of the maps.
+class Reaches {
+ public:
+  static constexpr Index kRows = 16, kColumns = 64;
+
+  Reaches(const Geometry& geo)
+      : down_(divide_up(geo.height, kRows)),
+        across_(divide_up(geo.width, kColumns)),
+        memory_(static_cast<std::size_t>(geo.maps() * down_ * (across_ + 1)) * sizeof(int)) {}
+  bool ok() const { return memory_.ok(); }
+
+  template <typename T> void fill(const DiskCall& call, Index map) {
+    const Plane<T> plane(call.radius, map / call.radius.shape[1], map % call.radius.shape[1], kZeros);
+    int* const all = memory_.template as<int>() + map * down_ * (across_ + 1);
+    T r[kColumns];
+    for (Index i = 0; i < down_; ++i) {
+      int* const row = all + i * (across_ + 1);
+      for (Index j = 0; j <= across_; ++j) row[j] = 0;
+      for (Index y = i * kRows; y < min_index((i + 1) * kRows, plane.height); ++y)
+        for (Index j = 0; j < across_; ++j) {
+          const Index n = min_index(kColumns, plane.width - j * kColumns);
+          plane.read(y, j * kColumns, n, r);
+          clean(r, n, static_cast<T>(call.max_radius), false);
+          T high = 0;
+          for (Index k = 0; k < n; ++k) high = r[k] > high ? r[k] : high;
+          const int reach = reach_of(high);
+          row[j] = reach > row[j] ? reach : row[j];
+          row[across_] = reach > row[across_] ? reach : row[across_];
+        }
+    }
+  }
+  // Blocks of the rows that hold the image's row y; the one at `across` is the largest of all.
+  const int* row(Index map, Index y) const { return const_cast<Scratch&>(memory_).as<int>() + (map * down_ + y / kRows) * (across_ + 1); }
+  Index across() const { return across_; }
+  int largest(Index map) const {
+    int most = 0;
+    for (Index i = 0; i < down_; ++i) most = row(map, i * kRows)[across_] > most ? row(map, i * kRows)[across_] : most;
+    return most;
+  }
+
+ private:
+  Index down_, across_;
+  Scratch memory_;
+};
+
+// Memory that grows and keeps nothing.
+class Workspace {
+ public:
+  ~Workspace() { free(data_); }
+  Workspace() = default;
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  char* get(std::size_t bytes) {
+    if (bytes <= size_) return static_cast<char*>(data_);
+    free(data_);
+    size_ = (bytes + 63) / 64 * 64 + 128;
+    if (posix_memalign(&data_, 64, size_) != 0) data_ = nullptr, size_ = 0;
+    return static_cast<char*>(data_);
+  }
+
+ private:
+  void* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace
+}  // namespace svconv
