@@ -21,7 +21,7 @@ from svconv.cli.demo import photograph
 from svconv.models import SVBRNet
 
 LARGEST, NOISE = 5.0, 0.005     # pixels of radius at the right border; of 0..1
-CAREFUL = 1e-2      # --reg with an estimated map
+CAREFUL = 3e-3      # --reg with an estimated map
 
 
 def tensor(picture):
@@ -46,7 +46,7 @@ def blurred(sharp, radius):
 
 def restorations(y, true):
     """(title, image) of everything that is restored, and the estimated map."""
-    found = torch.from_numpy(blurmap.estimated(y, "domain", quiet=True)[0])[None, None]
+    found = torch.from_numpy(blurmap.estimated(y, quiet=True)[0])[None, None]
     runs = [("layered, true map", true, "layered", None), ("irls, true map", true, "irls", None),
             (f"layered --reg {CAREFUL:g}, estimated", found, "layered", CAREFUL)]
     model = None

@@ -11,7 +11,7 @@ import time
 from svconv.cli import progress
 from svconv.cli.errors import InputError, shown, warn
 
-METHODS = ("matting", "domain")
+METHODS = ("domain", "matting")
 PROPAGATED = 1_500_000
 WIDE = 2.5      # pixels of the smaller photograph: above this radius it tells more than the whole one
 STRIP, HALO = 2_000_000, 64     # pixels of a strip; rows that it sees beyond its own
@@ -21,7 +21,7 @@ BYTES = {"whole": 110, "strip": 260, "propagated": 700}
 EPILOG = """\
 examples:
   svconv blurmap photo.jpg -o map.png --picture map-in-colours.png
-  svconv deblur photo.jpg --defocus-map map.png -o sharp.png
+  svconv deblur photo.jpg --defocus-map map.png --reg 3e-3 -o sharp.png
 """
 
 
@@ -39,7 +39,7 @@ def add_parser(subparsers):
     parser.add_argument("-o", "--output", required=True, metavar="MAP",
                         help=".png: 16-bit grey in 1/256 pixel of radius; .tif, .fits or .npy: float, in pixels")
     parser.add_argument("--method", choices=METHODS, default=METHODS[0],
-                        help="how radii get from the edges to the rest: by the matting Laplacian or the faster domain transform "
+                        help="how radii get from the edges to the rest: by the domain transform, or by the slower matting Laplacian "
                         "(default: %(default)s)")
     parser.add_argument("--picture", metavar="P", help="write the map in colours with a scale too: .png, .tif, .jpg or .bmp")
     deblur.add_white(parser)
@@ -78,7 +78,7 @@ def needed(picture):
     return BYTES["whole"] * count + max(BYTES["strip"] * strip, BYTES["propagated"] * min(count, PROPAGATED))
 
 
-def estimated(picture, method="matting", quiet=False):
+def estimated(picture, method=METHODS[0], quiet=False):
     """(radii in pixels float32 [H, W], the share of the pixels where they were measured)"""
     import torch
 

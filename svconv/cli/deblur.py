@@ -21,7 +21,7 @@ examples:
   svconv deblur photo.jpg --blind --grid 4x6 -o sharp.png --save-kernel grid.npy
   svconv deblur sky.fits --psf-grid psfs.fits --method rl --background 120 -o sharp.fits
   svconv deblur mosaic.tif --psf-grid psfs.npy --tiles auto -o sharp.tif
-  svconv deblur photo.jpg --defocus-map map.png --linear -o sharp.png
+  svconv deblur photo.jpg --defocus-map map.png --reg 3e-3 -o sharp.png
 """
 
 

@@ -8,8 +8,8 @@ METHODS = ("layered", "irls", "svbr")
 REG = {"layered": 1 / 3000, "irls": 2e-3}
 TILE, HALO = 1024, 48   # pixels; a tile goes beyond its place by a disk and HALO
 LARGEST = 6.0   # pixels of radius that svbr was trained for; larger ones count as that
-# float32 planes of a tile and its border that a method holds at most, measured and rounded up (tests/cli/test_deblur_defocus.py)
-PLANES = {"layered": 60, "irls": 100, "svbr": 250}
+# float32 planes of a tile and its border that a method holds at most, measured and rounded up (tests/cli/test_defocus_map.py)
+PLANES = {"layered": 45, "irls": 75, "svbr": 200}
 _OTHERS = ("kernel_size", "final", "save_kernel", "refine", "eta", "grid")
 
 
@@ -89,9 +89,14 @@ def disk(radius):
 
 def needed(picture, side, method):
     """Bytes beside the picture itself."""
-    (height, width), wide = picture.size, TILE + 2 * (HALO + side)
-    whole = 4 * height * width * (2 * picture.channels + 3) + 2 * picture.pixels.nbytes
-    return whole + 4 * PLANES[method] * min(height, wide) * min(width, wide)
+    from svconv._tiles import plan
+    from svconv.models.svbr_net import tiles as net
+
+    size = picture.size
+    parts = plan(size, net.TILE, net.HALO) if method == "svbr" else plan(size, TILE, HALO + side)
+    largest = max((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in parts)
+    whole = 4 * size[0] * size[1] * (2 * picture.channels + 3) + 2 * picture.pixels.nbytes
+    return whole + 4 * PLANES[method] * largest
 
 
 def restore(picture, radius, method, reg=None, linear=False, model=None, quiet=False):
