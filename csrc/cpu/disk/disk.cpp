@@ -14,7 +14,7 @@ constexpr Index kGatherRows = 64, kGatherColumns = 128;
 constexpr struct {
   double radius;
   Index rows, columns;
-} kSpread[] = {{16.5, 64, 128}, {32.5, 96, 128}, {1e9, 128, 256}};
+} kSpread[] = {{16.5, 64, 256}, {32.5, 96, 128}, {1e9, 128, 256}};
 constexpr Index kBeyond = 32;  // rows and columns beyond the image that are done with those inside
 
 struct Tile {
