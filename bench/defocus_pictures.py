@@ -1,4 +1,4 @@
-"""The picture of docs/cli.md: the package's photograph (CC0), out of focus by a radius that grows to the right, and restored by commands.
+"""The picture of docs/cli.md: the package's photograph (CC0), out of focus by a radius that grows to the right, and restored.
 
     python bench/defocus_pictures.py                    writes docs/defocus.jpg and prints the PSNR of its panels
     python bench/defocus_pictures.py --output FOLDER    elsewhere
