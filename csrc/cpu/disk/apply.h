@@ -2,11 +2,10 @@
 #pragma once
 
 #include "cpu/disk/plan.h"
+#include "cpu/radial/tiles.h"
 
 namespace svconv {
 namespace {
-
-constexpr Index kImages = 8;  // at most, that are done at once
 
 // Calls one(Int<number>, offset) for the images of a place whose row is in low..high.
 template <bool Clip, typename One> SVCONV_INLINE void eight_images(Place place, Index pitch, Index low, Index high, const One& one) {

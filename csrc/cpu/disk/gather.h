@@ -11,7 +11,7 @@ template <typename S> class Gatherer {
   using T = typename Compute<S>::type;
   static constexpr Index kLanes = Vector<T>::lanes;
 
-  Gatherer(const DiskCall& call, const Geometry& geo) : call_(call), geo_(geo) {}
+  Gatherer(const RadialCall& call, const Geometry& geo) : call_(call), geo_(geo) {}
 
   // Blurs images first .. first + count of a map on a part of the plane: out[image][row][pitch]. 0: all is zero; -1: no memory.
   int blur(Index map, Index first, Index count, const Rect& rect, T* out, Index pitch, Index image_stride) {
@@ -40,12 +40,12 @@ template <typename S> class Gatherer {
  private:
   // The largest reach, -1 if no disk holds a pixel that is read.
   int read_radii(Index map, const Rect& rect, T* radii, Index pitch) const {
-    const Plane<T> plane(call_.radius, map / geo_.map_channels, map % geo_.map_channels, geo_.folded ? geo_.padding : int{kZeros});
+    const Plane<T> plane(call_.map, map / geo_.map_channels, map % geo_.map_channels, geo_.folded ? geo_.padding : int{kZeros});
     int most = -1;
     for (Index i = 0; i < rect.rows; ++i, radii += pitch) {
       const Index y = rect.y + i;
       plane.read(y, rect.x, rect.columns, radii);
-      clean(radii, rect.columns, static_cast<T>(call_.max_radius), call_.slope);
+      clean(radii, rect.columns, static_cast<T>(call_.most), call_.slope);
       if (y >= 0 && y < geo_.height && rect.x >= 0 && rect.x + rect.columns <= geo_.width) {
         most = static_cast<int>(max_index(most, reach_of(largest_in(radii, rect.columns))));
       } else {
@@ -94,7 +94,7 @@ template <typename S> class Gatherer {
     }
   }
 
-  const DiskCall& call_;
+  const RadialCall& call_;
   const Geometry& geo_;
   Planner<T> planner_;
   Workspace radii_, windows_;

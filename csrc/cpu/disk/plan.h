@@ -3,8 +3,8 @@
 #pragma once
 
 #include "core/disk.h"
-#include "cpu/disk/lanes.h"
 #include "cpu/parallel.h"
+#include "cpu/radial/lanes.h"
 
 namespace svconv {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cpu/disk/apply.h"
-#include "cpu/disk/geometry.h"
+#include "cpu/disk/radii.h"
 
 namespace svconv {
 namespace {

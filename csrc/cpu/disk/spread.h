@@ -13,7 +13,7 @@ template <typename S> class Spreader {
   using V = typename Vector<T>::type;
   static constexpr Index kLanes = Vector<T>::lanes;
 
-  Spreader(const DiskCall& call, const Geometry& geo, const Reaches& reaches) : call_(call), geo_(geo), reaches_(reaches) {}
+  Spreader(const RadialCall& call, const Geometry& geo, const Reaches<DiskKernel>& reaches) : call_(call), geo_(geo), reaches_(reaches) {}
 
   // As Gatherer::blur.
   int blur(Index map, Index first, Index count, const Rect& rect, T* out, Index pitch, Index image_stride) {
@@ -57,7 +57,7 @@ template <typename S> class Spreader {
   };
 
   bool list_chunks(const Rect& rect, Index farthest) {
-    constexpr Index kColumns = Reaches::kColumns;
+    constexpr Index kColumns = Reaches<DiskKernel>::kColumns;
     Index begin = rect.x - farthest, end = rect.x + rect.columns + farthest;
     if (!geo_.extended) begin = max_index(begin, 0), end = min_index(end, geo_.width);
     const Index lowest = begin >= 0 ? begin / kColumns : -divide_up(-begin, kColumns);
@@ -102,8 +102,8 @@ template <typename S> class Spreader {
   void spread_vector(const Rect& rect, Index y, Index x, Index n, T* to) {
     T r[kLanes];
     const int rule = geo_.extended ? geo_.padding : int{kZeros};
-    Plane<T>(call_.radius, map_ / geo_.map_channels, map_ % geo_.map_channels, rule).read(y, x, n, r);
-    clean(r, n, static_cast<T>(call_.max_radius), call_.slope);
+    Plane<T>(call_.map, map_ / geo_.map_channels, map_ % geo_.map_channels, rule).read(y, x, n, r);
+    clean(r, n, static_cast<T>(call_.most), call_.slope);
     for (Index lane = n; lane < kLanes; ++lane) r[lane] = r[n - 1] > T(0) ? r[n - 1] : T(0);
     const Index above = distance(y, y + 1, rect.y, rect.y + rect.rows), right = rect.x + rect.columns;
     const int reach = reach_of(largest_in(r, n));
@@ -153,9 +153,9 @@ template <typename S> class Spreader {
   static constexpr int kStep = 2;       // fewer tables than for reading: they are written, and are to stay in the caches
   static constexpr Index kCopied = 16;  // beyond this reach the copies cost more than they save
 
-  const DiskCall& call_;
+  const RadialCall& call_;
   const Geometry& geo_;
-  const Reaches& reaches_;
+  const Reaches<DiskKernel>& reaches_;
   Planner<T> planner_;
   Workspace memory_, chunk_memory_;
   Tables tables_;
