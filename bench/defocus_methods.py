@@ -3,12 +3,12 @@ import math
 
 import torch
 
-from svconv import disk_kernel, solvers
+from svconv import DiskBlur, disk_kernel, solvers
 from svconv.models.svbr_net import restore_tiled
 from svconv.solvers.layered import _made_levels, _Weights
 
-STRENGTHS = {"layered": (1000, 3000, 9000, 27000), "irls": (0.0005, 0.001, 0.002, 0.004)}     # lam, reg
-DEFAULT = {"layered": 3000, "irls": 0.002}
+STRENGTHS = {"layered": (100, 300, 1000, 3000), "irls": (0.00006, 0.000125, 0.00025, 0.0005, 0.001)}     # lam, reg
+DEFAULT = {"layered": 1000, "irls": 0.0005}
 SHORT = dict(reweightings=2, cg_iter=60)
 
 
@@ -39,8 +39,6 @@ class Restorer:
         return self.layers[level, lam]
 
     def _irls(self, radius, reg):
-        from svconv import DiskBlur
-
         return solvers.irls(DiskBlur(radius), self.scene.blurry, reg=reg, **SHORT).x
 
     def _network(self, network, radius):

@@ -10,6 +10,7 @@ Every score is kept in build/defocus_quality.json as soon as it is known: a run 
 Photographs come from the development data (SVCONV_DATA, by default ../shared/data beside the checkout).
 """
 import argparse
+import functools
 import hashlib
 import os
 import statistics
@@ -37,7 +38,7 @@ OF_BLURRED = "against the captured blurred image: the sharp one "
 class Run:
     """[SSIM, PSNR] of every scene, method and map, made when they are asked for and kept in the record.
 
-    networks: {"svbr": SVBRNet, ...}. scenes: function(names) -> scenes, one after the other.
+    networks: {"svbr": SVBRNet, ...}. scenes: function(names, estimated=True) -> scenes, one after the other.
     """
 
     def __init__(self, record, networks, scenes, reported, chosen, strengths=STRENGTHS, say=print):
@@ -63,7 +64,7 @@ class Run:
     def choose(self):
         """{method: the strength with the best mean PSNR with true maps on the photographs for choosing}"""
         found = {method: {strength: [] for strength in strengths} for method, strengths in self.strengths.items()}
-        for scene in self.scenes(self.chosen):
+        for scene in self.scenes(self.chosen, estimated=False):
             restorer = Restorer(scene, self.networks)
             for method, scores in found.items():
                 for strength, values in scores.items():
@@ -233,7 +234,8 @@ def main():
     except OtherRun as error:
         sys.exit(f"bench/defocus_quality.py: {error}")
     record = OfNetworks(record, networks)
-    run = Run(record, networks, lambda names: defocus_scenes.scenes(data, names), defocus_scenes.REPORTED, defocus_scenes.CHOSEN, strengths)
+    scenes = functools.partial(defocus_scenes.scenes, data)
+    run = Run(record, networks, scenes, defocus_scenes.REPORTED, defocus_scenes.CHOSEN, strengths)
     if arguments.table != "pixel4":
         results = run.results()
         print(table(results), wishes(results), sep="\n\n")
@@ -264,12 +266,10 @@ def mark(network):
 
 
 def smoke(data, strengths):
-    def scenes(names):
-        return defocus_scenes.scenes(data, names, patterns=(6,), size=(96, 100))
-
     torch.manual_seed(0)
     networks = {"svbr": SVBRNet().eval()}
     few = {method: STRENGTHS[method][:2] for method in strengths}
+    scenes = functools.partial(defocus_scenes.scenes, data, patterns=(6,), size=(96, 100))
     results = Run(Record(None, {}), networks, scenes, defocus_scenes.REPORTED[:1], defocus_scenes.CHOSEN[:1], few).results()
     print(table(results), wishes(results), sep="\n\n")
     print(pixel4_table(pixel4(data, Record(None, {}), networks, {}, names=("001",))))

@@ -44,8 +44,9 @@ def photograph(data, name, size=SIZE):
     return torch.from_numpy(pixels[top:top + height, left:left + width]).permute(2, 0, 1)[None].contiguous()
 
 
-def scene(name, image, pattern, seed):
-    """Blurred with light from outside, noise added, rounded to 8 bits; the true map has the 22 radii of the training."""
+def scene(name, image, pattern, seed, estimated=True):
+    """Blurred with light from outside, noise added, rounded to 8 bits; the true map has the 22 radii of the training, and is the only one
+    where `estimated` is not asked for."""
     margin = round(LARGEST)
     sharp = image[..., margin:-margin, margin:-margin].contiguous()
     generator = torch.Generator().manual_seed(seed)
@@ -53,7 +54,7 @@ def scene(name, image, pattern, seed):
     whole = torch.nn.functional.pad(true, (margin,) * 4, mode="replicate")
     blurry = disk_blur(image, whole)[..., margin:-margin, margin:-margin]
     blurry = (degrade(blurry, gaussian=NOISE, generator=generator).clamp(0, 1) * 255).round() / 255
-    return Scene(name, pattern, sharp, blurry, maps_of(true, blurry, generator))
+    return Scene(name, pattern, sharp, blurry, maps_of(true, blurry, generator) if estimated else {"true": true})
 
 
 def maps_of(true, blurry, generator):
@@ -64,12 +65,12 @@ def maps_of(true, blurry, generator):
     return {name: radius.clamp_max(LARGEST) for name, radius in found.items()}
 
 
-def scenes(data, names, patterns=PATTERNS, size=SIZE):
+def scenes(data, names, patterns=PATTERNS, size=SIZE, estimated=True):
     """One after the other; their seeds depend on their places in the lists alone."""
     for i, name in enumerate(names):
         image = photograph(data, name, size)
         for j, pattern in enumerate(patterns):
-            yield scene(name, image, pattern, seed=100 * i + j)
+            yield scene(name, image, pattern, 100 * i + j, estimated)
 
 
 # scores ---------------------------------------------------------------------------------------------------------------

@@ -18,10 +18,10 @@ bool is_scatter(const std::string& form) {
 }
 
 void run_disk(DiskCall& call) {
-  const double largest = level().disk->largest(call);
-  if (largest > kLargest) {
+  call.largest = level().disk->largest(call);
+  if (call.largest > kLargest) {
     char text[96];
-    std::snprintf(text, sizeof text, "expected at most %g pixels (max_radius= clamps), got %g", kLargest, largest);
+    std::snprintf(text, sizeof text, "expected at most %g pixels (max_radius= clamps), got %g", kLargest, call.largest);
     refuse("radius", text);
   }
   run(level().disk->blur, call);

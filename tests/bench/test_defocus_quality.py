@@ -69,7 +69,7 @@ class Bright(torch.nn.Module):
 
 
 def run(record, networks, say=lambda text: None):
-    def scenes(names):
+    def scenes(names, estimated=True):
         for name in names:
             yield made(6, seed=len(name))._replace(photograph=name)
 

@@ -225,3 +225,16 @@ def test_bad_tiles_are_named(change, error, text):
 def test_a_network_in_training_is_not_tiled():
     with pytest.raises(ValueError, match="^model: "):
         restore_tiled(SVBRNet(), *scene(8, 8))
+
+
+def test_at_the_start_the_colours_pass_through():
+    """Nearly: normalised by the batch, without the tails that ReLU and the sigmoid cut off."""
+    torch.manual_seed(3)
+    small = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    image = torch.nn.functional.interpolate(small, scale_factor=8, mode="bicubic").clamp(0, 1)
+    with torch.no_grad():
+        found = SVBRNet()(image, torch.full((1, 1, 64, 64), 2.0))
+    for colour in range(3):
+        pair = torch.stack([found[:, colour].flatten(), image[:, colour].flatten()])
+        assert float(torch.corrcoef(pair)[0, 1]) > 0.9
+    assert float((found - image).square().mean().sqrt()) < 0.15

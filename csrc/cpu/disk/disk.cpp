@@ -9,8 +9,13 @@ namespace svconv {
 namespace SVCONV_ISA {
 namespace {
 
-constexpr Index kGatherRows = 64, kGatherColumns = 128, kSpreadRows = 64, kSpreadColumns = 512;
-constexpr Index kImages = 8;  // that are done at once
+constexpr Index kGatherRows = 64, kGatherColumns = 128;
+// Parts that disks are added to: large ones where disks are, or much of the work would be done for their neighbours too.
+constexpr struct {
+  double radius;
+  Index rows, columns;
+} kSpread[] = {{16.5, 64, 256}, {32.5, 96, 128}, {1e9, 128, 256}};
+constexpr Index kBeyond = 32;  // rows and columns beyond the image that are done with those inside
 
 struct Tile {
   Index map, y, x, rows, columns;
@@ -22,8 +27,13 @@ template <typename S> class Blur {
   static constexpr Index kLanes = Vector<T>::lanes;
 
   explicit Blur(const DiskCall& call) : call_(call), geo_(call), reaches_(geo_) {
-    rows_ = min_index(geo_.height, geo_.spreads ? kSpreadRows : kGatherRows);
-    columns_ = min_index(geo_.width, geo_.spreads ? kSpreadColumns : kGatherColumns);
+    rows_ = kGatherRows, columns_ = kGatherColumns;
+    if (geo_.spreads) {
+      int size = 0;
+      while (call.largest > kSpread[size].radius) ++size;
+      rows_ = kSpread[size].rows, columns_ = kSpread[size].columns;
+    }
+    rows_ = min_index(rows_, geo_.height), columns_ = min_index(columns_, geo_.width);
     down_ = divide_up(geo_.height, rows_), across_ = divide_up(geo_.width, columns_);
     pitch_ = round_up(columns_, kLanes);
   }
@@ -118,37 +128,41 @@ template <typename S> class Blur {
       };
       while (*from < end && !shows(*from)) ++*from;
       Index length = 0;
-      while (length < count && *from + length < end && shows(*from + length)) ++length;
+      while (length < count + 2 * kBeyond && *from + length < end && shows(*from + length)) ++length;
       return length;
     }
 
     // Every part of the plane that shows the tile, in a fixed order.
     bool fold(const Tile& tile, Index first, Index count, T* sums) {
       memset(static_cast<void*>(sums), 0, static_cast<std::size_t>(count * image_stride_) * sizeof(T));
-      const Index reach = blur_.reaches_.largest(tile.map), pitch = blur_.pitch_;
-      T* const part = reinterpret_cast<T*>(part_memory_.get(static_cast<std::size_t>(count * image_stride_ + kLanes) * sizeof(T)));
+      const Index reach = blur_.reaches_.largest(tile.map);
+      const Index pitch = round_up(tile.columns + 2 * kBeyond, kLanes), stride = pitch * (tile.rows + 2 * kBeyond);
+      T* const part = reinterpret_cast<T*>(part_memory_.get(static_cast<std::size_t>(count * stride + kLanes) * sizeof(T)));
       if (!part) return false;
       Rect rect;
       for (rect.y = -reach; (rect.rows = next_stretch(&rect.y, geo_.height + reach, geo_.height, tile.y, tile.rows)); rect.y += rect.rows)
         for (rect.x = -reach; (rect.columns = next_stretch(&rect.x, geo_.width + reach, geo_.width, tile.x, tile.columns));
              rect.x += rect.columns) {
-          const int done = blur(tile.map, first, count, rect, part, pitch, image_stride_);
+          const int done = blur(tile.map, first, count, rect, part, pitch, stride);
           if (done < 0) return false;
           if (done)
-            for (Index g = 0; g < count; ++g) add(tile, rect, part + g * image_stride_, sums + g * image_stride_);
+            for (Index g = 0; g < count; ++g) add(tile, rect, part + g * stride, pitch, sums + g * image_stride_);
         }
       return true;
     }
 
-    void add(const Tile& tile, const Rect& rect, const T* part, T* sums) const {
-      const Index pitch = blur_.pitch_;
-      const bool inside = rect.x >= 0 && rect.x + rect.columns <= geo_.width;
+    void add(const Tile& tile, const Rect& rect, const T* part, Index pitch, T* sums) const {
+      const Index begin = min_index(max_index(-rect.x, 0), rect.columns),
+                  end = max_index(min_index(geo_.width - rect.x, rect.columns), begin);
       for (Index i = 0; i < rect.rows; ++i, part += pitch) {
-        T* const row = sums + (boundary_index(rect.y + i, geo_.height, geo_.padding) - tile.y) * pitch;
-        if (inside)
-          for (Index j = 0; j < rect.columns; ++j) row[rect.x - tile.x + j] += part[j];
-        else
-          for (Index j = 0; j < rect.columns; ++j) row[boundary_index(rect.x + j, geo_.width, geo_.padding) - tile.x] += part[j];
+        T* const row = sums + (boundary_index(rect.y + i, geo_.height, geo_.padding) - tile.y) * blur_.pitch_;
+        const auto beyond = [&](Index j, Index last) {
+          for (; j < last; ++j) row[boundary_index(rect.x + j, geo_.width, geo_.padding) - tile.x] += part[j];
+        };
+        beyond(0, begin);
+        T* const inside = row + rect.x - tile.x;
+        for (Index j = begin; j < end; ++j) inside[j] += part[j];
+        beyond(end, rect.columns);
       }
     }
 
@@ -200,7 +214,8 @@ template <typename T> double largest_of(const DiskCall& call) {
         const Index n = min_index(kPiece, plane.width - x);
         plane.read(y, x, n, r);
         clean(r, n, static_cast<T>(call.max_radius), false);
-        for (Index i = 0; i < n; ++i) high = r[i] > high ? r[i] : high;
+        const T most = largest_in(r, n);
+        high = most > high ? most : high;
       }
   }
   return high;

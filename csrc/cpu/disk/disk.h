@@ -12,6 +12,7 @@ struct DiskCall {
   View second;  // the gradient in the radius: the image that the blurred one is multiplied by; data == nullptr for none
   View result;  // like image, or like radius where there is a second
   double max_radius = 0;
+  double largest = 0;  // what DiskTable::largest found
   int padding = 0;
   bool scatter = false, transposed = false;
   bool slope = false;  // the weights' derivative in the radius instead of the weights

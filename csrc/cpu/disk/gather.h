@@ -24,8 +24,8 @@ template <typename S> class Gatherer {
     Tables tables;
     tables.top = top_table(reach);
     tables.pitch = columns + 2 * reach + kLanes;
-    tables.stride = (rect.rows + 2 * reach) * tables.pitch;
-    const Index window = (tables.top + 1) * tables.stride;
+    tables.stride = apart((rect.rows + 2 * reach) * tables.pitch, sizeof(T));
+    const Index window = apart((tables.top + 1) * tables.stride, sizeof(T)) + 64 / sizeof(T) * 7;
     T* const windows = reinterpret_cast<T*>(windows_.get(static_cast<std::size_t>(count * window + (1 << kLevels) + kLanes) * sizeof(T)));
     if (!windows) return -1;
     for (Index g = 0; g < count; ++g) read_window(map, first + g, rect, reach, tables, windows + g * window);
@@ -46,17 +46,16 @@ template <typename S> class Gatherer {
       const Index y = rect.y + i;
       plane.read(y, rect.x, rect.columns, radii);
       clean(radii, rect.columns, static_cast<T>(call_.max_radius), call_.slope);
-      const Index above = max_index(max_index(-y, y - geo_.height + 1), 0);
-      for (Index j = 0; j < rect.columns; ++j) {
-        const int reach = reach_of(radii[j]);
-        if (geo_.folded) {
+      if (y >= 0 && y < geo_.height && rect.x >= 0 && rect.x + rect.columns <= geo_.width) {
+        most = static_cast<int>(max_index(most, reach_of(largest_in(radii, rect.columns))));
+      } else {
+        const Index above = max_index(max_index(-y, y - geo_.height + 1), 0);
+        for (Index j = 0; j < rect.columns; ++j) {
+          const int reach = reach_of(radii[j]);
           const Index x = rect.x + j;
-          if (max_index(above, max_index(-x, x - geo_.width + 1)) > reach) {
-            radii[j] = 0;
-            continue;
-          }
+          if (max_index(above, max_index(-x, x - geo_.width + 1)) > reach) radii[j] = 0;
+          else most = reach > most ? reach : most;
         }
-        most = reach > most ? reach : most;
       }
       const T last = radii[rect.columns - 1];
       for (Index j = rect.columns; j < pitch; ++j) radii[j] = last;
@@ -74,15 +73,15 @@ template <typename S> class Gatherer {
       for (Index j = columns; j < tables.pitch; ++j) row[j] = 0;
       for (int level = 1; level <= tables.top; ++level) {
         const Index half = Index{1} << (level - 1);
-        const T* const from = row + (level - 1) * tables.stride;
-        T* const sums = row + level * tables.stride;
+        const T* const __restrict from = row + (level - 1) * tables.stride;
+        T* const __restrict sums = row + level * tables.stride;
         for (Index j = 0; j < tables.pitch - half; ++j) sums[j] = from[j] + from[j + half];
         for (Index j = tables.pitch - half; j < tables.pitch; ++j) sums[j] = 0;
       }
     }
   }
 
-  SVCONV_INLINE void blur_vector(const T* r, const Tables& tables, const T* x, Index window, Index count, T* out, Index image_stride) {
+  void blur_vector(const T* r, const Tables& tables, const T* x, Index window, Index count, T* out, Index image_stride) {
     if (planner_.plan(r)) {
       planner_.vector.list_runs(tables, -kAllRows, kAllRows);
       for (Index g = 0; g < count; ++g) store(gather(planner_.vector, x + g * window, tables.pitch), out + g * image_stride);

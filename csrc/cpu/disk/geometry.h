@@ -66,12 +66,30 @@ template <typename S> struct Plane {
 };
 
 // Radii as the plans take them: 0 where the pixel is copied (or, of a slope, where the radius does not count), NaN where it is not finite.
+template <typename L> SVCONV_INLINE typename L::V clean(typename L::V v, typename L::Number most, typename L::Number beyond) {
+  using V = typename L::V;
+  const V none{}, kept = v > none + typename L::Number(0.5) ? v : none, off = v - v;
+  return v > none + most ? none + beyond : (off != none ? off : kept);
+}
 template <typename T> SVCONV_INLINE void clean(T* r, Index n, T most, bool slope) {
   const T beyond = slope || !(most > T(0.5)) ? T(0) : most;
-  for (Index i = 0; i < n; ++i) {
-    const T v = r[i], kept = v > T(0.5) ? v : T(0);
-    r[i] = v > most ? beyond : v - v != T(0) ? v - v : kept;
+  Index i = 0;
+  for (; i + Vector<T>::lanes <= n; i += Vector<T>::lanes) store(clean<Lanes<T>>(load(r + i), most, beyond), r + i);
+  for (; i < n; ++i) r[i] = clean<Single<T>>(r[i], most, beyond);
+}
+
+// The largest of 0 and those that are numbers.
+template <typename T> SVCONV_INLINE T largest_in(const T* r, Index n) {
+  typename Vector<T>::type most{};
+  T high = 0;
+  Index i = 0;
+  for (; i + Vector<T>::lanes <= n; i += Vector<T>::lanes) {
+    const auto v = load(r + i);
+    most = v > most ? v : most;
   }
+  if (i) high = Lanes<T>::largest(most);
+  for (; i < n; ++i) high = r[i] > high ? r[i] : high;
+  return high;
 }
 
 // Reach of the disks in blocks of the maps.
@@ -97,9 +115,7 @@ class Reaches {
           const Index n = min_index(kColumns, plane.width - j * kColumns);
           plane.read(y, j * kColumns, n, r);
           clean(r, n, static_cast<T>(call.max_radius), false);
-          T high = 0;
-          for (Index k = 0; k < n; ++k) high = r[k] > high ? r[k] : high;
-          const int reach = reach_of(high);
+          const int reach = reach_of(largest_in(r, n));
           row[j] = reach > row[j] ? reach : row[j];
           row[across_] = reach > row[across_] ? reach : row[across_];
         }

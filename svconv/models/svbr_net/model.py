@@ -11,6 +11,9 @@ MAX_RADIUS = 6.0        # pixels; the map is divided by it, larger radii count a
 MULTIPLE = 4            # of which the sides have to be
 
 
+SHIFT, WEAK = 2.0, 0.1  # of the start: how far above 0 a normalised colour is held, so that ReLU lets it through; of what is added to it
+
+
 class MapBranch(nn.Module):
     """The features of the radius map that the image branch takes in: widths 8 and 40 at full size, 16 and 32 at half, 32 at a quarter."""
 
@@ -44,6 +47,19 @@ class ImageBranch(nn.Module):
         self.a17, self.a18, self.a19 = ConvNorm(48, 16), ConvNorm(32, 32), Up(32, 8)
         self.a20, self.a21, self.a22, self.a23 = ConvNorm(8, 8), ConvNorm(16, 8), Residual(8), ConvNorm(48, 8)
         self.out = nn.Conv2d(8, 3, 3, padding=1)
+        self._pass_through()
+
+    @torch.no_grad()
+    def _pass_through(self):
+        """The start: the three colours pass all layers of full size, so that what has to be learned is the difference. From a random start
+        thousands of steps go by until a network of eight channels has found the colours of its input again."""
+        for block in (self.a1, self.a3, self.a21, self.a23):
+            _pass_colours(block.conv.weight, 1.0)
+            block.norm.bias[:3] = SHIFT
+        for block in (self.a2, self.a22):
+            block[1].norm.weight.fill_(WEAK)
+        _pass_colours(self.out.weight, 1.0)
+        self.out.bias.fill_(-SHIFT - 0.3)      # a colour x of mean 0.43 and deviation 0.25: sigmoid(4 (x - 0.5)) is nearly x
 
     def forward(self, image, features):
         b2, b5, b10, b13, b16 = features
@@ -55,6 +71,13 @@ class ImageBranch(nn.Module):
         a19 = self.a19(self.a18(torch.cat([a7, self.a17(a16)], 1)))
         a22 = torch.cat([self.a22(self.a21(torch.cat([a3, self.a20(a19)], 1))), b16], 1)
         return torch.sigmoid(self.out(self.a23(a22)))
+
+
+def _pass_colours(weight, gain):
+    """The first three outputs of a convolution become its first three inputs, and little of the others."""
+    weight[:3] *= WEAK
+    for colour in range(3):
+        weight[colour, colour, 1, 1] = gain
 
 
 class SVBRNet(Pretrained, nn.Module):
