@@ -33,7 +33,7 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "blurmap", help="estimate how far a photograph is out of focus at every pixel", epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Estimates the radius of the disk of defocus at the edges of a photograph, from the ratio of their gradients at two "
+        description="Estimates the radius of the disk of defocus at the edges of a photograph, from the ratio of their gradients at two\n"
         "scales, and carries it to every pixel along the photograph's structure. Needs scikit-image (pip install scikit-image).")
     parser.add_argument("image", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, GIF, WebP, FITS or NPY")
     parser.add_argument("-o", "--output", required=True, metavar="MAP",
@@ -42,7 +42,7 @@ def add_parser(subparsers):
                         help="how radii get from the edges to the rest: by the domain transform, or by the slower matting Laplacian "
                         "(default: %(default)s)")
     parser.add_argument("--picture", metavar="P", help="write the map in colours with a scale too: .png, .tif, .jpg or .bmp")
-    deblur.add_white(parser)
+    deblur.add_white(parser, "")
     progress.add_option(parser)
     parser.set_defaults(run=run)
 

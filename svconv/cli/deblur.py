@@ -84,10 +84,10 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def add_white(parser):
+def add_white(parser, purpose=", which R is relative to"):
     """--white and --max-pixels."""
     parser.add_argument("--white", type=white, metavar="VALUE", default="auto",
-                        help="the stored value that counts as 1, which R is relative to (default: auto, by the file)")
+                        help=f"the stored value that counts as 1{purpose} (default: auto, by the file)")
     parser.add_argument("--max-pixels", type=pixel_limit, metavar="N", help=f"the largest picture that is read (default: {MAX_PIXELS:.0e})")
 
 

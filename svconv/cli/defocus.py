@@ -24,7 +24,7 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "defocus", help="blur a photograph by a disk of its own radius at every pixel", epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Blurs a photograph as a lens does that is out of focus, by a radius for every pixel (svconv.disk_blur). Bit depth, "
+        description="Blurs a photograph as a lens does that is out of focus, by a radius for every pixel (svconv.disk_blur).\nBit depth, "
         "size, grey, alpha and colour profile are kept.")
     parser.add_argument("image", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, GIF, WebP, FITS or NPY")
     parser.add_argument("--map", required=True, metavar="MAP", help="the radius in pixels at every pixel: a grey image, TIFF, FITS or .npy")
@@ -33,7 +33,7 @@ def add_parser(subparsers):
                         help="whose radius counts: gather: that of the pixel that collects the light; scatter: that of the pixel that "
                         "spreads it (default: %(default)s)")
     map_options.add_options(parser)
-    deblur.add_white(parser)
+    deblur.add_white(parser, ", for --linear")
     progress.add_option(parser)
     parser.set_defaults(run=run)
 
