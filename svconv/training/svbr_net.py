@@ -15,7 +15,7 @@ class SVBRNetTask(Task):
     """SVBR-Net: defocus removal with a radius map, from sharp photographs"""
 
     kind, settings_class = "svbr", SVBRSettings
-    measured_by = ("noise", "rounding", "linear", "map_size", "validation_size", "validation_pairs")
+    measured_by = ("phases", "noise", "rounding", "linear", "map_size", "validation_size", "validation_pairs")
 
     def __init__(self, photographs, settings, device):
         s = settings

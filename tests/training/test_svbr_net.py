@@ -130,6 +130,17 @@ def test_the_plan_and_the_learning_rate():
     assert [other.rate_at(1, step) for step in (0, 1, 2, 7)] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
 
 
+def test_a_phase_that_changes_its_maps_on_the_way_starts_its_best_score_afresh(photographs, tmp_path):
+    settings = SVBRSettings(**{**SMALL, "steps": (1, 4)}, phases="true")
+    first = trained(photographs, tmp_path / "o", settings)
+    first.run(max_steps=3, progress=False)
+    first.best = 0.0
+    first.save()
+    second = trained(photographs, tmp_path / "o", dataclasses.replace(settings, phases="both"), resume=tmp_path / "o" / "last.pt")
+    assert second.phase == 1 and second.phase_step == 2 and second.run(progress=False) and second.best > 0
+    assert (tmp_path / "o" / "best-interpolated.pt").is_file()
+
+
 def test_statistics_may_be_kept_in_the_second_phase(photographs, tmp_path):
     settings = SVBRSettings(**SMALL, frozen=True)
     first = trained(photographs, tmp_path / "o", settings)
