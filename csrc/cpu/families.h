@@ -5,6 +5,7 @@
 #define SVCONV_FAMILIES(FAMILY) \
   FAMILY(disk, DiskTable) \
   FAMILY(eff, EffTable) \
+  FAMILY(gaussian, GaussianTable) \
   FAMILY(pixel_filter, PixelFilterTable) \
   FAMILY(quotient, QuotientTable) \
   FAMILY(tanh_features, TanhFeaturesTable) \

@@ -2,11 +2,11 @@
 import os
 import time
 
-from svconv.cli import psf_grid, shake, unseen
+from svconv.cli import defocus_map, map_options, psf_grid, shake, unseen
 from svconv.cli.errors import InputError, shown, warn
 from svconv.files.limits import MAX_PIXELS, check_memory
 
-METHODS = {"kernel": ("irls", "cg", "hyper"), "blind": ("ltd", "l0"), "psf-grid": psf_grid.METHODS}
+METHODS = {"kernel": ("irls", "cg", "hyper"), "blind": ("ltd", "l0"), "psf-grid": psf_grid.METHODS, "defocus-map": defocus_map.METHODS}
 REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 1 / 3000}
 BLIND = 5  # times as much with an estimated kernel, which is never exact
 WINDOW = 1024  # the side of the part of the photograph that a kernel is estimated from
@@ -21,6 +21,7 @@ examples:
   svconv deblur photo.jpg --blind --grid 4x6 -o sharp.png --save-kernel grid.npy
   svconv deblur sky.fits --psf-grid psfs.fits --method rl --background 120 -o sharp.fits
   svconv deblur mosaic.tif --psf-grid psfs.npy --tiles auto -o sharp.tif
+  svconv deblur photo.jpg --defocus-map map.png --reg 3e-3 -o sharp.png
 """
 
 
@@ -39,6 +40,8 @@ def add_parser(subparsers):
     blur.add_argument("--blind", action="store_true", help="estimate the kernel from the photograph (uniform blur, or --grid)")
     blur.add_argument("--psf-grid", metavar="GRID", help="a PSF for each patch of the photograph: .npy or .fits, [rows, columns, kh, kw], "
                       "[R, kh, kw] with --grid, with a last axis of 3 in colour")
+    blur.add_argument("--defocus-map", metavar="MAP", help="the radius in pixels of the disk of defocus at every pixel: a grey image, as "
+                      "svconv blurmap estimates it, TIFF, FITS or .npy")
     parser.add_argument(
         "--method",
         choices=list(dict.fromkeys(m for methods in METHODS.values() for m in methods)),
@@ -50,11 +53,9 @@ def add_parser(subparsers):
         metavar="R",
         help="strength of the smoothing, larger is smoother (default: "
         + ", ".join(f"{m} {r:g}" for m, r in REG.items())
-        + f"; with --blind {BLIND} times that; quotient {psf_grid.REG['quotient']:g})",
+        + f"; with --blind {BLIND} times that; quotient {psf_grid.REG['quotient']:g}, layered {defocus_map.REG['layered']:.2g})",
     )
-    parser.add_argument("--white", type=white, metavar="VALUE", default="auto",
-                        help="the stored value that counts as 1, which R is relative to (default: auto, by the file)")
-    parser.add_argument("--max-pixels", type=pixel_limit, metavar="N", help=f"the largest picture that is read (default: {MAX_PIXELS:.0e})")
+    add_white(parser)
     blind = parser.add_argument_group("with --blind")
     blind.add_argument(
         "--kernel-size",
@@ -69,7 +70,8 @@ def add_parser(subparsers):
         "--final", choices=("irls", "hyper"), help="how the photograph is restored with the estimated kernel (default: irls)"
     )
     blind.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
-    blind.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones")
+    blind.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones "
+                       "(--blind, --method svbr)")
     parser.add_argument(
         "--grid", type=psf_grid.grid_size, metavar="RxC",
         help="rows x columns of overlapping patches, for example 4x6: with --blind a kernel for each, since the camera rolled too (ltd); "
@@ -77,18 +79,40 @@ def add_parser(subparsers):
     )
     shake.add_options(blind)
     psf_grid.add_options(parser)
+    map_options.add_options(parser.add_argument_group("with --defocus-map"))
     progress.add_option(parser)
     parser.set_defaults(run=run)
+
+
+def add_white(parser, purpose=", which R is relative to"):
+    """--white and --max-pixels."""
+    parser.add_argument("--white", type=white, metavar="VALUE", default="auto",
+                        help=f"the stored value that counts as 1{purpose} (default: auto, by the file)")
+    parser.add_argument("--max-pixels", type=pixel_limit, metavar="N", help=f"the largest picture that is read (default: {MAX_PIXELS:.0e})")
+
+
+def limits_of(arguments):
+    """The options of the readers."""
+    return {} if arguments.max_pixels is None else {"max_pixels": arguments.max_pixels}
+
+
+def white_of(arguments):
+    """The white that was given, or None."""
+    return None if arguments.white == "auto" else arguments.white
 
 
 def run(arguments):
     from svconv.files import images
 
-    limits = {} if arguments.max_pixels is None else {"max_pixels": arguments.max_pixels}
+    limits = limits_of(arguments)
+    if arguments.defocus_map is None:
+        map_options.check_unused(arguments, "--defocus-map")
+    else:
+        return defocus_map.run(arguments, limits)
     if arguments.psf_grid is not None:
         return psf_grid.run(arguments, limits)
     check_options(arguments)
-    picture, source = images.read_image(arguments.image, **limits).with_white(None if arguments.white == "auto" else arguments.white)
+    picture, source = images.read_image(arguments.image, **limits).with_white(white_of(arguments))
     images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
     say_what_is_lost(arguments, picture)
     start = time.perf_counter()

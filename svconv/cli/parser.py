@@ -2,7 +2,7 @@
 import argparse
 import importlib
 
-COMMANDS = ("info", "certify", "demo", "deblur", "psf", "train")
+COMMANDS = ("info", "certify", "demo", "deblur", "defocus", "blurmap", "psf", "train")
 
 
 class Parser(argparse.ArgumentParser):

@@ -12,17 +12,26 @@ from svconv.files.outputs import make_folder, replacing, write_text
 
 def apply(function, y, tiles, mask=None):
     """function(tile, its part of the mask) for every tile of y [1, 1, H, W], put together again."""
+    def part(here, _):
+        return function(y[here].contiguous(), None if mask is None else mask[here].contiguous())
+
+    return function(y, mask) if len(tiles) == 1 else together(part, y, tiles)
+
+
+def together(part, like, tiles):
+    """part(here, tile) for every tile, put together like `like` [..., H, W]; `here`: an index of all that the tile sees."""
     import torch
 
-    if len(tiles) == 1:
-        return function(y, mask)
-    x = y.new_zeros(y.shape)
+    x = like.new_zeros(like.shape)
     for rows, columns in tiles:
-        here = (..., slice(*rows[:2]), slice(*columns[:2]))
-        seen = None if mask is None else mask[here].contiguous()
-        result = function(y[here].contiguous(), seen)[..., rows.inner, columns.inner]
+        result = part((..., slice(*rows[:2]), slice(*columns[:2])), (rows, columns))[..., rows.inner, columns.inner]
         x[..., slice(*rows.kept), slice(*columns.kept)] += torch.from_numpy(rows.weights[:, None] * columns.weights) * result
     return x
+
+
+def exact(tiles):
+    """The tiles without cross-fades, for what does not depend on them."""
+    return [(rows._replace(fade=0), columns._replace(fade=0)) for rows, columns in tiles]
 
 
 class TileRecord:

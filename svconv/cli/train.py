@@ -21,6 +21,8 @@ class Model(typing.NamedTuple):
 MODELS = {
     "ltd": Model("Learning to Deblur: blind kernel estimation from sharp photographs",
                  "svconv.training.learning_to_deblur_settings.LtDSettings", "svconv.training.learning_to_deblur.LearningToDeblurTask"),
+    "svbr": Model("SVBR-Net: defocus removal with a radius map, from sharp photographs",
+                  "svconv.training.svbr_net_settings.SVBRSettings", "svconv.training.svbr_net.SVBRNetTask"),
 }
 
 

@@ -1,5 +1,6 @@
 """Blur kernels, degradations and data sets: what training and evaluation are made from."""
 from svconv.data.defocus_maps import defocus_map, defocus_radii, nearest_radius, spoiled_map
+from svconv.data.defocus_pairs import DefocusPairs
 from svconv.data.degradation import degrade, jpeg_round_trip
 from svconv.data.domain_transform import domain_transform
 from svconv.data.estimate_blur import edge_map, estimate_blur, interpolated_map, propagate_blur
@@ -11,6 +12,7 @@ from svconv.data.poses import motion_poses
 
 __all__ = [
     "BlurPairs",
+    "DefocusPairs",
     "MattingLaplacian",
     "PhotographCache",
     "defocus_map",

@@ -26,7 +26,7 @@ def matting_propagation(values, known, image, start, *, weights="edges", strengt
         smaller, count = _halved(image), _halved(known)
         mean = torch.where(count > 0, _halved(known * values) / count.clamp_min(1e-12), 0)
         coarse = matting_propagation(mean, count, smaller, start, weights=weights, strength=strength, steps=min(2 * steps, MOST))
-        first = _finer(coarse, smaller, image)
+        first = finer(coarse, smaller, image)
     else:
         first = start(values, known, image)
     return matting_laplacian(image).propagate(values, known, strength=strength, weights=weights, x0=first, max_iter=steps).x
@@ -37,8 +37,8 @@ def _halved(t):
     return functional.avg_pool2d(t.double(), 2, ceil_mode=True, count_include_pad=False)
 
 
-def _finer(x, coarse, fine):
-    """x on the coarse photograph as local linear functions of its colours, applied to the fine one."""
+def finer(x, coarse, fine):
+    """x on the coarse photograph, both float64, as local linear functions of its colours, applied to the fine one in that one's dtype."""
     mean = window_means(coarse)
     colours = coarse.shape[1]
     products = window_means((coarse[:, :, None] * coarse[:, None]).flatten(1, 2)).unflatten(1, (colours, colours))
@@ -48,5 +48,5 @@ def _finer(x, coarse, fine):
     slope = torch.linalg.solve(covariance, joint.permute(0, 2, 3, 1)[..., None])[..., 0].permute(0, 3, 1, 2)
     offset = window_means(x) - (slope * mean).sum(1, keepdim=True)
     functions = window_sums(torch.cat([slope, offset], 1)) / window_sums(torch.ones_like(offset))
-    functions = functional.interpolate(functions, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+    functions = functional.interpolate(functions.to(fine.dtype), size=fine.shape[-2:], mode="bilinear", align_corners=False)
     return (functions[:, :-1] * fine).sum(1, keepdim=True) + functions[:, -1:]

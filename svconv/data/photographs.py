@@ -43,14 +43,14 @@ def split_photographs(files, every=20):
 
 
 class PhotographCache:
-    """Grey photographs as uint8 [H, W], the least recently used ones dropped beyond `max_bytes`.
+    """Photographs as uint8, grey [H, W] or with `colour` [H, W, 3], the least recently used ones dropped beyond `max_bytes`.
 
     Pictures whose longer side exceeds `halve_above` are reduced by two until it does not: large photographs are rarely sharp at pixel
     scale.
     """
 
-    def __init__(self, max_bytes=512 << 20, halve_above=1000):
-        self.max_bytes = number("max_bytes", max_bytes, least=0, integer=True)
+    def __init__(self, max_bytes=512 << 20, halve_above=1000, *, colour=False):
+        self.max_bytes, self.read = number("max_bytes", max_bytes, least=0, integer=True), read_colour if colour else read_grey
         self.halve_above = None if halve_above is None else number("halve_above", halve_above, least=1)
         self._images, self._bytes = collections.OrderedDict(), 0
 
@@ -63,7 +63,7 @@ class PhotographCache:
         if key in self._images:
             self._images.move_to_end(key)
             return self._images[key]
-        image = read_grey(path, self.halve_above)
+        image = self.read(path, self.halve_above)
         self._images[key] = image
         self._bytes += image.nbytes
         while self._bytes > self.max_bytes and len(self._images) > 1:
@@ -77,13 +77,22 @@ def read_grey(path, halve_above=None, max_pixels=MAX_PIXELS):
     16 bits and floats are scaled so that their white is 255 (`svconv.files.picture.find_white`). FileError naming the file: not a
     photograph, damaged, or of more than `max_pixels`.
     """
+    return _read(path, "L", halve_above, max_pixels)
+
+
+def read_colour(path, halve_above=None, max_pixels=MAX_PIXELS):
+    """The same as uint8 [H, W, 3]; a grey photograph has three equal channels."""
+    return _read(path, "RGB", halve_above, max_pixels)
+
+
+def _read(path, mode, halve_above, max_pixels):
     from PIL import Image
 
     picture = read_image(path, max_pixels).unassociated()
     pixels = picture.pixels
     if picture.bits != 8:
         pixels = np.rint(np.divide(pixels, picture.scale / 255).clip(0, 255)).astype(np.uint8)
-    grey = Image.fromarray(pixels[..., 0] if picture.channels == 1 else pixels).convert("L")
-    while halve_above and max(grey.size) > halve_above:
-        grey = grey.reduce(2)
-    return np.asarray(grey)
+    image = Image.fromarray(pixels[..., 0] if picture.channels == 1 else pixels).convert(mode)
+    while halve_above and max(image.size) > halve_above:
+        image = image.reduce(2)
+    return np.asarray(image)

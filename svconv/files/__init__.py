@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 from svconv.files.errors import FileError as FileError
 
 if TYPE_CHECKING:
+    from svconv.files.blur_maps import read_blur_map as read_blur_map, write_blur_map as write_blur_map
     from svconv.files.images import read_image as read_image, write_image as write_image
     from svconv.files.kernels import read_kernel as read_kernel, write_kernel as write_kernel
     from svconv.files.picture import Picture as Picture
     from svconv.files.psf_grids import read_psf_grid as read_psf_grid
 
-_MODULES = {"Picture": "picture", "read_image": "images", "read_kernel": "kernels", "read_psf_grid": "psf_grids", "write_image": "images",
-            "write_kernel": "kernels"}
-__all__ = ["FileError", "Picture", "read_image", "read_kernel", "read_psf_grid", "write_image", "write_kernel"]
+_MODULES = {"Picture": "picture", "read_blur_map": "blur_maps", "read_image": "images", "read_kernel": "kernels",
+            "read_psf_grid": "psf_grids", "write_blur_map": "blur_maps", "write_image": "images", "write_kernel": "kernels"}
+__all__ = ["FileError", "Picture", "read_blur_map", "read_image", "read_kernel", "read_psf_grid", "write_blur_map", "write_image",
+           "write_kernel"]
 
 
 def __getattr__(name: str) -> Any:

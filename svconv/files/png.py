@@ -14,7 +14,26 @@ _LARGEST = 1 << 16  # bytes of such a chunk; each needs less than 40
 
 def read_chunks(path):
     """{name: content} of the small chunks before the pixels of a PNG file."""
-    found, size = {}, os.stat(path).st_size
+    return dict(_chunks(path))
+
+
+def read_text(path, keyword):
+    """The text of that keyword (tEXt) before the pixels of a PNG file, or None."""
+    begin = keyword.encode("latin-1") + b"\0"
+    for name, content in _chunks(path):
+        if name == b"tEXt" and content.startswith(begin):
+            return content[len(begin):].decode("latin-1")
+    return None
+
+
+def text_chunk(keyword, text):
+    """The chunk that `read_text` reads, (name, content)."""
+    return b"tEXt", f"{keyword}\0{text}".encode("latin-1")
+
+
+def _chunks(path):
+    """Every (name, content) of the small chunks before the pixels."""
+    size = os.stat(path).st_size
     with open(path, "rb") as file:
         file.seek(len(SIGNATURE))
         while len(head := file.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
@@ -22,11 +41,10 @@ def read_chunks(path):
             if length > size:
                 break
             if length <= _LARGEST:
-                found[head[4:]] = file.read(length)
+                yield head[4:], file.read(length)
                 file.seek(4, os.SEEK_CUR)
             else:
                 file.seek(length + 4, os.SEEK_CUR)
-    return found
 
 
 def colour_chunks(chunks):

@@ -38,13 +38,14 @@ class Pretrained:
 
     @classmethod
     def from_pretrained(cls, name=None):
-        """The model with the shipped weights `name` (None: the default ones). ValueError naming the known ones if there are no such
-        weights."""
-        name = cls.default_weights if name is None else str(name)
-        known = cls.known_weights()
-        if name not in known:
+        """The model with the shipped weights `name` (None: the default ones), with or without the prefix of its files. ValueError naming
+        the known ones if there are no such weights."""
+        name = str(cls.default_weights if name is None else name)
+        known, prefix = cls.known_weights(), cls.weights_prefix or ""
+        stem = name if name.startswith(prefix) else prefix + name
+        if stem not in known:
             raise ValueError(f"name: no weights {name!r} are shipped; known: {', '.join(known) or 'none'}")
-        return cls.load(FOLDER / f"{name}.pt")
+        return cls.load(FOLDER / f"{stem}.pt")
 
     @classmethod
     def known_weights(cls):

@@ -1,6 +1,4 @@
 """A disk of its own radius for every pixel as a linear operator."""
-import math
-
 import torch
 
 from svconv._boundary import canonical_padding
@@ -43,7 +41,7 @@ class DiskBlur(Operator):
         most("max_radius", max_radius)
         self.radius, self.tensors, self.frame = radius, (radius,), tuple(radius.shape)
         if readable(radius):
-            self.reach      # looks at the radii
+            self._farthest()
 
     def _forward(self, x):
         return disk_blur(x, self.radius, form=self.form, padding=self.padding, max_radius=self.max_radius)
@@ -51,15 +49,16 @@ class DiskBlur(Operator):
     def _adjoint(self, y):
         return disk_blur_adjoint(y, self.radius, form=self.form, padding=self.padding, max_radius=self.max_radius)
 
+    def _farthest(self):
+        values = self.radius.detach()
+        if not bool(torch.isfinite(values).all()):
+            raise ValueError("radius: expected finite values, got NaN or infinite ones")
+        return disk_reach(values, most("max_radius", self.max_radius))
+
     @property
     def reach(self):
-        """(top, bottom, left, right): the same on every side, that of the largest radius."""
-        if not hasattr(self, "_reach"):
-            values = self.radius.detach()
-            if not bool(torch.isfinite(values).all()):
-                raise ValueError("radius: expected finite values, got NaN or infinite ones")
-            self._reach = disk_reach(values, most("max_radius", self.max_radius))
-        return (self._reach,) * 4
+        """(top, bottom, left, right): the same on every side, that of the largest radius; waits for a GPU."""
+        return (self._farthest(),) * 4
 
     @property
     def reaches(self):

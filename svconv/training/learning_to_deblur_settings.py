@@ -36,7 +36,7 @@ class LtDSettings(Settings):
     filter_size: int = option(9, "side of the learned filters, odd", least=1)
     bias: bool = option(False, "biases in the filters and the hidden recombinations")
 
-    def phases(self):
+    def plan(self):
         """The plan in the order of training."""
         plan = []
         for t, steps in enumerate(self.steps):

@@ -50,7 +50,7 @@ class Trainer:
         if stored is not None:
             self._restore(stored, former, resume)
         else:
-            self.task.begin(s.phases()[0])
+            self.task.begin(s.plan()[0])
         baselines = self.task.baselines() if s != former else None
         make_folder(self.out)
         check_folder(self.out / CHECKPOINT)
@@ -63,7 +63,7 @@ class Trainer:
         try:
             for name in PROGRESS:
                 setattr(self, name, stored[name])
-            plan, before = self.settings.phases(), former.phases()
+            plan, before = self.settings.plan(), former.plan()
             if self.phase == len(before):  # a finished run stands at the end of its last phase: the new plan may go on from there
                 self.phase, self.phase_step = self.phase - 1, before[-1].steps
             if self.phase >= len(plan):
@@ -92,7 +92,7 @@ class Trainer:
     def one_step(self):
         """One step of the task; returns the error of its batch."""
         tensors = [self.task.place(t) for t in self.task.batch(self.position)]
-        error = self.task.step(tensors, self.settings.rate_at(self.phase_step, self.settings.phases()[self.phase].steps))
+        error = self.task.step(tensors, self.settings.rate_at(self.phase, self.phase_step))
         self.position += self.settings.batch
         self.step += 1
         self.phase_step += 1
@@ -133,7 +133,7 @@ class Trainer:
         counted: a stopped process uses none.
         """
         s, started, first, recent = self.settings, time.process_time(), self.step, 0.0
-        base, plan = self.cpu_seconds, self.settings.phases()
+        base, plan = self.cpu_seconds, self.settings.plan()
         bar = _progress_bar(progress, sum(phase.steps for phase in plan), self.step)
         with delayed_interrupt() as interrupted:
             while self._next_phase(plan):

@@ -24,7 +24,7 @@ def kind_of(field):
 
 @dataclasses.dataclass
 class Settings:
-    """What every run depends on besides its data; stored in its checkpoints. A model adds fields and `phases()`.
+    """What every run depends on besides its data; stored in its checkpoints. A model adds fields and `plan()`.
 
     A phase is a tuple with a field `steps`; a run goes through the phases in their order.
 
@@ -43,6 +43,10 @@ class Settings:
     save_every: int = option(200, "steps between checkpoints", least=1)
     device: str = option("auto", "where the model runs: auto (a GPU if torch sees one), cpu or cuda", choices=DEVICES)
 
+    def plan(self):
+        """The phases in their order: tuples with a field `steps`."""
+        raise NotImplementedError
+
     def __post_init__(self):
         for field in dataclasses.fields(self):
             setattr(self, field.name, checked(field, getattr(self, field.name)))
@@ -58,8 +62,9 @@ class Settings:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
-    def rate_at(self, step, steps):
-        """Learning rate of step 0..steps-1 of a phase."""
+    def rate_at(self, phase, step):
+        """Learning rate of a step, counted from 0, of a phase of the plan, likewise."""
+        steps = self.plan()[phase].steps
         rise = min(1.0, (step + 1) / max(1, self.warmup))
         start = steps * (1 - self.decay)
         fall = 1.0 if step < start else 1 - 0.95 * (step - start) / max(1, steps - start)

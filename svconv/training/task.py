@@ -33,7 +33,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def prepare(self, phase):
-        """Bring the model into the form that a phase of `settings.phases()` trains: grow it, choose what learns by `requires_grad_`."""
+        """Bring the model into the form that a phase of `settings.plan()` trains: grow it, choose what learns by `requires_grad_`."""
 
     @abc.abstractmethod
     def batch(self, position):

@@ -96,3 +96,12 @@ def test_grey_values_do_not_depend_on_how_they_are_stored(tmp_path, bits):
     tifffile.imwrite(tmp_path / "packed.tif", ramp, bitspersample=bits)
     for name in ("container.tif", "float.tif", "packed.tif"):
         assert np.abs(read_grey(tmp_path / name) - ramp / full * 255).max() <= 0.51, name
+
+
+def test_colours_are_read_too(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    write_image(tmp_path / "colour.png", Picture(colours))
+    write_image(tmp_path / "grey.png", Picture(colours[..., :1]))
+    np.testing.assert_array_equal(PhotographCache(colour=True).get(tmp_path / "colour.png"), colours)
+    np.testing.assert_array_equal(PhotographCache(colour=True).get(tmp_path / "grey.png"), colours[..., :1].repeat(3, 2))
+    assert PhotographCache(halve_above=20, colour=True).get(tmp_path / "colour.png").shape == (10, 15, 3)

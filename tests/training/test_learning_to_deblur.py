@@ -116,8 +116,8 @@ def test_old_stages_are_frozen_after_a_stage_was_added(photographs, tiny, tmp_pa
 
 def test_the_plan_and_the_learning_rate():
     s = LtDSettings(steps=(100, 50, 20), frozen_steps=10, rate=1.0, warmup=10, decay=0.5)
-    assert s.phases() == [(1, False, 100), (2, True, 10), (2, False, 50), (3, True, 10), (3, False, 20)]
-    rates = [s.rate_at(i, 100) for i in range(100)]
+    assert s.plan() == [(1, False, 100), (2, True, 10), (2, False, 50), (3, True, 10), (3, False, 20)]
+    rates = [s.rate_at(0, i) for i in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[30] == 1 and rates[-1] == pytest.approx(0.069) and max(rates) == 1
 
 

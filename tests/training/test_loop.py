@@ -42,7 +42,7 @@ class LineSettings(Settings):
     decay: float = option(0.0, "share of each phase with falling rate", least=0, most=1)
     validate_every: int = option(10, "steps between validations", least=1)
 
-    def phases(self):
+    def plan(self):
         return [Phase("offset", self.steps), Phase("both", self.steps)]
 
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/disk/plan.h"
+#include "cpu/radial/tiles.h"
 
 namespace svconv {
 namespace {
@@ -68,31 +69,42 @@ template <typename L> SVCONV_INLINE typename L::V gather(const Plan<L>& plan, co
   return (((s0 + s1) + (s2 + s3)) * plan.inner + edge) * plan.scale;
 }
 
-// Adds what the values v at `y` in the first of the tables send out, on rows low..high.
+constexpr int kCopies = 4;  // of the first table
+
+// Adds what the values v[image] at `y` in the first of each image's tables send out, on rows low..high. A vector that overlaps one that was
+// written just now waits for it: images of the edge go to the copies of the first table in turn.
 template <bool Clip, typename L>
-SVCONV_INLINE void spread(const Plan<L>& plan, typename L::V v, typename L::Number* y, Index pitch, Index low, Index high) {
+SVCONV_INLINE void spread(const Plan<L>& plan, const typename L::V* v, Index images, typename L::Number* y, Index image_stride, Index copy,
+                          Index pitch, Index low, Index high) {
+  using T = typename L::Number;
   using V = typename L::V;
-  const V none{}, scaled = v * plan.scale, inner = scaled * plan.inner;
-  const auto add = [&](Index at, V value) { L::write(L::read(y + at) + value, y + at); };
-  for (Index i = 0; i < plan.run_count; ++i) add(plan.runs[i], inner);
-  const auto eight = [&](const V* w, const Place* place, int count) {
-    for (int k = 0; k < count; ++k) {
-      const V value = w[k] != none ? w[k] * scaled : none;
-      eight_images<Clip>(place[k], pitch, low, high, [&](auto, Index at) { add(at, value); });
-    }
+  const V none{};
+  V scaled[kImages], inner[kImages];
+  for (Index g = 0; g < images; ++g) scaled[g] = v[g] * plan.scale, inner[g] = scaled[g] * plan.inner;
+  for (Index i = 0; i < plan.run_count; ++i) {
+    T* const at = y + plan.runs[i];
+    for (Index g = 0; g < images; ++g) L::write(L::read(at + g * image_stride) + inner[g], at + g * image_stride);
+  }
+  const auto each = [&](const V* w, const Place* place, int count, const auto& visit) {
+    for (int k = 0; k < count; ++k)
+      for (Index g = 0; g < images; ++g) {
+        const V value = w[k] != none ? w[k] * scaled[g] : none;
+        T* const image = y + g * image_stride + (L::count > 1 ? k % (kCopies / 2) * 2 * copy : 0);
+        visit(place[k], [&](auto n, Index at) {
+          T* const to = image + at + (L::count > 1 ? n.value % 2 * copy : 0);
+          L::write(L::read(to) + value, to);
+        });
+      }
   };
-  const auto four = [&](const V* w, const Place* place, int count) {
-    for (int k = 0; k < count; ++k) {
-      const V value = w[k] != none ? w[k] * scaled : none;
-      four_images<Clip>(place[k], pitch, low, high, [&](auto, Index at) { add(at, value); });
-    }
-  };
-  eight(plan.full_weights(), plan.full_places(), plan.full);
-  eight(plan.partial_weights(), plan.partial_places(), plan.partial);
-  four(plan.axis_weights(), plan.axis_places(), plan.axis);
-  four(plan.diagonal_weights(), plan.diagonal_places(), plan.diagonal);
-  if (!Clip || (low <= 0 && high >= 0)) {
-    if (L::nonzero(plan.centre)) add(0, plan.centre != none ? plan.centre * scaled : none);
+  const auto eight = [&](Place place, const auto& one) { eight_images<Clip>(place, pitch, low, high, one); };
+  const auto four = [&](Place place, const auto& one) { four_images<Clip>(place, pitch, low, high, one); };
+  each(plan.full_weights(), plan.full_places(), plan.full, eight);
+  each(plan.partial_weights(), plan.partial_places(), plan.partial, eight);
+  each(plan.axis_weights(), plan.axis_places(), plan.axis, four);
+  each(plan.diagonal_weights(), plan.diagonal_places(), plan.diagonal, four);
+  if (L::nonzero(plan.centre) && (!Clip || (low <= 0 && high >= 0))) {
+    const Place here = {0, 0};
+    each(&plan.centre, &here, 1, [](Place, const auto& one) { one(Int<0>{}, 0); });
   }
 }
 

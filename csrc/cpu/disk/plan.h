@@ -3,15 +3,16 @@
 #pragma once
 
 #include "core/disk.h"
-#include "cpu/disk/lanes.h"
 #include "cpu/parallel.h"
+#include "cpu/radial/lanes.h"
 
 namespace svconv {
 namespace {
 
 constexpr double kPi = 3.14159265358979323846;
 constexpr Index kAllRows = Index{1} << 30;
-constexpr int kLevels = 7;  // tables of sums of 1, 2, ..., 64 neighbours
+constexpr Index kApart = 13;  // cache lines
+constexpr int kLevels = 7;    // tables of sums of 1, 2, ..., 64 neighbours
 
 // How far the disk reaches from its pixel.
 template <typename T> SVCONV_INLINE int reach_of(T r) {
@@ -74,8 +75,14 @@ struct Place {
 // The layout of the tables that a plan's runs point into.
 struct Tables {
   Index pitch = 0, stride = 0;  // between rows, between tables
-  int top = 0;                  // the last table has sums of 2^top
+  int top = 0, step = 1;        // table k has sums of 2^(k step) neighbours, k step <= top
 };
+
+// A stride of at least n numbers under which neighbours do not meet in the same sets of a cache, where they would wait for each other.
+inline Index apart(Index n, std::size_t item) {
+  const Index line = 64 / static_cast<Index>(item), page = 64 * line;
+  return round_up(n + line - kApart * line, page) + kApart * line;
+}
 
 template <typename L> class Plan {
  public:
@@ -84,7 +91,7 @@ template <typename L> class Plan {
 
   static Index capacity(Index reach) { return 28 * (reach + 2) + 64; }
   static std::size_t bytes(Index reach) {
-    const Index runs = (2 * reach + 1) * (2 * reach / (1 << (kLevels - 1)) + kLevels);
+    const Index runs = (2 * reach + 1) * (2 * reach / (1 << (kLevels - 1)) + 2 * kLevels);
     return static_cast<std::size_t>((capacity(reach) * 2 + reach + 8) * static_cast<Index>(sizeof(V) + sizeof(Place)) +
                                     runs * static_cast<Index>(sizeof(Index)) + (reach + 8) * 8 + 6 * 64);
   }
@@ -136,9 +143,9 @@ template <typename L> class Plan {
     for (Index dy = max_index(low, -last); dy <= min_index(high, last); ++dy) {
       const int n = octant.inner[dy < 0 ? -dy : dy];
       Index at = dy * tables.pitch - n, left = 2 * n + 1;
-      for (int level = tables.top; level >= 0; --level)
-        for (const Index piece = Index{1} << level; left >= piece; left -= piece, at += piece)
-          runs[run_count++] = level * tables.stride + at;
+      for (int k = tables.top / tables.step; k >= 0; --k)
+        for (const Index piece = Index{1} << k * tables.step; left >= piece; left -= piece, at += piece)
+          runs[run_count++] = k * tables.stride + at;
     }
   }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cpu/disk/apply.h"
-#include "cpu/disk/geometry.h"
+#include "cpu/disk/radii.h"
 
 namespace svconv {
 namespace {
@@ -32,11 +32,9 @@ template <typename T> class Planner {
     if (known_ && memcmp(r, last_, sizeof last_) == 0) return together_;
     memcpy(last_, r, sizeof last_);
     known_ = true;
-    T low = r[0] > T(0) ? r[0] : T(0), high = low, sum = low;
-    for (int i = 1; i < kLanes; ++i) {
-      const T v = r[i] > T(0) ? r[i] : T(0);
-      low = v < low ? v : low, high = v > high ? v : high, sum += v;
-    }
+    using V = typename Vector<T>::type;
+    const V none{}, v = load(r), plain = v > none ? v : none;
+    const T low = -Lanes<T>::largest(-plain), high = Lanes<T>::largest(plain), sum = Lanes<T>::sum(plain);
     vector.octant.set(low, high);
     const double one = vector.octant.edge + kRunCost * low, each = kLanes * kPlanCost + (kEdgeCost + kRunCost) * sum;
     together_ = vector.fits() && one <= each;

@@ -10,9 +10,10 @@ namespace {
 template <typename S> class Spreader {
  public:
   using T = typename Compute<S>::type;
+  using V = typename Vector<T>::type;
   static constexpr Index kLanes = Vector<T>::lanes;
 
-  Spreader(const DiskCall& call, const Geometry& geo, const Reaches& reaches) : call_(call), geo_(geo), reaches_(reaches) {}
+  Spreader(const RadialCall& call, const Geometry& geo, const Reaches<DiskKernel>& reaches) : call_(call), geo_(geo), reaches_(reaches) {}
 
   // As Gatherer::blur.
   int blur(Index map, Index first, Index count, const Rect& rect, T* out, Index pitch, Index image_stride) {
@@ -23,14 +24,16 @@ template <typename S> class Spreader {
     if (reach < 0) return 0;
     if (!planner_.begin(reach, call_.slope)) return -1;
     const Index margin = 2 * reach + kLanes;
-    tables_.top = top_table(reach);
+    tables_.top = top_table(reach), tables_.step = kStep;
+    copies_ = reach <= kCopied ? kCopies : 1;
     tables_.pitch = round_up(rect.columns + 2 * margin, kLanes) + kLanes;
-    tables_.stride = rect.rows * tables_.pitch;
-    sums_stride_ = (tables_.top + 1) * tables_.stride;
+    tables_.stride = apart(rect.rows * tables_.pitch, sizeof(T));
+    sums_stride_ = apart((tables_.top / kStep + copies_) * tables_.stride, sizeof(T)) + 64 / sizeof(T) * 7;
     const std::size_t bytes = static_cast<std::size_t>(count * sums_stride_ + kLanes) * sizeof(T);
     sums_ = reinterpret_cast<T*>(memory_.get(bytes));
     if (!sums_) return -1;
     memset(static_cast<void*>(sums_), 0, bytes);
+    sums_ += (copies_ - 1) * tables_.stride;  // the first table stands behind its copies
     first_ = first, count_ = count, map_ = map;
     each_chunk(map, rect, farthest, [&](Index y, const Chunk& chunk, int) {
       for (Index x = chunk.begin; x < chunk.end; x += kLanes)
@@ -54,7 +57,7 @@ template <typename S> class Spreader {
   };
 
   bool list_chunks(const Rect& rect, Index farthest) {
-    constexpr Index kColumns = Reaches::kColumns;
+    constexpr Index kColumns = Reaches<DiskKernel>::kColumns;
     Index begin = rect.x - farthest, end = rect.x + rect.columns + farthest;
     if (!geo_.extended) begin = max_index(begin, 0), end = min_index(end, geo_.width);
     const Index lowest = begin >= 0 ? begin / kColumns : -divide_up(-begin, kColumns);
@@ -72,7 +75,7 @@ template <typename S> class Spreader {
         chunk.low = min_index(chunk.low, block), chunk.high = max_index(chunk.high, block);
         if (chunk.begin >= 0 && chunk.end <= geo_.width) break;
       }
-      chunk.distance = max_index(max_index(rect.x - chunk.end + 1, chunk.begin - rect.x - rect.columns + 1), 0);
+      chunk.distance = distance(chunk.begin, chunk.end, rect.x, rect.x + rect.columns);
     }
     return true;
   }
@@ -82,79 +85,82 @@ template <typename S> class Spreader {
     Index begin = rect.y - farthest, end = rect.y + rect.rows + farthest;
     if (!geo_.extended) begin = max_index(begin, 0), end = min_index(end, geo_.height);
     for (Index y = begin; y < end; ++y) {
-      const Index distance = max_index(max_index(rect.y - y, y - rect.y - rect.rows + 1), 0);
+      const Index above = distance(y, y + 1, rect.y, rect.y + rect.rows);
       const int* const blocks = reaches_.row(map, boundary_index(y, geo_.height, geo_.padding));
-      if (blocks[reaches_.across()] < distance) continue;
+      if (blocks[reaches_.across()] < above) continue;
       for (Index k = 0; k < chunk_count_; ++k) {
         const Chunk& chunk = chunks_[k];
         int most = 0;
         for (Index block = chunk.low; block <= chunk.high; ++block) most = blocks[block] > most ? blocks[block] : most;
-        if (most >= distance && most >= chunk.distance) one(y, chunk, most);
+        if (most >= above && most >= chunk.distance) one(y, chunk, most);
       }
     }
   }
+
+  Index distance(Index begin, Index end, Index low, Index high) const { return max_index(max_index(low - end, begin - high), -1) + 1; }
 
   void spread_vector(const Rect& rect, Index y, Index x, Index n, T* to) {
     T r[kLanes];
     const int rule = geo_.extended ? geo_.padding : int{kZeros};
-    const Plane<T> radii(call_.radius, map_ / geo_.map_channels, map_ % geo_.map_channels, rule);
-    radii.read(y, x, n, r);
-    clean(r, n, static_cast<T>(call_.max_radius), call_.slope);
+    Plane<T>(call_.map, map_ / geo_.map_channels, map_ % geo_.map_channels, rule).read(y, x, n, r);
+    clean(r, n, static_cast<T>(call_.most), call_.slope);
     for (Index lane = n; lane < kLanes; ++lane) r[lane] = r[n - 1] > T(0) ? r[n - 1] : T(0);
-    const Index above = max_index(max_index(rect.y - y, y - rect.y - rect.rows + 1), 0);
-    const auto reaches = [&](T radius, Index begin, Index end) {
-      const Index beside = max_index(max_index(rect.x - end + 1, begin - rect.x - rect.columns + 1), 0);
-      return reach_of(radius) >= max_index(above, beside);
-    };
-    T high = 0;
-    for (Index lane = 0; lane < n; ++lane) high = r[lane] > high ? r[lane] : high;
-    if (!reaches(high, x, x + n)) return;
-    const Index low_row = rect.y - y, high_row = rect.y + rect.rows - 1 - y, reach = reach_of(high);
-    const bool clip = low_row > -reach || high_row < reach;
-    const bool together = planner_.plan(r);
-    if (together) planner_.vector.list_runs(tables_, clip ? low_row : -kAllRows, clip ? high_row : kAllRows);
-    T values[kLanes] = {};
-    const auto load_values = [&](Index g) {
+    const Index above = distance(y, y + 1, rect.y, rect.y + rect.rows), right = rect.x + rect.columns;
+    const int reach = reach_of(largest_in(r, n));
+    if (reach < max_index(above, distance(x, x + n, rect.x, right))) return;
+    const Index copy = copies_ > 1 ? -tables_.stride : 0, low = rect.y - y, high = rect.y + rect.rows - 1 - y;
+    V values[kImages];
+    for (Index g = 0; g < count_; ++g) {
       const Index image = first_ + g;
-      Plane<S>(call_.image, geo_.image_batch(map_, image), geo_.image_channel(map_, image), rule).read(y, x, n, values);
-    };
-    if (together) {
-      for (Index g = 0; g < count_; ++g) {
-        load_values(g);
-        T* const at = to + g * sums_stride_;
-        if (clip) spread<true>(planner_.vector, load(values), at, tables_.pitch, low_row, high_row);
-        else spread<false>(planner_.vector, load(values), at, tables_.pitch, low_row, high_row);
-      }
+      T lanes[kLanes] = {};
+      Plane<S>(call_.image, geo_.image_batch(map_, image), geo_.image_channel(map_, image), rule).read(y, x, n, lanes);
+      values[g] = load(lanes);
+    }
+    if (planner_.plan(r)) {
+      const bool clip = low > -reach || high < reach;
+      planner_.vector.list_runs(tables_, clip ? low : -kAllRows, clip ? high : kAllRows);
+      if (clip) spread<true>(planner_.vector, values, count_, to, sums_stride_, copy, tables_.pitch, low, high);
+      else spread<false>(planner_.vector, values, count_, to, sums_stride_, copy, tables_.pitch, low, high);
       return;
     }
     for (Index lane = 0; lane < n; ++lane) {
-      if (!reaches(r[lane], x + lane, x + lane + 1)) continue;
+      if (reach_of(r[lane]) < max_index(above, distance(x + lane, x + lane + 1, rect.x, right))) continue;
       planner_.plan_one(r[lane]);
-      planner_.single.list_runs(tables_, low_row, high_row);
-      for (Index g = 0; g < count_; ++g) {
-        load_values(g);
-        spread<true>(planner_.single, values[lane], to + g * sums_stride_ + lane, tables_.pitch, low_row, high_row);
-      }
+      planner_.single.list_runs(tables_, low, high);
+      T one[kImages];
+      for (Index g = 0; g < count_; ++g) one[g] = values[g][lane];
+      spread<true>(planner_.single, one, count_, to + lane, sums_stride_, copy, tables_.pitch, low, high);
     }
   }
 
   void take_apart(T* row) const {
-    for (int level = tables_.top; level > 0; --level) {
-      const Index half = Index{1} << (level - 1);
-      const T* const sums = row + level * tables_.stride;
-      T* const parts = row + (level - 1) * tables_.stride;
-      for (Index j = 0; j < min_index(half, tables_.pitch); ++j) parts[j] += sums[j];
-      for (Index j = half; j < tables_.pitch; ++j) parts[j] += sums[j] + sums[j - half];
+    for (int copy = 1; copy < copies_; ++copy) {
+      const T* const __restrict more = row - copy * tables_.stride;
+      T* const __restrict sums = row;
+      for (Index j = 0; j < tables_.pitch; ++j) sums[j] += more[j];
+    }
+    for (int k = tables_.top / kStep; k > 0; --k) {
+      const T* const __restrict sums = row + k * tables_.stride;
+      T* const __restrict parts = row + (k - 1) * tables_.stride;
+      const Index piece = Index{1} << (k - 1) * kStep, pieces = 1 << kStep;
+      for (Index j = 0; j < min_index((pieces - 1) * piece, tables_.pitch); ++j)
+        for (Index n = 0; n < pieces && n * piece <= j; ++n) parts[j] += sums[j - n * piece];
+      for (Index j = (pieces - 1) * piece; j < tables_.pitch; ++j)
+        parts[j] += (sums[j] + sums[j - piece]) + (sums[j - 2 * piece] + sums[j - 3 * piece]);
     }
   }
 
-  const DiskCall& call_;
+  static constexpr int kStep = 2;       // fewer tables than for reading: they are written, and are to stay in the caches
+  static constexpr Index kCopied = 16;  // beyond this reach the copies cost more than they save
+
+  const RadialCall& call_;
   const Geometry& geo_;
-  const Reaches& reaches_;
+  const Reaches<DiskKernel>& reaches_;
   Planner<T> planner_;
   Workspace memory_, chunk_memory_;
   Tables tables_;
   Chunk* chunks_ = nullptr;
+  int copies_ = 1;
   Index chunk_count_ = 0, sums_stride_ = 0, first_ = 0, count_ = 0, map_ = 0;
   T* sums_ = nullptr;
 };

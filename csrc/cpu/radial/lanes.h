@@ -31,7 +31,26 @@ template <typename T> struct Lanes {
   static SVCONV_INLINE V sqrt(V v) { return lane_sqrt(v); }
   static SVCONV_INLINE V read(const T* p) { return load(p); }
   static SVCONV_INLINE void write(V v, T* p) { store(v, p); }
-  static SVCONV_INLINE T& lane(V* v, int i) { return reinterpret_cast<T*>(v)[i]; }
+  static SVCONV_INLINE T largest(V v) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) return _mm512_reduce_max_ps((__m512)v);
+    else return _mm512_reduce_max_pd((__m512d)v);
+#else
+    T most = v[0];
+    for (int i = 1; i < count; ++i) most = v[i] > most ? v[i] : most;
+    return most;
+#endif
+  }
+  static SVCONV_INLINE T sum(V v) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) return _mm512_reduce_add_ps((__m512)v);
+    else return _mm512_reduce_add_pd((__m512d)v);
+#else
+    T sum = v[0];
+    for (int i = 1; i < count; ++i) sum += v[i];
+    return sum;
+#endif
+  }
   // How many lanes are not zero.
   static SVCONV_INLINE int nonzero(V v) {
 #if defined(__AVX512F__)
@@ -55,7 +74,6 @@ template <typename T> struct Single {
   static SVCONV_INLINE V sqrt(V v) { return lane_sqrt(v); }
   static SVCONV_INLINE V read(const T* p) { return *p; }
   static SVCONV_INLINE void write(V v, T* p) { *p = v; }
-  static SVCONV_INLINE T& lane(V* v, int) { return *v; }
   static SVCONV_INLINE int nonzero(V v) { return v != 0; }
 };
 

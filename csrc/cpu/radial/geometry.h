@@ -1,9 +1,10 @@
-// Shapes of a call, the image continued beyond its edges, and where large radii are.
+// Shapes of a call, the image continued beyond its edges, and where kernels are large.
 #pragma once
 
 #include "core/boundary.h"
-#include "cpu/disk/disk.h"
-#include "cpu/disk/plan.h"
+#include "cpu/parallel.h"
+#include "cpu/radial/call.h"
+#include "cpu/radial/lanes.h"
 
 namespace svconv {
 namespace {
@@ -16,9 +17,9 @@ struct Geometry {
   bool extended;  // reads beyond the image, which its padding continues
   bool folded;    // writes beyond the image, which goes back to where its padding took it from
 
-  explicit Geometry(const DiskCall& call) {
+  explicit Geometry(const RadialCall& call) {
     batch = call.image.shape[0], channels = call.image.shape[1], height = call.image.shape[2], width = call.image.shape[3];
-    map_batch = call.radius.shape[0], map_channels = call.radius.shape[1];
+    map_batch = call.map.shape[0], map_channels = call.map.shape[1];
     padding = call.padding;
     spreads = call.scatter != call.transposed;
     extended = !call.transposed && padding != kZeros;
@@ -65,17 +66,23 @@ template <typename S> struct Plane {
   }
 };
 
-// Radii as the plans take them: 0 where the pixel is copied (or, of a slope, where the radius does not count), NaN where it is not finite.
-template <typename T> SVCONV_INLINE void clean(T* r, Index n, T most, bool slope) {
-  const T beyond = slope || !(most > T(0.5)) ? T(0) : most;
-  for (Index i = 0; i < n; ++i) {
-    const T v = r[i], kept = v > T(0.5) ? v : T(0);
-    r[i] = v > most ? beyond : v - v != T(0) ? v - v : kept;
+// The largest of 0 and those that are numbers.
+template <typename T> SVCONV_INLINE T largest_in(const T* r, Index n) {
+  typename Vector<T>::type most{};
+  T high = 0;
+  Index i = 0;
+  for (; i + Vector<T>::lanes <= n; i += Vector<T>::lanes) {
+    const auto v = load(r + i);
+    most = v > most ? v : most;
   }
+  if (i) high = Lanes<T>::largest(most);
+  for (; i < n; ++i) high = r[i] > high ? r[i] : high;
+  return high;
 }
 
-// Reach of the disks in blocks of the maps.
-class Reaches {
+// Reach of the kernels in blocks of the maps. Kernel::clean brings a row of a map to the numbers that kernels are made of, Kernel::reach
+// says how far the one of a number reaches.
+template <typename Kernel> class Reaches {
  public:
   static constexpr Index kRows = 16, kColumns = 64;
 
@@ -85,8 +92,8 @@ class Reaches {
         memory_(static_cast<std::size_t>(geo.maps() * down_ * (across_ + 1)) * sizeof(int)) {}
   bool ok() const { return memory_.ok(); }
 
-  template <typename T> void fill(const DiskCall& call, Index map) {
-    const Plane<T> plane(call.radius, map / call.radius.shape[1], map % call.radius.shape[1], kZeros);
+  template <typename T> void fill(const RadialCall& call, Index map) {
+    const Plane<T> plane(call.map, map / call.map.shape[1], map % call.map.shape[1], kZeros);
     int* const all = memory_.template as<int>() + map * down_ * (across_ + 1);
     T r[kColumns];
     for (Index i = 0; i < down_; ++i) {
@@ -96,10 +103,8 @@ class Reaches {
         for (Index j = 0; j < across_; ++j) {
           const Index n = min_index(kColumns, plane.width - j * kColumns);
           plane.read(y, j * kColumns, n, r);
-          clean(r, n, static_cast<T>(call.max_radius), false);
-          T high = 0;
-          for (Index k = 0; k < n; ++k) high = r[k] > high ? r[k] : high;
-          const int reach = reach_of(high);
+          Kernel::clean(r, n, call, false);
+          const int reach = Kernel::reach(largest_in(r, n), call);
           row[j] = reach > row[j] ? reach : row[j];
           row[across_] = reach > row[across_] ? reach : row[across_];
         }
@@ -118,6 +123,29 @@ class Reaches {
   Index down_, across_;
   Scratch memory_;
 };
+
+// The largest number of the maps, as the kernels take them.
+template <typename Kernel, typename T> double largest_of(const RadialCall& call) {
+  const View& view = call.map;
+  constexpr Index kPiece = 512;
+  T r[kPiece], high = 0;
+  for (Index map = 0; map < view.shape[0] * view.shape[1]; ++map) {
+    const Plane<T> plane(view, map / view.shape[1], map % view.shape[1], kZeros);
+    for (Index y = 0; y < plane.height; ++y)
+      for (Index x = 0; x < plane.width; x += kPiece) {
+        const Index n = min_index(kPiece, plane.width - x);
+        plane.read(y, x, n, r);
+        Kernel::clean(r, n, call, false);
+        const T most = largest_in(r, n);
+        high = most > high ? most : high;
+      }
+  }
+  return high;
+}
+
+template <typename Kernel> double largest_of(const RadialCall& call) {
+  return call.map.dtype == DType::f64 ? largest_of<Kernel, double>(call) : largest_of<Kernel, float>(call);
+}
 
 // Memory that grows and keeps nothing.
 class Workspace {
