@@ -7,8 +7,8 @@ from svconv import DiskBlur, disk_kernel, solvers
 from svconv.models.svbr_net import restore_tiled
 from svconv.solvers.layered import _made_levels, _Weights
 
-STRENGTHS = {"layered": (100, 300, 1000, 3000), "irls": (0.00006, 0.000125, 0.00025, 0.0005, 0.001)}     # lam, reg
-DEFAULT = {"layered": 1000, "irls": 0.0005}
+STRENGTHS = {"layered": (1000, 3000, 9000), "irls": (0.00025, 0.0005, 0.001, 0.002)}     # lam, reg
+DEFAULT = {"layered": 3000, "irls": 0.0005}
 SHORT = dict(reweightings=2, cg_iter=60)
 
 

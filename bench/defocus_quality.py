@@ -185,7 +185,8 @@ The maps: the true one; known on the edges of the blurry photograph and propagat
 Laplacian, by the domain transform); found by `estimate_blur` and propagated by matting; the true one with Gaussian noise of
 {scenes.MAP_NOISE} pixels, or {scenes.MAP_SCALE} times as large. None says more than {scenes.LARGEST:g} pixels.
 
-Strengths of the methods without learning, with the best mean PSNR for true maps on {", ".join(scenes.CHOSEN)}: {chosen}.
+Strengths of the methods without learning, with the best mean PSNR for true maps on {", ".join(scenes.CHOSEN)} (patterns
+{", ".join(map(str, scenes.CHOICE))}): {chosen}.
 "SVBR-Net, true maps only" has made as many steps, from the same checkpoint, without interpolated maps.
 
 {table(results)}

@@ -14,6 +14,7 @@ REPORTED = ("kodak24/kodim01.png", "kodak24/kodim05.png", "kodak24/kodim13.png",
             "urban100/img_012_SRF_4_HR.png", "sun80/img_024_SRF_8_HR.png")
 CHOSEN = "kodak24/kodim08.png", "kodak24/kodim23.png", "mcmaster/9.tif", "mcmaster/18.tif"
 PATTERNS = 1, 6, 9, 11      # a ramp from left to right, stairs from top to bottom, one radius, a slanted ramp
+CHOICE = 6, 11              # those of CHOSEN
 SIZE, NOISE = (340, 360), 0.005
 LARGEST = 6.0               # pixels: no map says more
 MAP_NOISE, MAP_SCALE = 0.5, 1.2
@@ -65,8 +66,9 @@ def maps_of(true, blurry, generator):
     return {name: radius.clamp_max(LARGEST) for name, radius in found.items()}
 
 
-def scenes(data, names, patterns=PATTERNS, size=SIZE, estimated=True):
-    """One after the other; their seeds depend on their places in the lists alone."""
+def scenes(data, names, patterns=None, size=SIZE, estimated=True):
+    """One after the other; their seeds depend on their places in the lists alone. patterns: None for PATTERNS, without estimates CHOICE."""
+    patterns = patterns or (PATTERNS if estimated else CHOICE)
     for i, name in enumerate(names):
         image = photograph(data, name, size)
         for j, pattern in enumerate(patterns):

@@ -1,9 +1,15 @@
 """SVBR-Net: the network of the paper, what it takes, folded batch normalisation, weight files."""
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import svconv
 from svconv.files import FileError
 from svconv.models import LearningToDeblur, SVBRNet
+from svconv.models.pretrained import FOLDER
 from svconv.models.svbr_net import HALO, restore_tiled
 
 
@@ -238,3 +244,19 @@ def test_at_the_start_the_colours_pass_through():
         pair = torch.stack([found[:, colour].flatten(), image[:, colour].flatten()])
         assert float(torch.corrcoef(pair)[0, 1]) > 0.9
     assert float((found - image).square().mean().sqrt()) < 0.15
+
+
+def test_the_shipped_weights_restore_a_photograph_with_a_right_and_with_a_wrong_map():
+    """The photograph of the demo, which they have not seen."""
+    path = next(Path(svconv.cli.__file__).parent.glob("data/*.[jp][pn]g"))
+    sharp = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)[None, :, 60:260, 100:340] / 255
+    radius = torch.linspace(0.5, 5, 240).expand(1, 1, 200, 240).contiguous()
+    blurry = svconv.disk_blur(sharp, radius)
+    model = SVBRNet.from_pretrained("synthetic")
+    assert not model.training and SVBRNet.known_weights() == ["svbr-synthetic"] and (FOLDER / "svbr-synthetic.pt").stat().st_size < 6e6
+    with torch.no_grad():
+        right, wrong = model(blurry, radius), model(blurry, (1.2 * radius - 0.3).clamp_min(0))
+    psnr = [-10 * float((x - sharp).square().mean().log10()) for x in (blurry, right, wrong)]
+    assert psnr[1] > psnr[0] + 1 and psnr[2] > psnr[0] + 0.6, psnr
+    similarity = [float(svconv.nn.SSIMLoss().similarity(x, sharp)) for x in (blurry, right, wrong)]
+    assert similarity[1] > similarity[0] + 0.02 and similarity[2] > similarity[0] + 0.01, similarity
