@@ -8,6 +8,7 @@ Uniform radii, a smooth map between r / 2 and r, and one of independent random r
 """
 import argparse
 import functools
+import io
 import math
 import pathlib
 import statistics
@@ -105,7 +106,9 @@ def plot(found, path):
     axes.set_xticks([0.5, 1, 2, 5, 10, 20, 50, 100], ["0.5", "1", "2", "5", "10", "20", "50", "100"])
     axes.grid(True, which="major", alpha=0.3)
     axes.legend(title=f"exponent over r = {FIT[0]}..{FIT[1]}", fontsize=8)
-    figure.savefig(path, metadata={"Date": None, "Creator": None})
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    pages.write(path, "".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines()))
 
 
 def main(argv=None):
