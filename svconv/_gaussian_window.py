@@ -3,7 +3,7 @@ import math
 
 import torch
 
-LARGEST = 16384     # pixels: beyond it a window is an error and not a day's work
+from svconv._disk_area import LARGEST
 
 
 def half_width(sigma, truncate):

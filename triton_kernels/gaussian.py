@@ -23,6 +23,7 @@ from svconv._triton.radial import (
     gap,
     gather_groups,
     store_gathered,
+    why_not as why_not,
 )
 from svconv._triton.tiles import (
     LANES,
@@ -40,7 +41,6 @@ from svconv._triton.tiles import (
 
 from svconv._gaussian_window import LARGEST, gaussian_reach
 from svconv._shapes import sum_to
-from svconv._triton import boundary
 
 SPREAD_LANES = 128      # pixels of a tile of the spread
 
@@ -307,12 +307,6 @@ class _Blur(Radial):
         yield Launch(_gaussian_spread_kernel, b * groups * cdiv(out_h, th) * cdiv(out_w, tw), {
             **options, **images, **blocks, "notes": notes, "table": table, "out_margin": self.margin, "reach": self.reach,
             "maps": batch * maps, "CB": block, "TH": th, "TW": tw}, num_warps=SPREAD_LANES // 32, registers=128)
-
-
-def why_not(op, *arguments):
-    """None, or the reason why these arguments are refused."""
-    largest = boundary.LARGEST_SIDE - 2 * LARGEST
-    return f"sides above {largest}" if max(arguments[0].shape[-2:]) > largest else None
 
 
 def _blur(x, sigma, form, padding, max_sigma, truncate, transposed, slope):

@@ -11,7 +11,9 @@ from svconv._triton.boundary import is_far, source_index
 from svconv._triton.launch import cdiv
 from svconv._triton.tiles import accumulator, channel, channel_groups
 
+from svconv._disk_area import LARGEST
 from svconv._plane import Plane
+from svconv._triton import boundary
 
 SIDE = 16       # pixels of a block of the map
 
@@ -99,6 +101,12 @@ def gap(first, last, low, high):
 
 
 # host -----------------------------------------------------------------------------------------------------------------
+
+def why_not(op, *arguments):
+    """None, or the reason why these arguments are refused."""
+    largest = boundary.LARGEST_SIDE - 2 * LARGEST
+    return f"sides above {largest}" if max(arguments[0].shape[-2:]) > largest else None
+
 
 def gather_groups(c, map_, dtype):
     """(groups, channels of a group): as many as registers hold."""

@@ -8,19 +8,11 @@ a fixed order, there are no atomics: results are bit-identical from run to run.
 """
 from svconv._triton.disk.ahead_of_time import aot_launches
 from svconv._triton.disk.plans import Blur
+from svconv._triton.radial import why_not
 
-from svconv._disk_area import LARGEST
 from svconv._shapes import sum_to
-from svconv._triton import boundary
 
 __all__ = ["aot_launches", "disk_blur_adjoint", "disk_blur_bwd_radius", "disk_blur_fwd", "disk_slope_adjoint", "disk_slope_fwd", "why_not"]
-
-
-def why_not(op, *arguments):
-    """None, or the reason why these arguments are refused."""
-    height, width = arguments[0].shape[-2:]
-    largest = boundary.LARGEST_SIDE - 2 * LARGEST
-    return f"sides above {largest}" if max(height, width) > largest else None
 
 
 def _blur(x, radius, form, padding, max_radius, transposed, slope):

@@ -6,23 +6,5 @@
 #include "cpu/radial/tiles.h"
 
 namespace svconv {
-namespace SVCONV_ISA {
-namespace {
-
-template <typename S> Status blur_stored(const RadialCall& call) { return Blur<S, DiskKernel, Gatherer<S>, Spreader<S>>(call).run(); }
-
-Status blur(const RadialCall& call) {
-  switch (call.image.dtype) {
-    case DType::f64: return blur_stored<double>(call);
-    case DType::bf16: return blur_stored<BF16>(call);
-    case DType::f16: return blur_stored<F16>(call);
-    default: return blur_stored<float>(call);
-  }
-}
-
-}  // namespace
-
-const DiskTable disk = {largest_of<DiskKernel>, blur};
-
-}  // namespace SVCONV_ISA
+namespace SVCONV_ISA { const DiskTable disk = {largest_of<DiskKernel>, blur_of<DiskKernel, Gatherer, Spreader>}; }  // namespace SVCONV_ISA
 }  // namespace svconv

@@ -8,24 +8,7 @@
 
 namespace svconv {
 namespace SVCONV_ISA {
-namespace {
-
-template <typename S> Status blur_stored(const RadialCall& call) {
-  return Blur<S, GaussianKernel, GaussianGatherer<S>, GaussianSpreader<S>>(call).run();
-}
-
-Status blur(const RadialCall& call) {
-  switch (call.image.dtype) {
-    case DType::f64: return blur_stored<double>(call);
-    case DType::bf16: return blur_stored<BF16>(call);
-    case DType::f16: return blur_stored<F16>(call);
-    default: return blur_stored<float>(call);
-  }
-}
-
-}  // namespace
-
-const GaussianTable gaussian = {largest_of<GaussianKernel>, blur};
+const GaussianTable gaussian = {largest_of<GaussianKernel>, blur_of<GaussianKernel, GaussianGatherer, GaussianSpreader>};
 
 }  // namespace SVCONV_ISA
 }  // namespace svconv

@@ -13,13 +13,16 @@ struct GaussianKernel {
       T s = sigma[i];
       if (s > call.most) s = slope ? T(0) : static_cast<T>(call.most);
       if (!(s - s == T(0))) s = static_cast<T>(__builtin_nan(""));
-      else if (reach(s, call) == 0) s = T(0);
+      else if (!(half_width(s, call) >= T(1))) s = T(0);
       sigma[i] = s;
     }
   }
-  // In the precision of the map, as the reference computes it.
+  // To be rounded down; in the precision of the map, as the reference computes it. Before the map is checked it may be beyond every int.
+  template <typename T> static SVCONV_INLINE T half_width(T sigma, const RadialCall& call) {
+    return static_cast<T>(call.truncate) * sigma + T(0.5);
+  }
   template <typename T> static SVCONV_INLINE int reach(T sigma, const RadialCall& call) {
-    const T wide = static_cast<T>(call.truncate) * sigma + T(0.5);
+    const T wide = half_width(sigma, call);
     return wide >= T(1) ? static_cast<int>(wide) : 0;
   }
 };

@@ -203,5 +203,15 @@ template <typename S, typename Kernel, typename Gatherer, typename Spreader> cla
   Index rows_, columns_, down_, across_, pitch_;
 };
 
+// The blur of a call whose images are stored in any type.
+template <typename Kernel, template <typename> class Gatherer, template <typename> class Spreader> Status blur_of(const RadialCall& call) {
+  switch (call.image.dtype) {
+    case DType::f64: return Blur<double, Kernel, Gatherer<double>, Spreader<double>>(call).run();
+    case DType::bf16: return Blur<BF16, Kernel, Gatherer<BF16>, Spreader<BF16>>(call).run();
+    case DType::f16: return Blur<F16, Kernel, Gatherer<F16>, Spreader<F16>>(call).run();
+    default: return Blur<float, Kernel, Gatherer<float>, Spreader<float>>(call).run();
+  }
+}
+
 }  // namespace
 }  // namespace svconv
