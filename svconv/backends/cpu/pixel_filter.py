@@ -36,3 +36,17 @@ def pixel_filter_gram_bwd_filters(x, g, filters, weights, padding):
     given = view(x), view(g), view(filters), None if weights is None else view(weights), view(out)
     extension().pixel_filter_gram_bwd_filters(*given, padding, torch.get_num_threads(), tag(x.dtype), tag(filters.dtype))
     return out
+
+
+def pixel_filter_stencil(filters, weights, shape, dtype, padding):
+    out = filters.new_empty(shape, dtype=dtype)
+    given = view(filters), None if weights is None else view(weights), view(out)
+    extension().pixel_filter_stencil(*given, padding, torch.get_num_threads(), tag(filters.dtype), tag(dtype))
+    return out
+
+
+def pixel_filter_stencil_apply(x, stencil, side, padding):
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    extension().pixel_filter_stencil_apply(view(x), view(stencil), view(out), *side, padding, torch.get_num_threads(), tag(x.dtype),
+                                           tag(stencil.dtype))
+    return out

@@ -1,0 +1,196 @@
+// The normal operator as one symmetric stencil: A(q, q + e) = sum_m sum_d w_m[q - d] f_m[d, q - d] f_m[d + e, q - d], of which the half
+// that starts at the pixel itself is kept. A task is a tile of some columns in a band of rows; source rows go by from top to bottom and add
+// to the kh rows of the result that they can reach.
+#pragma once
+
+#include "cpu/pixel_filter/geometry.h"
+
+namespace svconv {
+namespace {
+
+// out[t][c] = sum_m a[m][c] b[m][t][c]: products of one tap with NT neighbouring taps of another row.
+template <int NT, typename T>
+void pair_products(const T* a, const T* b, Index map_stride, Index maps, Index pitch, T* out, Index n) {
+  using V = typename Vector<T>::type;
+  for (Index c = 0; c < n; c += Vector<T>::lanes) {
+    V sum[NT] = {};
+    for (Index m = 0; m < maps; ++m) {
+      const V value = load(a + m * map_stride + c);
+      for (int t = 0; t < NT; ++t) sum[t] += value * load(b + m * map_stride + t * pitch + c);
+    }
+    for (int t = 0; t < NT; ++t) store(sum[t], out + t * pitch + c);
+  }
+}
+
+template <typename F, typename S> class StencilAssembly {
+  using T = typename Compute<F>::type;
+  static constexpr Index kBandRows = 64, kSourceColumns = 64;
+
+ public:
+  explicit StencilAssembly(const PixelFilterCall& call) : call_(call), geo_(call) {
+    const Index most = max_index(16, kSourceColumns - (geo_.kw - 1));
+    columns_ = divide_up(geo_.width, divide_up(geo_.width, most));
+    tiles_ = divide_up(geo_.width, columns_);
+    rows_ = min_index(geo_.height, kBandRows);
+    bands_ = divide_up(geo_.height, rows_);
+    source_ = columns_ + geo_.kw - 1;
+    pitch_ = round_up(source_, Vector<T>::lanes);
+    values_ = call.stencil.shape[2];
+    taps_ = geo_.kh * geo_.kw;
+    block_ = geo_.maps * taps_ * pitch_;
+    products_ = geo_.kw * geo_.kw * pitch_ + geo_.kw + Vector<T>::lanes;  // combine() reads some columns further on
+  }
+
+  Status run() {
+    const Index sets = call_.stencil.shape[0] * call_.stencil.shape[1], tasks = sets * bands_ * tiles_;
+    if (tasks == 0) return Status::ok;
+    const double bytes = 1.0 * sets * values_ * geo_.height * geo_.width * sizeof(S);
+    advise_huge_pages(call_.stencil.data, static_cast<std::size_t>(bytes));
+    const Index per_thread = round_up(2 * block_ + products_ + geo_.kh * values_ * pitch_ + geo_.kw, 16);
+    const int team = team_size(call_.threads, tasks, bytes);
+    Scratch scratch(static_cast<std::size_t>(team * per_thread) * sizeof(T));
+    if (!scratch.ok()) return Status::out_of_memory;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(team) if (team > 1)
+    for (Index task = 0; task < tasks; ++task)
+      tile(task / (bands_ * tiles_), task / tiles_ % bands_, task % tiles_, scratch.as<T>() + thread_index() * per_thread);
+    return Status::ok;
+  }
+
+ private:
+  struct Memory {
+    T *filters, *weighed, *products, *sums, *column;
+  };
+
+  void tile(Index set, Index band, Index tile, T* memory) {
+    const Index r0 = band * rows_, r1 = min_index(geo_.height, r0 + rows_), c0 = tile * columns_;
+    const Index columns = min_index(columns_, geo_.width - c0), sums = geo_.kh * values_ * pitch_;
+    Memory at = {memory, memory + block_, memory + 2 * block_, memory + 2 * block_ + products_, memory + 2 * block_ + products_ + sums};
+    if (!call_.weights.data) at.weighed = at.filters;
+    memset(at.sums, 0, static_cast<std::size_t>(sums) * sizeof(T));
+    const Index below = geo_.kh - 1 - geo_.cy;
+    for (Index p = r0 - below; p < r1 + geo_.cy; ++p) {
+      const bool inside = p >= 0 && p < geo_.height;
+      if (inside || geo_.padding == kCircular) {
+        pack(set, boundary_index(p, geo_.height, kCircular), c0, at);
+        add_source_row(p, r0, r1, columns, at);
+      }
+      if (p - geo_.cy >= r0) write(set, p - geo_.cy, c0, columns, at);
+    }
+  }
+
+  T* sums_of(Index row, const Memory& at) const { return at.sums + row % geo_.kh * values_ * pitch_; }
+
+  // All products of two taps of the source row p, the second not before the first, summed where the first tap is.
+  void add_source_row(Index p, Index r0, Index r1, Index columns, const Memory& at) {
+    const Index kw = geo_.kw;
+    for (Index i = 0; i < geo_.kh; ++i) {
+      const Index row = p + i - geo_.cy;
+      if (row < r0 || row >= r1) continue;
+      for (Index k = i; k < geo_.kh; ++k) {
+        for (Index j = 0; j < kw; ++j)
+          for (Index first = k == i ? j : 0; first < kw; first += kMaxTaps) {
+            const int count = static_cast<int>(min_index(kMaxTaps, kw - first));
+            products(count, at.weighed + (i * kw + j) * pitch_, at.filters + (k * kw + first) * pitch_,
+                     at.products + (j * kw + first) * pitch_);
+          }
+        for (Index e = k == i ? 0 : 1 - kw; e < kw; ++e)
+          combine(e, at.products, sums_of(row, at) + ((k - i) * (2 * kw - 1) + e) * pitch_, columns);
+      }
+    }
+  }
+
+  void products(int count, const T* a, const T* b, T* out) const {
+#define SVCONV_CALL(NT) pair_products<NT>(a, b, taps_* pitch_, geo_.maps, pitch_, out, pitch_)
+    SVCONV_TAPS(count, SVCONV_CALL)
+#undef SVCONV_CALL
+  }
+
+  // sum[q] += sum over j of the product of taps j and j + e of the source pixel whose tap j is q.
+  void combine(Index e, const T* products, T* sum, Index columns) const {
+    const Index kw = geo_.kw, begin = max_index(0, -e), end = min_index(kw, kw - e);
+    for (Index c = 0; c < columns; c += Vector<T>::lanes) {
+      typename Vector<T>::type total = load(sum + c);
+      for (Index j = begin; j < end; ++j) total += load(products + (j * kw + j + e) * pitch_ + c + kw - 1 - j);
+      store(total, sum + c);
+    }
+  }
+
+  void write(Index set, Index row, Index c0, Index columns, const Memory& at) {
+    T* sums = sums_of(row, at);
+    S* out = static_cast<S*>(call_.stencil.data) + ((set * values_ * geo_.height) + row) * geo_.width + c0;
+    for (Index v = 0; v < values_; ++v) write_row(sums + v * pitch_, out + v * geo_.height * geo_.width, columns);
+    memset(sums, 0, static_cast<std::size_t>(values_ * pitch_) * sizeof(T));
+  }
+
+  // ---- the filters of a piece of a row, [m][tap][pitch]: taps that reach over an edge are folded back, so that nothing does
+
+  void pack(Index set, Index row, Index c0, const Memory& at) {
+    const Index sb = set / call_.stencil.shape[1], sc = set % call_.stencil.shape[1], *stride = call_.filters.stride;
+    const Index begin = c0 - (geo_.kw - 1 - geo_.cx);
+    const bool edge_row = geo_.padding != kCircular && (row < geo_.cy || row >= geo_.height - (geo_.kh - 1 - geo_.cy));
+    const bool edge_columns = begin < 0 || begin + pitch_ > geo_.width;
+    if (edge_row || edge_columns) memset(at.filters, 0, static_cast<std::size_t>(block_) * sizeof(T));
+    for (Index m = 0; m < geo_.maps; ++m)
+      for (Index i = 0; i < geo_.kh; ++i) {
+        const Index to = edge_row ? folded(row, i - geo_.cy, geo_.height) + geo_.cy : i;
+        if (to < 0) continue;
+        const F* f = at_set<F>(call_.filters, sb, sc) + m * stride[2] + i * stride[3] + row * stride[5];
+        for (Index j = 0; j < geo_.kw; ++j)
+          add_row(f + j * stride[4], stride[6], begin, edge_row, at.filters + (m * taps_ + to * geo_.kw + j) * pitch_);
+      }
+    if (geo_.padding != kCircular && edge_columns) fold_columns(begin, at);
+    if (call_.weights.data) weigh(sb, sc, row, begin, at);
+  }
+
+  template <typename A> static const A* at_set(const View& view, Index sb, Index sc) {
+    return static_cast<const A*>(view.data) + sb * view.stride[0] + sc * view.stride[1];
+  }
+
+  // Distance from a pixel to where the padding takes what is d away from it; far below zero where that is nowhere.
+  Index folded(Index pixel, Index d, Index n) const {
+    const Index q = boundary_index(pixel + d, n, geo_.padding);
+    return q < 0 ? -(Index{1} << 40) : q - pixel;
+  }
+
+  // Columns [begin, begin + source) of a row; only those inside of the image unless it is circular.
+  template <typename A> void add_row(const A* row, Index stride, Index begin, bool add, T* out) const {
+    if (!add && begin >= 0 && begin + pitch_ <= geo_.width) return read_row(row + begin * stride, stride, out, pitch_);
+    for (Index c = 0; c < source_; ++c) {
+      const Index from = boundary_index(begin + c, geo_.width, geo_.padding == kCircular ? kCircular : kZeros);
+      if (from >= 0) out[c] += to_compute(row[from * stride]);
+    }
+  }
+
+  void fold_columns(Index begin, const Memory& at) const {
+    for (Index c = 0; c < source_; ++c) {
+      const Index pixel = begin + c;
+      if (pixel < 0 || pixel >= geo_.width || (pixel >= geo_.cx && pixel < geo_.width - (geo_.kw - 1 - geo_.cx))) continue;
+      for (Index line = 0; line < geo_.maps * geo_.kh; ++line) {
+        T* f = at.filters + line * geo_.kw * pitch_ + c;
+        for (Index j = 0; j < geo_.kw; ++j) at.column[j] = f[j * pitch_], f[j * pitch_] = 0;
+        for (Index j = 0; j < geo_.kw; ++j)
+          if (const Index to = folded(pixel, j - geo_.cx, geo_.width) + geo_.cx; to >= 0) f[to * pitch_] += at.column[j];
+      }
+    }
+  }
+
+  void weigh(Index sb, Index sc, Index row, Index begin, const Memory& at) const {
+    const Index* stride = call_.weights.stride;
+    T* w = at.products;
+    for (Index m = 0; m < geo_.maps; ++m) {
+      memset(w, 0, static_cast<std::size_t>(pitch_) * sizeof(T));
+      add_row(at_set<T>(call_.weights, sb, sc) + m * stride[2] + row * stride[3], stride[4], begin, true, w);
+      for (Index t = m * taps_; t < (m + 1) * taps_; ++t)
+        for (Index c = 0; c < pitch_; ++c) at.weighed[t * pitch_ + c] = at.filters[t * pitch_ + c] * w[c];
+    }
+  }
+
+  const PixelFilterCall& call_;
+  const Geometry geo_;
+  Index columns_, tiles_, rows_, bands_, source_, pitch_, values_, taps_, block_, products_;
+};
+
+template <typename F, typename S> Status stencil_assembly(const PixelFilterCall& call) { return StencilAssembly<F, S>(call).run(); }
+
+}  // namespace
+}  // namespace svconv
