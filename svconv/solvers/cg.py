@@ -75,14 +75,14 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, atol=0.0, max
         b, watched = _batched_as(bind, params, b), None
     else:
         watched = _watching(bind) if implicit and not isinstance(A, Operator) and recorded else bind
-    if not transforming() and not _differentiable(b, *params):
+    if not transforming() and not differentiable(b, *params):
         return solve(watched(params), b, start, callback=callback, history=True, **options)
     if torch.compiler.is_compiling():
         torch._dynamo.graph_break(msg="svconv: the implicit gradient of cg runs uncompiled (implicit=False unrolls it into one graph)")
     return solve_implicitly(Problem(bind, options), start, callback, b, params, watched)
 
 
-def _differentiable(*tensors):
+def differentiable(*tensors):
     if dual() and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):
         return True
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)

@@ -179,18 +179,18 @@ def worst_channel(result):
     return CGResult(result.x, iterations, residuals, result.converged.all(1))
 
 
-def solve_unrolled(apply, b, x0, preconditioner, tol, max_iter, check_every, callback, atol=0.0):
+def solve_unrolled(apply, b, x0, preconditioner, tol, max_iter, check_every, callback, atol=0.0, apart=1):
     """The same steps, each differentiable."""
     look = on_host(b) and not torch._C._are_functorch_transforms_active()       # a transform has no single value to look at
     check_every = check_every if check_every and not torch.compiler.is_compiling() else int(look)
     r = b if x0 is None else b - apply_checked(apply, x0)
-    scale = unit(b.detach(), r.detach())
+    scale = unit(b.detach(), r.detach(), apart=apart)
     back, r = 1 / scale, r * column(scale, r)
     x = torch.zeros_like(b) if x0 is None else x0 * column(scale, b)
     z = r if preconditioner is None else preconditioner(r)
-    p, rz = z, dots(r, z)
-    norm = norms(b.detach()) * scale
-    residual, threshold = dots(r.detach(), r.detach()).sqrt(), torch.maximum(tol * norm, atol * scale)
+    p, rz = z, dots(r, z, apart=apart)
+    norm = norms(b.detach(), apart) * scale
+    residual, threshold = dots(r.detach(), r.detach(), apart=apart).sqrt(), torch.maximum(tol * norm, atol * scale)
     active = residual > threshold
     iterations = torch.zeros_like(active, dtype=torch.int64)
     history = [residual]
@@ -198,29 +198,29 @@ def solve_unrolled(apply, b, x0, preconditioner, tol, max_iter, check_every, cal
         if check_every and step % check_every == 0 and not bool(active.any()):
             break
         q = apply_checked(apply, p)
-        pq = dots(p, q)
+        pq = dots(p, q, apart=apart)
         active = active & (pq > 0)
         alpha = torch.where(active, rz / torch.where(active, pq, 1), 0)
         x = x + column(alpha, p) * p
         r = r - column(alpha, q) * q
         iterations = iterations + active
         z = r if preconditioner is None else preconditioner(r)
-        new_rz = dots(r, z)
-        residual = dots(r.detach(), r.detach()).sqrt()
+        new_rz = dots(r, z, apart=apart)
+        residual = dots(r.detach(), r.detach(), apart=apart).sqrt()
         history.append(torch.where(active, residual, float("nan")))
         active = active & (residual > threshold)
         p = z + column(torch.where(active, new_rz / torch.where(active, rz, 1), 0), p) * p
         rz = new_rz
         if callback is not None:
             callback(step + 1, max_iter, x.detach() * column(back, x))
-    return _told(apply, b.detach() * column(scale, b), x, back, iterations, norm, threshold, history, max_iter)
+    return _told(apply, b.detach() * column(scale, b), x, back, iterations, norm, threshold, history, max_iter, apart)
 
 
-def _told(apply, b, x, back, iterations, norm, threshold, history, max_iter):
+def _told(apply, b, x, back, iterations, norm, threshold, history, max_iter, apart):
     """CGResult of unrolled steps, whose x and b are in units of their own."""
     with torch.no_grad():
         rest = b - apply(x.detach())
-        residual = dots(rest, rest).sqrt()
+        residual = dots(rest, rest, apart=apart).sqrt()
         history += [torch.full_like(norm, float("nan"))] * (max_iter + 1 - len(history))
         residuals, history = relative(residual, norm), relative(torch.stack(history), norm)
     x = torch.where(column(torch.isnan(residuals), x), float("nan"), x * column(back, x))

@@ -1,9 +1,9 @@
 """Derivatives of `x = A(params)^-1 b` through further solves, of any order, in reverse and forward mode and under torch.func.
 
 With g the gradient in x, `lam = A^-1 g` is the gradient in b, and the gradient in the params is the partial derivative of
-`-<lam, A(params) x>` at fixed x and lam. In reverse mode that partial derivative is a Function of its own: its backward returns the
-gradients in x and lam too, which is what the second order needs and what detaching x alone would lose. A tangent is
-`dx = A^-1 (db - dA x)`.
+`-<lam, A(params) x>` at fixed x and lam, or of `<lam, b(params) - A(params) x>` where the right-hand side is made of the params. In reverse
+mode that partial derivative is a Function of its own: its backward returns the gradients in x and lam too, which is what the second order
+needs and what detaching x alone would lose. A tangent is `dx = A^-1 (db - dA x)`.
 """
 import contextlib
 import dataclasses
@@ -42,22 +42,39 @@ def _naming_what_was_made_inside():
 
 @dataclasses.dataclass
 class Problem:
-    """What does not change between a solve and its further solves; bind(params) gives x -> A x."""
+    """What does not change between a solve and its further solves; bind(params) gives x -> A x.
+
+    Where b is made of the params, right(params) is b and defect(params) gives x -> b - A x, which may share work; the b of the solve is None.
+    """
 
     bind: Callable
     options: dict
     apart: int = 1
+    right: "Callable | None" = None
+    defect: "Callable | None" = None
+
+    def rest(self, params, x):
+        """`b - A x` as far as it depends on the params: `-A x` where b is an input of its own."""
+        return -self.bind(params)(x) if self.defect is None else self.defect(params)(x)
 
     def vmapped(self, in_dims):
         """The problems of a vmapped axis, which stands first in every tensor for which in_dims says 0."""
-        def bind(params):
-            one = torch.vmap(lambda x, *each: self.bind(each)(x), in_dims=(0, *in_dims))
-            return lambda x: one(x, *params)
+        def several(bind):
+            if bind is None:
+                return None
+
+            def bound(params):
+                one = torch.vmap(lambda x, *each: bind(each)(x), in_dims=(0, *in_dims))
+                return lambda x: one(x, *params)
+            return bound
+
+        def right(params):
+            return torch.vmap(lambda *each: self.right(each), in_dims=tuple(in_dims))(*params)
 
         options = dict(self.options)
         if options["preconditioner"] is not None:
             options["preconditioner"] = torch.vmap(options["preconditioner"])
-        return Problem(bind, options, self.apart + 1)
+        return Problem(several(self.bind), options, self.apart + 1, self.right and right, several(self.defect))
 
 
 def solve_implicitly(problem, x0, callback, b, params, watched=None):
@@ -74,9 +91,12 @@ class Solve(torch.autograd.Function):
 
     @staticmethod
     def forward(problem, report, watched, x0, callback, b, *params):
-        if any(map(vectorised, (b, *params))):
+        if any(t is not None and vectorised(t) for t in (b, *params)):
             return _solve_vectorised(problem, x0, b, params)
         bind = problem.bind if watched is None else watched
+        if problem.right is not None:
+            with torch.no_grad():
+                b = problem.right(params)
         result = solve(bind(params), b, x0, callback=callback, apart=problem.apart, history=True, **problem.options)
         return result.x, result.iterations, result.residuals, result.converged, result.history
 
@@ -115,12 +135,14 @@ class Solve(torch.autograd.Function):
             return t if dim is None else t.movedim(dim, 0)
 
         def everywhere(t, dim):
+            if t is None:
+                return None
             return t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
 
         places = [None if dim is None else 0 for dim in in_dims[6:]]
-        x0 = None if x0 is None else everywhere(x0, in_dims[3])
+        x0, b = everywhere(x0, in_dims[3]), everywhere(b, in_dims[5])
         params = [leading(p, dim) for p, dim in zip(params, in_dims[6:])]
-        found = Solve.apply(problem.vmapped(places), report, None, x0, callback, everywhere(b, in_dims[5]), *params)
+        found = Solve.apply(problem.vmapped(places), report, None, x0, callback, b, *params)
         return found, (0, 0, 0, 0, 1)
 
 
@@ -139,8 +161,10 @@ def _unbatched(*tensors):
 
 
 def _solve_vectorised(problem, x0, b, params):
-    level, batched, (b, *params) = _unbatched(b, *params)
-    if batched[0] is None:
+    level, batched, (b, *params) = _unbatched(params[0] if b is None else b, *params)
+    if problem.right is not None:
+        b = problem.vmapped(batched[1:]).right(params)
+    elif batched[0] is None:
         size = next(p.shape[0] for p, has in zip(params, batched[1:]) if has == 0)
         b = b.expand(size, *b.shape)
     x0 = None if x0 is None else x0.expand(b.shape)
@@ -151,8 +175,8 @@ def _solve_vectorised(problem, x0, b, params):
 
 
 def _further(problem):
-    """The problem of an adjoint or tangent solve, whose right-hand side has units of its own: atol means nothing there."""
-    return dataclasses.replace(problem, options={**problem.options, "atol": 0.0})
+    """The problem of an adjoint or tangent solve, whose right-hand side is another, in units of its own: atol means nothing there."""
+    return dataclasses.replace(problem, options={**problem.options, "atol": 0.0}, right=None, defect=None)
 
 
 def _tell(report, adjoint):
@@ -168,7 +192,7 @@ def _tell(report, adjoint):
 
 
 def _operator_tangent(problem, x, params, dparams):
-    """`-dA x` for the tangents dparams, None where all are None."""
+    """`db - dA x` for the tangents dparams, None where all are None."""
     moving = [i for i, d in enumerate(dparams) if d is not None]
     if not moving:
         return None
@@ -177,18 +201,17 @@ def _operator_tangent(problem, x, params, dparams):
         given = list(params)
         for i, p in zip(moving, moved):
             given[i] = p
-        return problem.bind(given)(x)
+        return problem.rest(given, x)
 
     primals, tangents = tuple(params[i] for i in moving), tuple(dparams[i] for i in moving)
     if transforming():
-        return -torch.func.jvp(apply, primals, tangents)[1]
+        return torch.func.jvp(apply, primals, tangents)[1]
     duals = [forward_ad.make_dual(p, d) for p, d in zip(primals, tangents)]         # a level of plain dual numbers cannot be nested
-    tangent = forward_ad.unpack_dual(apply(*duals)).tangent
-    return None if tangent is None else -tangent
+    return forward_ad.unpack_dual(apply(*duals)).tangent
 
 
 def _parameter_gradients(problem, wanted, x, lam, params):
-    """The partial gradients of `-<lam, A(params) x>` in the wanted params."""
+    """The partial gradients of `<lam, b - A(params) x>` in the wanted params."""
     if not transforming() and not dual():
         return ParameterTerm.apply(problem, wanted, x, lam, *params)
     return _by_vjp(problem, wanted, x, lam, params)
@@ -201,14 +224,14 @@ def _by_vjp(problem, wanted, x, lam, params):
         given = list(params)
         for i, p in zip(free, moved):
             given[i] = p
-        return problem.bind(given)(x)
+        return problem.rest(given, x)
 
     with _naming_what_was_made_inside():
-        return torch.func.vjp(apply, *(params[i] for i in free))[1](-lam)
+        return torch.func.vjp(apply, *(params[i] for i in free))[1](lam)
 
 
 class ParameterTerm(torch.autograd.Function):
-    """The partial gradients of `-<lam, A(params) x>` in the wanted params, without torch.func, which not every callable bears."""
+    """The partial gradients of `<lam, b - A(params) x>` in the wanted params, without torch.func, which not every callable bears."""
 
     @staticmethod
     def forward(ctx, problem, wanted, x, lam, *params):
@@ -259,7 +282,7 @@ def _second_vectorised(problem, wanted, tensors, upstream):
 
 
 def _partial(problem, x, lam, params, wanted, create_graph):
-    value = -(lam * problem.bind(params)(x)).sum()
+    value = (lam * problem.rest(params, x)).sum()
     inputs = [p for p, want in zip(params, wanted) if want]
     if not value.requires_grad:
         return [torch.zeros_like(p) for p in inputs]
