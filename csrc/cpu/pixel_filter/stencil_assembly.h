@@ -1,5 +1,5 @@
 // The normal operator as one symmetric stencil: A(q, q + e) = sum_m sum_d w_m[q - d] f_m[d, q - d] f_m[d + e, q - d], of which the half
-// that starts at the pixel itself is kept. A task is a tile of some columns in a band of rows; source rows go by from top to bottom and add
+// that starts at the pixel itself is kept. A task is a strip of columns in a band of rows; source rows go by from top to bottom and add
 // to the kh rows of the result that they can reach.
 #pragma once
 
@@ -24,13 +24,14 @@ void pair_products(const T* a, const T* b, Index map_stride, Index maps, Index p
 
 template <typename F, typename S> class StencilAssembly {
   using T = typename Compute<F>::type;
-  static constexpr Index kBandRows = 64, kSourceColumns = 64;
+  static constexpr Index kBandRows = 64, kSourceColumns = 64, kStripTiles = 4;
 
  public:
   explicit StencilAssembly(const PixelFilterCall& call) : call_(call), geo_(call) {
     const Index most = max_index(16, kSourceColumns - (geo_.kw - 1));
     columns_ = divide_up(geo_.width, divide_up(geo_.width, most));
     tiles_ = divide_up(geo_.width, columns_);
+    strips_ = divide_up(tiles_, kStripTiles);
     rows_ = min_index(geo_.height, kBandRows);
     bands_ = divide_up(geo_.height, rows_);
     source_ = columns_ + geo_.kw - 1;
@@ -38,21 +39,22 @@ template <typename F, typename S> class StencilAssembly {
     values_ = call.stencil.shape[2];
     taps_ = geo_.kh * geo_.kw;
     block_ = geo_.maps * taps_ * pitch_;
-    products_ = geo_.kw * geo_.kw * pitch_ + geo_.kw + Vector<T>::lanes;  // combine() reads some columns further on
+    products_ = geo_.kw * geo_.kw * pitch_ + round_up(geo_.kw + Vector<T>::lanes, 16);  // combine() reads some columns further on
+    sums_ = geo_.kh * values_ * pitch_;
   }
 
   Status run() {
-    const Index sets = call_.stencil.shape[0] * call_.stencil.shape[1], tasks = sets * bands_ * tiles_;
+    const Index sets = call_.stencil.shape[0] * call_.stencil.shape[1], tasks = sets * bands_ * strips_;
     if (tasks == 0) return Status::ok;
     const double bytes = 1.0 * sets * values_ * geo_.height * geo_.width * sizeof(S);
     advise_huge_pages(call_.stencil.data, static_cast<std::size_t>(bytes));
-    const Index per_thread = round_up(2 * block_ + products_ + geo_.kh * values_ * pitch_ + geo_.kw, 16);
+    const Index per_thread = round_up(2 * block_ + products_ + round_up(geo_.kw, 16) + kStripTiles * sums_, 16);
     const int team = team_size(call_.threads, tasks, bytes);
     Scratch scratch(static_cast<std::size_t>(team * per_thread) * sizeof(T));
     if (!scratch.ok()) return Status::out_of_memory;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(team) if (team > 1)
     for (Index task = 0; task < tasks; ++task)
-      tile(task / (bands_ * tiles_), task / tiles_ % bands_, task % tiles_, scratch.as<T>() + thread_index() * per_thread);
+      strip(task / (bands_ * strips_), task / strips_ % bands_, task % strips_, scratch.as<T>() + thread_index() * per_thread);
     return Status::ok;
   }
 
@@ -61,27 +63,38 @@ template <typename F, typename S> class StencilAssembly {
     T *filters, *weighed, *products, *sums, *column;
   };
 
-  void tile(Index set, Index band, Index tile, T* memory) {
-    const Index r0 = band * rows_, r1 = min_index(geo_.height, r0 + rows_), c0 = tile * columns_;
-    const Index columns = min_index(columns_, geo_.width - c0), sums = geo_.kh * values_ * pitch_;
-    Memory at = {memory, memory + block_, memory + 2 * block_, memory + 2 * block_ + products_, memory + 2 * block_ + products_ + sums};
+  // The filters that are used next, asked for a few planes at a time while the products of others are formed: 256 bytes of each of
+  // many planes are too little for the processor to see a stream in.
+  struct Next {
+    const F* row = nullptr;
+    Index plane = 0, columns = 0;
+  };
+
+  // Some tiles beside each other, row by row, so that every page of the filters is visited once.
+  void strip(Index set, Index band, Index strip, T* memory) {
+    const Index r0 = band * rows_, r1 = min_index(geo_.height, r0 + rows_), first = strip * kStripTiles;
+    const Index last = min_index(tiles_, first + kStripTiles), below = geo_.kh - 1 - geo_.cy;
+    Memory at = {memory, memory + block_, memory + 2 * block_, nullptr, memory + 2 * block_ + products_};
+    T* sums = at.column + round_up(geo_.kw, 16);
     if (!call_.weights.data) at.weighed = at.filters;
-    memset(at.sums, 0, static_cast<std::size_t>(sums) * sizeof(T));
-    const Index below = geo_.kh - 1 - geo_.cy;
-    for (Index p = r0 - below; p < r1 + geo_.cy; ++p) {
-      const bool inside = p >= 0 && p < geo_.height;
-      if (inside || geo_.padding == kCircular) {
-        pack(set, boundary_index(p, geo_.height, kCircular), c0, at);
-        add_source_row(p, r0, r1, columns, at);
+    memset(sums, 0, static_cast<std::size_t>((last - first) * sums_) * sizeof(T));
+    for (Index p = r0 - below; p < r1 + geo_.cy; ++p)
+      for (Index tile = first; tile < last; ++tile) {
+        const Index c0 = tile * columns_, columns = min_index(columns_, geo_.width - c0);
+        at.sums = sums + (tile - first) * sums_;
+        if ((p >= 0 && p < geo_.height) || geo_.padding == kCircular) {
+          Next next = tile + 1 < last ? next_piece(set, p, c0 + columns_) : next_piece(set, p + 1, first * columns_);
+          pack(set, boundary_index(p, geo_.height, kCircular), c0, at);
+          add_source_row(p, r0, r1, columns, at, next);
+        }
+        if (p - geo_.cy >= r0) write(set, p - geo_.cy, c0, columns, at);
       }
-      if (p - geo_.cy >= r0) write(set, p - geo_.cy, c0, columns, at);
-    }
   }
 
   T* sums_of(Index row, const Memory& at) const { return at.sums + row % geo_.kh * values_ * pitch_; }
 
   // All products of two taps of the source row p, the second not before the first, summed where the first tap is.
-  void add_source_row(Index p, Index r0, Index r1, Index columns, const Memory& at) {
+  void add_source_row(Index p, Index r0, Index r1, Index columns, const Memory& at, Next& next) {
     const Index kw = geo_.kw;
     for (Index i = 0; i < geo_.kh; ++i) {
       const Index row = p + i - geo_.cy;
@@ -92,10 +105,28 @@ template <typename F, typename S> class StencilAssembly {
             const int count = static_cast<int>(min_index(kMaxTaps, kw - first));
             products(count, at.weighed + (i * kw + j) * pitch_, at.filters + (k * kw + first) * pitch_,
                      at.products + (j * kw + first) * pitch_);
+            fetch(next);
           }
         for (Index e = k == i ? 0 : 1 - kw; e < kw; ++e)
           combine(e, at.products, sums_of(row, at) + ((k - i) * (2 * kw - 1) + e) * pitch_, columns);
       }
+    }
+  }
+
+  Next next_piece(Index set, Index p, Index c0) const {
+    if (call_.filters.stride[6] != 1 || p < 0 || p >= geo_.height) return {};
+    const Index begin = max_index(0, c0 - (geo_.kw - 1 - geo_.cx)), sets = call_.stencil.shape[1];
+    return {at_set<F>(call_.filters, set / sets, set % sets) + p * call_.filters.stride[5] + begin, 0,
+            min_index(source_, geo_.width - begin)};
+  }
+
+  void fetch(Next& next) const {
+    const Index *stride = call_.filters.stride, kw = geo_.kw, planes = next.row ? geo_.maps * taps_ : 0;
+    const Index calls = geo_.kw * geo_.kh * (geo_.kh + 1) / 2 * divide_up(kw, kMaxTaps);
+    for (Index end = min_index(planes, next.plane + divide_up(planes, calls)); next.plane < end; ++next.plane) {
+      const Index m = next.plane / taps_, t = next.plane % taps_;
+      const char* row = reinterpret_cast<const char*>(next.row + m * stride[2] + t / kw * stride[3] + t % kw * stride[4]);
+      for (Index b = 0; b < next.columns * static_cast<Index>(sizeof(F)); b += 64) __builtin_prefetch(row + b, 0, 2);
     }
   }
 
@@ -129,7 +160,7 @@ template <typename F, typename S> class StencilAssembly {
     const Index begin = c0 - (geo_.kw - 1 - geo_.cx);
     const bool edge_row = geo_.padding != kCircular && (row < geo_.cy || row >= geo_.height - (geo_.kh - 1 - geo_.cy));
     const bool edge_columns = begin < 0 || begin + pitch_ > geo_.width;
-    if (edge_row || edge_columns) memset(at.filters, 0, static_cast<std::size_t>(block_) * sizeof(T));
+    if (edge_row) memset(at.filters, 0, static_cast<std::size_t>(block_) * sizeof(T));
     for (Index m = 0; m < geo_.maps; ++m)
       for (Index i = 0; i < geo_.kh; ++i) {
         const Index to = edge_row ? folded(row, i - geo_.cy, geo_.height) + geo_.cy : i;
@@ -152,13 +183,21 @@ template <typename F, typename S> class StencilAssembly {
     return q < 0 ? -(Index{1} << 40) : q - pixel;
   }
 
-  // Columns [begin, begin + source) of a row; only those inside of the image unless it is circular.
+  // Columns [begin, begin + source) of a row, zeros beside the image unless it is circular; added to what is there, or instead of it.
   template <typename A> void add_row(const A* row, Index stride, Index begin, bool add, T* out) const {
-    if (!add && begin >= 0 && begin + pitch_ <= geo_.width) return read_row(row + begin * stride, stride, out, pitch_);
-    for (Index c = 0; c < source_; ++c) {
-      const Index from = boundary_index(begin + c, geo_.width, geo_.padding == kCircular ? kCircular : kZeros);
-      if (from >= 0) out[c] += to_compute(row[from * stride]);
+    if (geo_.padding == kCircular) {
+      for (Index c = 0; c < pitch_; ++c) out[c] = to_compute(row[boundary_index(begin + c, geo_.width, kCircular) * stride]);
+      return;
     }
+    const Index first = max_index(0, -begin), last = max_index(first, min_index(pitch_, geo_.width - begin));
+    const A* inside = row + (begin + first) * stride;
+    if (add) {
+      for (Index c = first; c < last; ++c) out[c] += to_compute(inside[(c - first) * stride]);
+      return;
+    }
+    memset(out, 0, static_cast<std::size_t>(first) * sizeof(T));
+    read_row(inside, stride, out + first, last - first);
+    memset(out + last, 0, static_cast<std::size_t>(pitch_ - last) * sizeof(T));
   }
 
   void fold_columns(Index begin, const Memory& at) const {
@@ -178,8 +217,7 @@ template <typename F, typename S> class StencilAssembly {
     const Index* stride = call_.weights.stride;
     T* w = at.products;
     for (Index m = 0; m < geo_.maps; ++m) {
-      memset(w, 0, static_cast<std::size_t>(pitch_) * sizeof(T));
-      add_row(at_set<T>(call_.weights, sb, sc) + m * stride[2] + row * stride[3], stride[4], begin, true, w);
+      add_row(at_set<T>(call_.weights, sb, sc) + m * stride[2] + row * stride[3], stride[4], begin, false, w);
       for (Index t = m * taps_; t < (m + 1) * taps_; ++t)
         for (Index c = 0; c < pitch_; ++c) at.weighed[t * pitch_ + c] = at.filters[t * pitch_ + c] * w[c];
     }
@@ -187,7 +225,7 @@ template <typename F, typename S> class StencilAssembly {
 
   const PixelFilterCall& call_;
   const Geometry geo_;
-  Index columns_, tiles_, rows_, bands_, source_, pitch_, values_, taps_, block_, products_;
+  Index columns_, tiles_, strips_, rows_, bands_, source_, pitch_, values_, taps_, block_, products_, sums_;
 };
 
 template <typename F, typename S> Status stencil_assembly(const PixelFilterCall& call) { return StencilAssembly<F, S>(call).run(); }

@@ -4,6 +4,12 @@ import torch
 from svconv.backends.cpu import extension, tag, view
 
 
+def why_not(op, *arguments):
+    if op == "pixel_filter_stencil" and arguments[4] in ("reflect", "symmetric") and 0 in (n % 2 for n in arguments[0].shape[3:5]):
+        return "folds mirrored edges into the stencils of odd filters only"
+    return None
+
+
 def _run(name, x, filters, out, padding, *middle):
     dtypes = tag(x.dtype), tag(filters.dtype)
     getattr(extension(), name)(view(x), view(filters), *middle, view(out), padding, torch.get_num_threads(), *dtypes)
@@ -47,6 +53,6 @@ def pixel_filter_stencil(filters, weights, shape, dtype, padding):
 
 def pixel_filter_stencil_apply(x, stencil, side, padding):
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    extension().pixel_filter_stencil_apply(view(x), view(stencil), view(out), *side, padding, torch.get_num_threads(), tag(x.dtype),
+    extension().pixel_filter_stencil_apply(view(x), view(stencil.contiguous()), view(out), *side, padding, torch.get_num_threads(), tag(x.dtype),
                                            tag(stencil.dtype))
     return out
