@@ -10,6 +10,9 @@ from svconv import backends
 from svconv._boundary import canonical_padding
 from svconv._shapes import HALF, Dims, check_device, shape_text, unify
 from svconv.ops._library import register
+from svconv.ops._transforms import transforming
+
+LEAST_APPLICATIONS = 12         # measured: the assembly costs what eight to ten applications save
 
 _assemble = register(
     "pixel_filter",
@@ -24,6 +27,23 @@ _apply = register(
 def accepts(filters, stencil):
     """Whether a stencil may have that dtype beside filters of that dtype: the same, or a half type beside float32 either way."""
     return filters == stencil or {filters, stencil} in ({torch.float32, half} for half in HALF)
+
+
+def pays(filters, applications):
+    """Whether a `GramStencil` of the filters is expected to be quicker than so many `pixel_filter_gram`: where nothing can be differentiated,
+    the compiled kernels run, and its assembly is repaid."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or transforming():
+        return False
+    _, _, maps, kh, kw, _, _ = filters.shape
+    if applications < LEAST_APPLICATIONS or values(kh, kw) >= maps * kh * kw:
+        return False
+    forced = backends.requested(None) or backends.requested_outside()
+    return forced in (None, "", "cpu") and backends.why_not("cpu", "pixel_filter", "pixel_filter_stencil", filters.device) is None
+
+
+def values(kh, kw):
+    """How many values of a pixel's stencil are kept, for filters of kh x kw."""
+    return (2 * kh - 1) * (2 * kw - 1) // 2 + 1
 
 
 def _shared(filters, weights):
@@ -82,9 +102,8 @@ class GramStencil:
                 raise TypeError(f"weights: expected {wide} beside filters of {filters.dtype}, got {weights.dtype}")
             lead = _shared(filters, weights)
         self.padding, self.side, self.backend = canonical_padding(padding), filters.shape[3:5], backends.requested(backend)
-        count = (2 * dims["kh"] - 1) * (2 * dims["kw"] - 1) // 2 + 1
-        self.values = _assemble(filters.detach(), None if weights is None else weights.detach(), (*lead, count, *filters.shape[5:]), dtype,
-                                self.padding, self.backend)
+        shape = *lead, values(*self.side), *filters.shape[5:]
+        self.values = _assemble(filters.detach(), None if weights is None else weights.detach(), shape, dtype, self.padding, self.backend)
 
     def __call__(self, x):
         dims = Dims()

@@ -8,23 +8,38 @@
 namespace svconv {
 namespace {
 
-// out[t][c] = sum_m a[m][c] b[m][t][c]: products of one tap with NT neighbouring taps of another row.
-template <int NT, typename T>
-void pair_products(const T* a, const T* b, Index map_stride, Index maps, Index pitch, T* out, Index n) {
+// out[s][t][c] = sum_m a[m][s][c] b[m][t][c]: products of NA neighbouring taps of a row with NT of another one. Two at a time spare half of
+// the loads, and their sums still fit the registers of every instruction set.
+template <int NA, int NT, typename T>
+void pair_products(const T* a, const T* b, Index map_stride, Index maps, Index pitch, T* out, Index out_stride, Index n) {
   using V = typename Vector<T>::type;
   for (Index c = 0; c < n; c += Vector<T>::lanes) {
-    V sum[NT] = {};
+    V sum[NA][NT] = {};
     for (Index m = 0; m < maps; ++m) {
-      const V value = load(a + m * map_stride + c);
-      for (int t = 0; t < NT; ++t) sum[t] += value * load(b + m * map_stride + t * pitch + c);
+      V value[NA];
+      for (int s = 0; s < NA; ++s) value[s] = load(a + m * map_stride + s * pitch + c);
+      for (int t = 0; t < NT; ++t) {
+        const V other = load(b + m * map_stride + t * pitch + c);
+        for (int s = 0; s < NA; ++s) sum[s][t] += value[s] * other;
+      }
     }
-    for (int t = 0; t < NT; ++t) store(sum[t], out + t * pitch + c);
+    for (int s = 0; s < NA; ++s)
+      for (int t = 0; t < NT; ++t) store(sum[s][t], out + s * out_stride + t * pitch + c);
+  }
+}
+
+// sum[c] += sum_t rows[t][c]
+template <int NT, typename T> void add_rows(const T* rows, Index row_stride, T* sum, Index n) {
+  for (Index c = 0; c < n; c += Vector<T>::lanes) {
+    typename Vector<T>::type total = load(rows + c);
+    for (int t = 1; t < NT; ++t) total += load(rows + t * row_stride + c);
+    store(load(sum + c) + total, sum + c);
   }
 }
 
 template <typename F, typename S> class StencilAssembly {
   using T = typename Compute<F>::type;
-  static constexpr Index kBandRows = 64, kSourceColumns = 64, kStripTiles = 4;
+  static constexpr Index kBandRows = 64, kSourceColumns = 64, kStripTiles = 4, kPairTaps = 5;
 
  public:
   explicit StencilAssembly(const PixelFilterCall& call) : call_(call), geo_(call) {
@@ -67,7 +82,7 @@ template <typename F, typename S> class StencilAssembly {
   // many planes are too little for the processor to see a stream in.
   struct Next {
     const F* row = nullptr;
-    Index plane = 0, columns = 0;
+    Index columns = 0, planes = 0, m = 0, i = 0, j = 0;
   };
 
   // Some tiles beside each other, row by row, so that every page of the filters is visited once.
@@ -100,11 +115,13 @@ template <typename F, typename S> class StencilAssembly {
       const Index row = p + i - geo_.cy;
       if (row < r0 || row >= r1) continue;
       for (Index k = i; k < geo_.kh; ++k) {
-        for (Index j = 0; j < kw; ++j)
-          for (Index first = k == i ? j : 0; first < kw; first += kMaxTaps) {
-            const int count = static_cast<int>(min_index(kMaxTaps, kw - first));
-            products(count, at.weighed + (i * kw + j) * pitch_, at.filters + (k * kw + first) * pitch_,
-                     at.products + (j * kw + first) * pitch_);
+        for (Index j = 0; j < kw; j += 2)
+          for (Index first = k == i ? j : 0; first < kw; first += kPairTaps) {
+            const int count = static_cast<int>(min_index(kPairTaps, kw - first));
+            const T *a = at.weighed + (i * kw + j) * pitch_, *b = at.filters + (k * kw + first) * pitch_;
+            T* out = at.products + (j * kw + first) * pitch_;
+            if (j + 1 < kw) products<2>(count, a, b, out);
+            else products<1>(count, a, b, out);
             fetch(next);
           }
         for (Index e = k == i ? 0 : 1 - kw; e < kw; ++e)
@@ -116,33 +133,43 @@ template <typename F, typename S> class StencilAssembly {
   Next next_piece(Index set, Index p, Index c0) const {
     if (call_.filters.stride[6] != 1 || p < 0 || p >= geo_.height) return {};
     const Index begin = max_index(0, c0 - (geo_.kw - 1 - geo_.cx)), sets = call_.stencil.shape[1];
-    return {at_set<F>(call_.filters, set / sets, set % sets) + p * call_.filters.stride[5] + begin, 0,
-            min_index(source_, geo_.width - begin)};
+    const Index calls = (geo_.kw + 1) / 2 * geo_.kh * (geo_.kh + 1) / 2;
+    return {at_set<F>(call_.filters, set / sets, set % sets) + p * call_.filters.stride[5] + begin,
+            min_index(source_, geo_.width - begin), divide_up(geo_.maps * taps_, calls)};
   }
 
   void fetch(Next& next) const {
-    const Index *stride = call_.filters.stride, kw = geo_.kw, planes = next.row ? geo_.maps * taps_ : 0;
-    const Index calls = geo_.kw * geo_.kh * (geo_.kh + 1) / 2 * divide_up(kw, kMaxTaps);
-    for (Index end = min_index(planes, next.plane + divide_up(planes, calls)); next.plane < end; ++next.plane) {
-      const Index m = next.plane / taps_, t = next.plane % taps_;
-      const char* row = reinterpret_cast<const char*>(next.row + m * stride[2] + t / kw * stride[3] + t % kw * stride[4]);
+    const Index* stride = call_.filters.stride;
+    for (Index k = 0; k < next.planes && next.m < geo_.maps; ++k) {
+      const char* row = reinterpret_cast<const char*>(next.row + next.m * stride[2] + next.i * stride[3] + next.j * stride[4]);
       for (Index b = 0; b < next.columns * static_cast<Index>(sizeof(F)); b += 64) __builtin_prefetch(row + b, 0, 2);
+      if (++next.j < geo_.kw) continue;
+      next.j = 0;
+      if (++next.i == geo_.kh) next.i = 0, ++next.m;
     }
   }
 
-  void products(int count, const T* a, const T* b, T* out) const {
-#define SVCONV_CALL(NT) pair_products<NT>(a, b, taps_* pitch_, geo_.maps, pitch_, out, pitch_)
-    SVCONV_TAPS(count, SVCONV_CALL)
+  template <int NA> void products(int count, const T* a, const T* b, T* out) const {
+#define SVCONV_CALL(NT) pair_products<NA, NT>(a, b, taps_* pitch_, geo_.maps, pitch_, out, geo_.kw* pitch_, pitch_)
+    switch (count) {
+      case 1: SVCONV_CALL(1); break;
+      case 2: SVCONV_CALL(2); break;
+      case 3: SVCONV_CALL(3); break;
+      case 4: SVCONV_CALL(4); break;
+      default: SVCONV_CALL(5); break;
+    }
 #undef SVCONV_CALL
   }
 
   // sum[q] += sum over j of the product of taps j and j + e of the source pixel whose tap j is q.
   void combine(Index e, const T* products, T* sum, Index columns) const {
-    const Index kw = geo_.kw, begin = max_index(0, -e), end = min_index(kw, kw - e);
-    for (Index c = 0; c < columns; c += Vector<T>::lanes) {
-      typename Vector<T>::type total = load(sum + c);
-      for (Index j = begin; j < end; ++j) total += load(products + (j * kw + j + e) * pitch_ + c + kw - 1 - j);
-      store(total, sum + c);
+    const Index kw = geo_.kw, end = min_index(kw, kw - e);
+    for (Index j = max_index(0, -e); j < end; j += kMaxTaps) {
+      const int count = static_cast<int>(min_index(kMaxTaps, end - j));
+      const T* first = products + (j * kw + j + e) * pitch_ + kw - 1 - j;
+#define SVCONV_CALL(NT) add_rows<NT>(first, (kw + 1) * pitch_ - 1, sum, columns)
+      SVCONV_TAPS(count, SVCONV_CALL)
+#undef SVCONV_CALL
     }
   }
 
