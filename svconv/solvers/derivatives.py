@@ -43,7 +43,11 @@ def derivative_adjoint(v, name, height, width):
 
 def normal(x, weights):
     """sum_d D_d' W_d D_d x, filter by filter, with gradients in x and weights; weights: as in `stencil`."""
-    return sum(derivative_adjoint(w * derivative(x, name), name, *x.shape[-2:]) for name, w in weights.items())
+    total, (height, width) = torch.zeros_like(x), x.shape[-2:]
+    for name, w in weights.items():
+        if 0 not in _valid(FILTERS[name], height, width):
+            total = total + derivative_adjoint(w * derivative(x, name), name, height, width)
+    return total
 
 
 def stencil(weights, like, scale=1.0):
