@@ -79,10 +79,11 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, tol=1
         ValueError, TypeError: naming the argument; NaN or infinite pixels of y that the mask does not leave out, and a PSF of op that is
             zero, not finite or negative in sum, are a ValueError. Where the host cannot see the PSF (a GPU) its image comes back as y.
 
-    Gradients of every order in y, reg and the tensors of op, implicit in every solve (`lam = A^-1 g` as in `svconv.solvers.cg`): of the
-    exact solutions, at the accuracy of tol; none in the mask. A solve that stops at cg_iter leaves them inexact, and .converged says so.
+    Gradients in y, reg and the tensors of op, of every order that op has, implicit in each solve (`lam = A^-1 g` as in
+    `svconv.solvers.cg`): those of exact solutions, at the accuracy of tol; none in the mask. A solve that stops at cg_iter leaves them
+    inexact, and .converged says so.
     Bit-identical from run to run with a fixed number of threads. Memory: 25 planes per channel for the weights and five images beside op;
-    for gradients two more images per solve, whatever cg_iter is, and in the backward pass that of the weights once more.
+    for gradients one image more per solve, whatever cg_iter is, and in the backward pass that of the weights once more.
     Levin et al., Image and depth from a conventional camera with a coded aperture, 2007.
 
     >>> import torch, svconv
