@@ -32,7 +32,7 @@ def some(*shape):
 DELTA = torch.zeros(1, 1, 3, 3, dtype=F64)
 DELTA[..., 1, 1] = 1
 CASES = {
-    "plain": lambda: {},
+    "plain": dict,
     "mask": lambda: {"mask": some(1, 1, 8, 8)},
     "mask of weights per channel": lambda: {"y": positive(2, 2, 8, 8), "mask": some(2, 2, 8, 8) * positive(2, 2, 8, 8)},
     "weights": lambda: {"data_weights": positive(1, 1, 3, 8, 8), "prior_weights": positive(1, 1, 4, 8, 8)},
@@ -100,9 +100,10 @@ def test_a_constant_image_stays_one():
 
 
 def test_each_sample_and_channel_stops_by_itself():
+    """After few enough steps that they do not amplify rounding."""
     k, g, y = blur_kernel(dtype=F64), filters(2, 3, 14, 15, batch=3), positive(3, 2, 14, 15)
     g[1] *= 0.05
-    options = {"tol": 1e-3, "max_iter": 80}
+    options = {"tol": 0.03, "max_iter": 80}
     together = map_filters(y, k, None, g, **options)
     assert len(set(together.iterations.tolist())) > 1 and together.report.iterations.shape == (3, 2)
     for i in range(3):
@@ -141,7 +142,8 @@ def test_filters_that_are_zero_leave_the_start():
 
 
 def test_not_converging_is_reported():
-    result = map_filters(positive(1, 1, 12, 13), blur_kernel(dtype=F64), filters(2, 3, 12, 13), filters(2, 3, 12, 13), tol=1e-9, max_iter=2)
+    f = filters(2, 3, 12, 13)
+    result = map_filters(positive(1, 1, 12, 13), blur_kernel(dtype=F64), f, f, tol=1e-9, max_iter=2)
     assert result.converged.tolist() == [False] and result.iterations.tolist() == [2] and bool((result.residuals > 1e-9).all())
     assert result.report.history.shape == (3, 1, 1)
 
@@ -213,7 +215,7 @@ MESSAGES = [
     ({"prior_filters": torch.rand(1, 1, 2, 3, 3, 8, 8).double()}, TypeError, "prior_filters: expected dtype torch.float32 like y"),
     ({"data_weights": torch.rand(1, 1, 3, 8, 8)}, ValueError, "data_weights: expected M of data_filters = 2"),
     ({"prior_weights": torch.rand(1, 1, 3, 8, 8)}, ValueError, "prior_weights: expected N of prior_filters = 2"),
-    ({"prior_weights": torch.rand(1, 1, 2, 8, 8).half()}, TypeError, "prior_weights: expected dtype torch.float32 like y, got torch.float16"),
+    ({"prior_weights": torch.rand(1, 1, 2, 8, 8).half()}, TypeError, "prior_weights: expected dtype torch.float32 like y, got"),
     ({"data_filters": None, "data_weights": torch.rand(1, 1, 2, 8, 8)}, ValueError, "data_weights: expected None beside data_filters=None"),
     ({"x0": torch.rand(1, 2, 9, 8)}, ValueError, r"x0: expected \[8, 8\] like y or \[10, 10\] like .extended in the last axes, got"),
     ({"x0": torch.rand(1, 1, 8, 8)}, ValueError, "x0: expected C of y = 2"),
