@@ -6,7 +6,7 @@ import torch
 from svconv._shapes import HALF, Dims, check_device, computed, number, shape_text, unify
 from svconv.solvers.cg import differentiable
 from svconv.solvers.conjugate_gradients import CGResult, solve, solve_unrolled, worst_channel
-from svconv.solvers.implicit import Problem, solve_implicitly
+from svconv.solvers.implicit import Problem, solve_implicitly, transforming
 from svconv.solvers.map_problem import MAPProblem
 from svconv.solvers.result import Result
 
@@ -99,7 +99,7 @@ def map_step(problem, data_filters, prior_filters, data_weights=None, prior_weig
 
 def _solved(tensors, bind, start, callback, implicit, options):
     """CGResult, samples and channels apart."""
-    if not differentiable(*tensors):
+    if not transforming() and not differentiable(*tensors, *(() if implicit else (start,))):
         with torch.no_grad():
             step = bind(tensors)
             return solve(step.normal, step.right_hand_side(), start, callback=callback, history=True, apart=2, **options)

@@ -38,8 +38,8 @@ class MAPProblem:
         if x.shape[-2:] == self.plane.size:
             return x
         if x.shape[-2:] != self.plane.image:
-            raise ValueError(f"x0: expected {list(self.plane.image)} like y or {list(self.plane.size)} like .extended in the last axes, got "
-                             + shape_text(x))
+            raise ValueError(f"x0: expected {list(self.plane.image)} like y or {list(self.plane.size)} like .extended in the last axes, "
+                             f"got {shape_text(x)}")
         return extend_smoothly(x, self.plane)
 
     def misfit(self, x):
