@@ -109,7 +109,7 @@ def _solved(tensors, bind, start, callback, implicit, options):
     if not implicit:
         step = bind(tensors)
         return solve_unrolled(step.normal, step.right_hand_side(), start, callback=callback, apart=2, **options)
-    problem = Problem(lambda given: bind(given).normal, options, 2, lambda given: bind(given).right_hand_side(),
+    problem = Problem(lambda given: bind(given).normal, options, 2, lambda given: bind(given, 1).right_hand_side(),
                       lambda given: bind(given).defect)
     return solve_implicitly(problem, start.detach(), callback, None, tensors)
 
