@@ -40,8 +40,8 @@ class MAPProblem:
         if x.shape[-2:] == self.plane.size:
             return x
         if x.shape[-2:] != self.plane.image:
-            raise ValueError(f"x0: expected {list(self.plane.image)} like y or {list(self.plane.size)} like .extended in the last axes, got "
-                             + shape_text(x))
+            raise ValueError(f"x0: expected {list(self.plane.image)} like y or {list(self.plane.size)} like .extended in the last axes, "
+                             f"got {shape_text(x)}")
         return extend_smoothly(x, self.plane)
 
     def misfit(self, x):
@@ -61,7 +61,11 @@ class MAPProblem:
         given = {"y": self.y, "spectrum": self.op.tensors[0], "mask": self.mask, "data_filters": data_filters, "data_weights": data_weights,
                  "prior_filters": self.continued(prior_filters), "prior_weights": self.continued(prior_weights)}
         names = [name for name, t in given.items() if t is not None]
-        return [given[name] for name in names], lambda tensors: Step(self.op, self.plane, applications, **dict(zip(names, tensors)))
+
+        def bind(tensors, applications=applications):
+            return Step(self.op, self.plane, applications, **dict(zip(names, tensors)))
+
+        return [given[name] for name in names], bind
 
 
 @dataclasses.dataclass
