@@ -21,12 +21,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))      # last: an installed svconv goes before the checkout
 
 from bench import measure, pages, svmap_scene as scene
+from svconv.operators.division import transform, untransform
 from svconv.ops import image_quotient, pixel_filter_gram, pixel_filter_stencil
 from svconv.ops.pixel_filter_stencil import GramStencil
-from svconv.operators.division import transform, untransform
 from svconv.solvers import conjugate_gradients, map_filters
-from svconv.solvers.map_preconditioner import circulant_preconditioner
-from svconv.solvers.map_problem import MAPProblem
+from svconv.solvers.map_preconditioner import HalfSpectra, circulant_inverse
+from svconv.solvers.map_problem import MAPProblem, Step
 
 PAGE, SECTION = ROOT / "docs" / "models" / "svmap_solve.md", "attempts"
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -63,6 +63,12 @@ class Terms:
     def right_hand_side(self):
         plane, op = self.problem.plane, self.problem.op
         return op.adjoint(plane.leave_adjoint(self.data(self.problem.y)))
+
+
+def circulant(problem, data, prior):
+    """r -> M^-1 r with two transforms."""
+    inverse, size = circulant_inverse(problem.op.spectrum, problem.plane.size, data, prior), problem.plane.size
+    return lambda r: untransform(transform(r) * inverse, size)
 
 
 def by_filters(problem, data, prior, dtype=None):
@@ -132,7 +138,7 @@ def steps(options):
         def call():
             with torch.no_grad():
                 term = make(problem, data, prior, dtype)
-                kind = circulant_preconditioner(problem.op.spectrum, problem.plane.size, data, prior) if preconditioned else None
+                kind = circulant(problem, data, prior) if preconditioned else None
                 return conjugate_gradients.solve(term.normal, term.right_hand_side(), x0, kind, tol=0, max_iter=count, apart=2).x
         return call
 
@@ -141,7 +147,7 @@ def steps(options):
                   **{f"stencil {n}": run(by_stencil, d) for n, d in HALF.items()},
                   "filters float32, preconditioned": run(by_filters, None, True),
                   "stencil float32, preconditioned": run(by_stencil, None, True),
-                  "stencil float32, preconditioned, unknowns in the spectrum": lambda: spectral(problem, data, prior, x0, count)}
+                  "stencil float32, preconditioned, unknowns in the spectrum": lambda: in_spectra(problem, data, prior, count)(x0)}
     found = {name: call() for name, call in candidates.items()}
     more = {"head": ("change of x", "PSNR")}
     for name, x in found.items():
@@ -151,31 +157,13 @@ def steps(options):
     yield from table(rounds(candidates, options, 5), "operator", more)
 
 
-def spectral(problem, data, prior, x0, count):
-    """The preconditioned solve with half spectra as unknowns, scaled so that norms stay: four transforms in an iteration instead of six."""
+def in_spectra(problem, data, prior, count):
+    """The same with half spectra as unknowns: four transforms in an iteration instead of six."""
     with torch.no_grad():
-        size, spectrum = problem.plane.size, problem.op.spectrum
-        term = by_stencil(problem, data, prior)
-        double = torch.full((size[1] // 2 + 1,), 2.0 ** 0.5)
-        double[0] = 1
-        if size[1] % 2 == 0:
-            double[-1] = 1
-        scale = double / (size[0] * size[1]) ** 0.5
-        known = circulant_preconditioner(spectrum, size, data, prior)
-        inverse = transform(known(untransform(torch.ones_like(spectrum), size))).real
-
-        def away(x):
-            return torch.view_as_real(transform(x) * scale)
-
-        def normal(v):
-            hat = torch.view_as_complex(v) / scale
-            seen = problem.plane.leave(untransform(hat * spectrum, size))
-            back = transform(problem.plane.leave_adjoint(term.data(seen))).mul_(spectrum.conj())
-            return torch.view_as_real((back + transform(term.prior(untransform(hat, size)))).mul_(scale))
-
-        found = conjugate_gradients.solve(normal, away(term.right_hand_side()), away(x0), lambda r: r * inverse[..., None], tol=0,
-                                          max_iter=count, apart=2).x
-        return untransform(torch.view_as_complex(found) / scale, size)
+        step = Step(problem.op, problem.plane, count, problem.y, problem.op.tensors[0], prior, data)
+        spectra = HalfSpectra(problem.plane.size, circulant_inverse(problem.op.spectrum, problem.plane.size, data, prior))
+        b = by_filters(problem, data, prior).right_hand_side()
+        return lambda x0: conjugate_gradients.solve(step, b, x0, tol=0, max_iter=count, apart=2, coordinates=spectra).x
 
 
 def training(options):
@@ -240,7 +228,7 @@ class Case:
         if kind == "none":
             return None
         if kind == "circulant":
-            return circulant_preconditioner(self.problem.op.spectrum, self.problem.plane.size, self.data, self.prior)
+            return circulant(self.problem, self.data, self.prior)
         inside = self.problem.plane.leave_adjoint(self.term.data.values[:, :, 0])
         inverse = 1 / (squared(self.k, inside) + self.term.prior.values[:, :, 0])
         return lambda r: inverse * r

@@ -1,4 +1,4 @@
-"""What people write today instead of `solvers.map_filters`: the same preconditioned conjugate gradients by hand, with `rfft2`, in plain torch.
+"""What people write today instead of `solvers.map_filters`: the same preconditioned conjugate gradients by hand, in plain torch.
 
 The normal operators of the filters either by `unfold` and `einsum` or by the in-place shift loop; everything else is the same.
 """
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from bench.measure import require_memory
-from svconv.solvers.map_preconditioner import circulant_preconditioner
+from svconv.solvers.map_preconditioner import circulant_inverse
 from svconv.solvers.map_problem import MAPProblem
 
 MODES = {"zeros": "constant", "replicate": "replicate"}
@@ -96,8 +96,8 @@ def map_step(problem, data_filters, prior_filters, x0, count, gram):
     def normal(x):
         return back(plane.leave(blur(x, spectrum))) + gram(x, prior_filters, "replicate")
 
-    preconditioner = circulant_preconditioner(spectrum, size, data_filters, prior_filters)
-    return conjugate_gradients(normal, back(problem.y), x0, preconditioner, count)
+    inverse = circulant_inverse(spectrum, size, data_filters, prior_filters)
+    return conjugate_gradients(normal, back(problem.y), x0, lambda r: blur(r, inverse), count)
 
 
 def restore(model, start, y, k, count, gram):

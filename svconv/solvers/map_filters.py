@@ -7,7 +7,7 @@ from svconv._shapes import HALF, Dims, check_device, computed, number, shape_tex
 from svconv.solvers.cg import differentiable
 from svconv.solvers.conjugate_gradients import CGResult, solve, solve_unrolled, worst_channel
 from svconv.solvers.implicit import Problem, solve_implicitly, transforming
-from svconv.solvers.map_preconditioner import circulant_preconditioner
+from svconv.solvers.map_preconditioner import HalfSpectra, circulant_inverse
 from svconv.solvers.map_problem import MAPProblem
 from svconv.solvers.result import Result
 
@@ -91,25 +91,30 @@ def map_step(problem, data_filters, prior_filters, data_weights=None, prior_weig
     tensors, bind = problem.terms(data_filters, prior_filters, data_weights, prior_weights, max_iter)
     start = problem.start if x0 is None else problem.extended(computed(x0))
     told = None if callback is None else lambda step, steps, x: callback(step, steps, problem.plane.leave(x))
-    kind = None if transforming() else circulant_preconditioner(problem.op.spectrum, problem.plane.size, data_filters, prior_filters,
-                                                                data_weights, prior_weights)
-    report = _solved(tensors, bind, start, told, implicit, {"preconditioner": kind, "tol": tol, "max_iter": max_iter, "check_every": None})
+    spectra = None
+    if not transforming():
+        size = problem.plane.size
+        spectra = HalfSpectra(size, circulant_inverse(problem.op.spectrum, size, data_filters, prior_filters, data_weights, prior_weights))
+    options = {"preconditioner": None, "tol": tol, "max_iter": max_iter, "check_every": None}
+    report = _solved(tensors, bind, start, told, implicit, options, spectra)
     x, worst = report.x, worst_channel(report)
     report.x = None
     return MAPResult(problem.given.finished(problem.plane.leave(x).contiguous()), x, problem.misfit(x), worst.iterations, worst.residuals,
                      worst.converged, report)
 
 
-def _solved(tensors, bind, start, callback, implicit, options):
-    """CGResult, samples and channels apart."""
+def _solved(tensors, bind, start, callback, implicit, options, spectra):
+    """CGResult, samples and channels apart; on half spectra where each step needs no graph of its own."""
     if not transforming() and not differentiable(*tensors, *(() if implicit else (start,))):
         with torch.no_grad():
-            step = bind(tensors)
-            return solve(step.normal, step.right_hand_side(), start, callback=callback, history=True, apart=2, **options)
+            b = bind(tensors, 1).right_hand_side()
+            return solve(bind(tensors), b, start, callback=callback, history=True, apart=2, coordinates=spectra, **options)
     if not implicit:
         step = bind(tensors)
-        return solve_unrolled(step.normal, step.right_hand_side(), start, callback=callback, apart=2, **options)
-    problem = Problem(lambda given: bind(given).normal, options, 2, lambda given: bind(given, 1).right_hand_side(),
+        if spectra is not None:
+            options["preconditioner"] = lambda r: spectra.leave(spectra.preconditioner(spectra.enter(r)))
+        return solve_unrolled(step, step.right_hand_side(), start, callback=callback, apart=2, **options)
+    problem = Problem(bind, options | {"coordinates": spectra}, 2, lambda given: bind(given, 1).right_hand_side(),
                       lambda given: bind(given).defect)
     return solve_implicitly(problem, start.detach(), callback, None, tensors)
 

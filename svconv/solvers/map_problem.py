@@ -5,8 +5,9 @@ import functools
 import torch
 
 from svconv._plane import Plane
-from svconv._shapes import shape_text
+from svconv._shapes import computed, shape_text
 from svconv.operators import Conv, Operator
+from svconv.operators.division import transform, untransform
 from svconv.ops import pixel_filter_gram
 from svconv.ops.pixel_filter_stencil import GramStencil, pays
 from svconv.solvers.border import extend_smoothly, wide_plane
@@ -94,12 +95,14 @@ class Step:
     def _prior_gram(self):
         return _gram(self.prior_filters, self.prior_weights, PRIOR_PADDING, self.applications)
 
+    def _on_image(self, r):
+        """`m (sum_i F_i' F_i) m r`."""
+        r = _masked(self.mask, r)
+        return _masked(self.mask, r if self.data_filters is None else self._data_gram(r))
+
     def _back(self, r):
         """`K' m (sum_i F_i' F_i) m r` of what stands on the image."""
-        r = _masked(self.mask, r)
-        if self.data_filters is not None:
-            r = self._data_gram(r)
-        return self.op.adjoint(self.plane.leave_adjoint(_masked(self.mask, r)))
+        return self.op.adjoint(self.plane.leave_adjoint(self._on_image(r)))
 
     def _prior(self, x):
         return self._prior_gram(x)
@@ -112,6 +115,14 @@ class Step:
         """A x."""
         return self._back(self.plane.leave(self.op(x))) + self._prior(x)
 
+    __call__ = normal
+
+    def normal_of_spectrum(self, spectrum, size):
+        """The half spectrum of A x from that of x, planes of `size`."""
+        back = untransform(spectrum * self.op.spectrum, size)
+        back = transform(self.plane.leave_adjoint(self._on_image(self.plane.leave(back)))).mul_(self.op.spectrum.conj())
+        return back.add_(transform(self._prior(untransform(spectrum, size))))
+
     def defect(self, x):
         """`b - A x`, with one pass over the data filters."""
         return self._back(self.y - self.plane.leave(self.op(x))) - self._prior(x)
@@ -120,7 +131,7 @@ class Step:
 def _gram(filters, weights, padding, applications):
     """x -> sum_m F_m' W_m F_m x: by a stencil where nothing is differentiated and so many applications repay its assembly."""
     if pays(filters, applications):
-        return GramStencil(filters, weights=weights, padding=padding)
+        return GramStencil(filters, weights=weights, padding=padding, dtype=computed(filters[..., :0]).dtype)
     return functools.partial(pixel_filter_gram, filters=filters, weights=weights, padding=padding)
 
 
