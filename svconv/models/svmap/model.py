@@ -63,9 +63,19 @@ class MAPModel(Pretrained, nn.Module):
                           "per_colour": bool(per_colour), "share": bool(share), "start": start, "initial": number("initial", initial, above=0),
                           "tol": number("tol", tol, least=0), "max_iter": number("max_iter", max_iter, least=1, integer=True),
                           "implicit": bool(implicit)}
-        self.precision, self.nets = "float32", 1 if share else counts["iterations"]
+        self._precision, self.nets = "float32", 1 if share else counts["iterations"]
         self._make(**{name: self.arguments[name] for name in ("data_filters", "prior_filters", "data_size", "prior_size", "width")},
                    count=self.nets, channels=COLOURS if per_colour else 1, started=start == "l2")
+
+    @property
+    def precision(self):
+        return self._precision
+
+    @precision.setter
+    def precision(self, value):
+        if value not in PRECISIONS:
+            raise ValueError(f"precision: expected {' or '.join(map(repr, PRECISIONS))}, got {value!r}")
+        self._precision = value
 
     def _predictors(self, count, filters, size, width, channels, bank, gain=1.0):
         made = [FilterPredictor(COLOURS, filters, size, channels=channels, width=width) for _ in range(count)]
@@ -79,8 +89,10 @@ class MAPModel(Pretrained, nn.Module):
         raise NotImplementedError
 
     def forward(self, y, kernel, *, details=False):
-        dims = Dims()
-        dims.check("y", y, "B 3 H W")
+        Dims().check("y", y, "B 3 H W")
+        own = next(self.parameters()).dtype
+        if y.dtype != own:
+            raise TypeError(f"y: expected {own} like the weights of the model, got {y.dtype}")
         problem = MAPProblem(y, kernel)
         x = image_quotient(y, kernel, beta=self.arguments["initial"], prior="gradient", padding="replicate")
         extended = problem.extended(x)
