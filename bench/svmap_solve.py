@@ -198,8 +198,10 @@ def training(options):
 def preconditioners(options):
     """Iterations to a tolerance, and PSNR on the way."""
     side, most = (64, 60) if options.smoke else (192, 200)
-    yield f"\n### Preconditioners and starts, means of {len(scene.PHOTOGRAPHS)} photographs of {side} x {side}, each with a kernel of its own\n"
-    yield f"| reg | preconditioner | start | iterations to 1e-4, at most {most} | ms to 1e-4 | PSNR after 5 | after 15 | after 30 | at 1e-4 |"
+    yield (f"\n### Preconditioners and starts, means of {len(scene.PHOTOGRAPHS)} photographs of {side} x {side}, each with a kernel of its "
+           "own\n")
+    yield (f"| reg | preconditioner | start | iterations to 1e-4, at most {most} | ms to 1e-4 | PSNR after 5 | after 15 | after 30 | "
+           "at 1e-4 |")
     yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     for reg in (2e-3, 2e-2):
         scenes = [Case(*scene.pair(photo, k, side, side), reg) for photo, k in zip(scene.PHOTOGRAPHS, scene.KERNELS, strict=True)]
