@@ -97,7 +97,7 @@ class GramStencil:
         lead = filters.shape[:2]
         if weights is not None:
             check_device("filters", filters, "weights", weights)
-            dims.check("weights", weights, "WB WC M H W")
+            dims.check("weights", weights, "n N M H W")
             if weights.dtype != wide:
                 raise TypeError(f"weights: expected {wide} beside filters of {filters.dtype}, got {weights.dtype}")
             lead = _shared(filters, weights)
