@@ -72,7 +72,7 @@ class Problem:
         def right(params):
             return torch.vmap(lambda *each: self.right(each), in_dims=tuple(in_dims))(*params)
 
-        options = dict(self.options)
+        options = self.options | {"coordinates": None}
         if options["preconditioner"] is not None:
             options["preconditioner"] = torch.vmap(options["preconditioner"])
         return Problem(several(self.bind), options, self.apart + 1, self.right and right, several(self.defect))

@@ -90,29 +90,31 @@ def map_step(problem, filters, *, x0=None, tol=1e-4, max_iter=30, implicit=True,
     start = problem.start if x0 is None else problem.extended(computed(x0))
     told = None if callback is None else lambda step, steps, x: callback(step, steps, problem.plane.leave(x))
     options = {"preconditioner": None, "tol": tol, "max_iter": max_iter, "check_every": None}
-    step = None
+    step = spectra = None
     if not transforming():
         with torch.no_grad():
             step = bind(tensors)
-            options["preconditioner"] = step.preconditioner()
-    report = _solved(tensors, bind, start, told, implicit, options)
-    del step
+            spectra = step.spectra()
+    report = _solved(tensors, bind, start, told, implicit, options, spectra)
+    del step        # it was there to be found again
     x, worst = report.x, worst_channel(report)
     report.x = None
     return MAPResult(problem.given.finished(problem.plane.leave(x).contiguous()), x, problem.misfit(x), worst.iterations, worst.residuals,
                      worst.converged, report)
 
 
-def _solved(tensors, bind, start, callback, implicit, options):
-    """CGResult, samples and channels apart."""
+def _solved(tensors, bind, start, callback, implicit, options, spectra):
+    """CGResult, samples and channels apart; on half spectra where each step needs no graph of its own."""
     if not transforming() and not differentiable(*tensors, *(() if implicit else (start,))):
         with torch.no_grad():
             step = bind(tensors)
-            return solve(step.normal, step.right_hand_side(), start, callback=callback, history=True, apart=2, **options)
+            return solve(step, step.right_hand_side(), start, callback=callback, history=True, apart=2, coordinates=spectra, **options)
     if not implicit:
         step = bind(tensors)
-        return solve_unrolled(step.normal, step.right_hand_side(), start, callback=callback, apart=2, **options)
-    problem = Problem(lambda given: bind(given).normal, options, 2, lambda given: bind(given).right_hand_side(),
+        if spectra is not None:
+            options["preconditioner"] = lambda r: spectra.leave(spectra.preconditioner(spectra.enter(r)))
+        return solve_unrolled(step, step.right_hand_side(), start, callback=callback, apart=2, **options)
+    problem = Problem(bind, options | {"coordinates": spectra}, 2, lambda given: bind(given).right_hand_side(),
                       lambda given: bind(given).defect)
     return solve_implicitly(problem, start.detach(), callback, None, tensors)
 

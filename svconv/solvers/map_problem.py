@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from svconv._plane import Plane
-from svconv._shapes import shape_text
+from svconv._shapes import computed, shape_text
 from svconv.operators import Conv
 from svconv.operators.division import power, prior_power, transform, untransform
 from svconv.ops import pixel_filter_gram
@@ -17,7 +17,7 @@ from svconv.solvers.border import extend_smoothly, wide_plane
 from svconv.solvers.cg import differentiable
 from svconv.solvers.conjugate_gradients import solve, solve_unrolled
 from svconv.solvers.implicit import transforming
-from svconv.solvers.map_preconditioner import circulant_preconditioner
+from svconv.solvers.map_preconditioner import HalfSpectra, circulant_inverse
 from svconv.solvers.problem import checked, observed
 
 PRIOR_PADDING = "replicate"     # of the latent image at the edge of the plane
@@ -136,9 +136,9 @@ class Step:
         self.y, self.mask, self.plane = fixed["y"], fixed.get("mask"), problem.plane
         self.op = problem.op.with_tensors([fixed["spectrum"]])
 
-    def preconditioner(self):
-        """r -> M^-1 r."""
-        return circulant_preconditioner(self.op.spectrum, self.plane.size, *self.filters)
+    def spectra(self):
+        """`HalfSpectra` with the inverse of the circulant preconditioner."""
+        return HalfSpectra(self.plane.size, circulant_inverse(self.op.spectrum, self.plane.size, *self.filters))
 
     @functools.cached_property
     def _data_gram(self):
@@ -149,12 +149,14 @@ class Step:
         filters, weights = (self.problem.continued(t) for t in (self.filters.prior_filters, self.filters.prior_weights))
         return _gram(filters, weights, PRIOR_PADDING, self.applications)
 
+    def _on_image(self, r):
+        """`m (sum_i F_i' F_i) m r`."""
+        r = _masked(self.mask, r)
+        return _masked(self.mask, r if self.filters.data_filters is None else self._data_gram(r))
+
     def _back(self, r):
         """`K' m (sum_i F_i' F_i) m r` of what stands on the image."""
-        r = _masked(self.mask, r)
-        if self.filters.data_filters is not None:
-            r = self._data_gram(r)
-        return self.op.adjoint(self.plane.leave_adjoint(_masked(self.mask, r)))
+        return self.op.adjoint(self.plane.leave_adjoint(self._on_image(r)))
 
     def right_hand_side(self):
         """b."""
@@ -164,6 +166,14 @@ class Step:
         """A x."""
         return self._back(self.plane.leave(self.op(x))) + self._prior_gram(x)
 
+    __call__ = normal
+
+    def normal_of_spectrum(self, spectrum, size):
+        """The half spectrum of A x from that of x, planes of `size`."""
+        back = untransform(spectrum * self.op.spectrum, size)
+        back = transform(self.plane.leave_adjoint(self._on_image(self.plane.leave(back)))).mul_(self.op.spectrum.conj())
+        return back.add_(transform(self._prior_gram(untransform(spectrum, size))))
+
     def defect(self, x):
         """`b - A x`, with one pass over the data filters."""
         return self._back(self.y - self.plane.leave(self.op(x))) - self._prior_gram(x)
@@ -172,7 +182,7 @@ class Step:
 def _gram(filters, weights, padding, applications):
     """x -> sum_m F_m' W_m F_m x: by a stencil where nothing is differentiated and so many applications repay its assembly."""
     if pays(filters, applications):
-        return GramStencil(filters, weights=weights, padding=padding)
+        return GramStencil(filters, weights=weights, padding=padding, dtype=computed(filters[..., :0]).dtype)
     return functools.partial(pixel_filter_gram, filters=filters, weights=weights, padding=padding)
 
 
