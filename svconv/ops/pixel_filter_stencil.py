@@ -12,7 +12,7 @@ from svconv._shapes import HALF, Dims, check_device, shape_text, unify
 from svconv.ops._library import register
 from svconv.ops._transforms import transforming
 
-LEAST_APPLICATIONS = 12         # measured: the assembly costs what eight to ten applications save
+LEAST_APPLICATIONS = 12         # the assembly costs what 8 to 16 applications save (docs/models/svmap_solve.md)
 
 _assemble = register(
     "pixel_filter",
@@ -58,8 +58,8 @@ def _shared(filters, weights):
 class GramStencil:
     """`pixel_filter_gram(x, filters, weights=weights, padding=padding)` as a function of x that reads a stencil instead of the filters.
 
-    5 filters of 5 x 5 are 125 values per pixel, the stencil 41, and the assembly costs what ten applications save
-    (docs/models/svmap_solve.md). On a GPU there is no kernel for it, only the reference.
+    5 filters of 5 x 5 are 125 values per pixel, the stencil 41, and the assembly costs what 8 to 16
+    applications save (docs/models/svmap_solve.md). On a GPU there is no kernel for it, only the reference.
 
     Args:
         filters: [B|1, C|1, M, kh, kw, H, W], any strides.
