@@ -1,5 +1,6 @@
 """Trained models built on the ops."""
 from svconv.models.learning_to_deblur import DeblurResult, LearningToDeblur, VaryingResult
 from svconv.models.svbr_net import SVBRNet
+from svconv.models.svmap import SIMAP, SVMAP
 
-__all__ = ["DeblurResult", "LearningToDeblur", "SVBRNet", "VaryingResult"]
+__all__ = ["DeblurResult", "LearningToDeblur", "SIMAP", "SVBRNet", "SVMAP", "VaryingResult"]

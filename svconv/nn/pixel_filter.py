@@ -1,4 +1,5 @@
 """Modules of the pixel_filter family: applying per-pixel filters, and the network that predicts them."""
+import torch
 from torch import nn
 
 from svconv._boundary import canonical_padding
@@ -66,12 +67,13 @@ class FilterPredictor(nn.Module):
         for i in range(depth):
             layers += [nn.Conv2d(in_channels if i == 0 else width, width, 3, padding=1), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, channels * filters * size * size, 3, padding=1))
+        self.to(memory_format=torch.channels_last)      # the faster layout of the convolutions, half types in particular
 
     def forward(self, guide):
         check_image("guide", guide)
         if guide.shape[1] != self.in_channels:
             raise ValueError(f"guide: expected {self.in_channels} channels, got {guide.shape[1]}")
-        head = self.layers(guide)
+        head = self.layers(guide).contiguous()          # the filters are read plane by plane
         return head.unflatten(1, (self.channels, self.filters, self.size, self.size))
 
     def extra_repr(self):

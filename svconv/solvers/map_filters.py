@@ -75,7 +75,7 @@ def map_filters(y, kernel, data_filters, prior_filters, *, data_weights=None, pr
     >>> prior = differences[None, None, :, :, :, None, None].expand(1, 1, 2, 3, 3, 24, 24)
     >>> y = svconv.conv(x, kernel)
     >>> result = svconv.solvers.map_filters(y, kernel, None, prior, max_iter=100)
-    >>> bool(result.converged.all()), bool((result.x - x).square().mean() < 0.2 * (y - x).square().mean())
+    >>> bool(result.converged.all()), bool((result.x - x).square().mean() < 0.5 * (y - x).square().mean())
     (True, True)
     """
     y, kernel, filters = _check(y, kernel, data_filters, prior_filters, data_weights, prior_weights, x0)
