@@ -21,8 +21,12 @@ class Model(typing.NamedTuple):
 MODELS = {
     "ltd": Model("Learning to Deblur: blind kernel estimation from sharp photographs",
                  "svconv.training.learning_to_deblur_settings.LtDSettings", "svconv.training.learning_to_deblur.LearningToDeblurTask"),
+    "simap": Model("SIMAP: deblurring with a known kernel, MAP steps with uniform filters and pixel weights, from sharp photographs",
+                   "svconv.training.svmap_settings.SIMAPSettings", "svconv.training.svmap.SIMAPTask"),
     "svbr": Model("SVBR-Net: defocus removal with a radius map, from sharp photographs",
                   "svconv.training.svbr_net_settings.SVBRSettings", "svconv.training.svbr_net.SVBRNetTask"),
+    "svmap": Model("SVMAP: deblurring with a known kernel, MAP steps with filters for every pixel, from sharp photographs",
+                   "svconv.training.svmap_settings.SVMAPSettings", "svconv.training.svmap.SVMAPTask"),
 }
 
 
@@ -77,7 +81,7 @@ def _add_setting(parser, field):
         parser.add_argument(_option(field.name), action=argparse.BooleanOptionalAction, **common)
         return
     choices = field.metadata["limits"]["choices"]
-    form = f"{{{','.join(choices)}}}" if choices else {int: "N", float: "X", str: "NAME", tuple: "N,N,..."}[kind]
+    form = f"{{{','.join(choices)}}}" if choices else {int: "N", float: "X", str: "PATH", tuple: "N,N,..."}[kind]
     metavar = f"{form}|none" if optional else form
     parser.add_argument(_option(field.name), type=_reader(field, kind, optional), metavar=metavar, **common)
 

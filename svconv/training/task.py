@@ -17,11 +17,13 @@ class Task(abc.ABC):
     Attributes:
         kind: the name on the command line and in checkpoints. settings_class: its `Settings`.
         measured_by: the settings that the score depends on; when one changes, the best score starts afresh.
+        betas: of Adam.
     """
 
     kind: str = ""
     settings_class: type = Settings
     measured_by: tuple = ()
+    betas: tuple = (0.9, 0.99)
 
     def __init__(self, settings, device, model):
         self.settings, self.device = settings, device
@@ -66,7 +68,7 @@ class Task(abc.ABC):
     def begin(self, phase):
         """Start a phase: a fresh optimiser and a fresh average."""
         self.prepare(phase)
-        self.optimiser = make_optimiser(self.settings, [p for p in self.model.parameters() if p.requires_grad])
+        self.optimiser = make_optimiser(self.settings, [p for p in self.model.parameters() if p.requires_grad], self.betas)
         self.average = AveragedWeights(self.model, self.settings.average)
 
     def step(self, tensors, rate):
@@ -77,9 +79,14 @@ class Task(abc.ABC):
         if loss is not None:
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            self.optimiser.step()
+            if self.usable(group["params"]):
+                self.optimiser.step()
         self.average.update(self.model)
         return error
+
+    def usable(self, parameters):
+        """Whether the optimiser may take the gradients of the parameters; they may be changed in place here."""
+        return True
 
     def state(self):
         """What a resumed run needs; tensors, numbers, strings, lists and dicts of them."""
@@ -96,10 +103,10 @@ class Task(abc.ABC):
         self.average.load_state_dict(state["average"])
 
 
-def make_optimiser(settings, parameters):
-    """The optimiser of the settings, fresh."""
+def make_optimiser(settings, parameters, betas=(0.9, 0.99)):
+    """The optimiser of the settings, fresh; betas: of Adam."""
     if settings.optimiser == "adadelta":
         return torch.optim.Adadelta(parameters, lr=settings.rate, rho=0.95)
     if settings.optimiser == "soap":
         return SOAP(parameters, lr=settings.rate)
-    return torch.optim.Adam(parameters, lr=settings.rate, betas=(0.9, 0.99))
+    return torch.optim.Adam(parameters, lr=settings.rate, betas=betas)
