@@ -28,7 +28,7 @@ class SIMAPTask(Task):
         self.pairs[0]       # whether there are photographs as large as a crop is known before anything is written
         fixed = KernelPairs(held, s.validation_size, length=s.validation_pairs, seed=-1, **options)
         self.validation = [fixed[i] for i in range(len(fixed))]
-        self.similarity, self.left_out, self.unsolved = SSIMLoss(), 0, 0
+        self.similarity, self.left_out, self.unsolved, self.told = SSIMLoss(), 0, 0, {}
         super().__init__(s, device, self.model_class(**self._arguments(s)))
         self.model.precision = s.precision if s.precision != "auto" else "bfloat16" if self.device.type == "cuda" else "float32"
 
@@ -40,8 +40,8 @@ class SIMAPTask(Task):
     def prepare(self, phase):
         """Everything learns from the beginning."""
 
-    def batch(self, position):
-        items = [self.pairs[i] for i in range(position, position + self.settings.batch)]
+    def batch(self, position, count):
+        items = [self.pairs[i] for i in range(position, position + count)]
         blurry, sharp, kernels = zip(*items)
         return torch.stack(blurry), torch.stack(sharp), torch.stack([_centred(k, self.settings.kernel_most) for k in kernels])
 
@@ -65,7 +65,7 @@ class SIMAPTask(Task):
             if "adjoint solve" in str(warning.message):     # expected at few steps of conjugate gradients; counted, not repeated
                 self.unsolved += 1
             else:
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno, registry=self.told)
         return error
 
     def usable(self, parameters):
