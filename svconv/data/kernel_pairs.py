@@ -23,8 +23,8 @@ class KernelPairs(torch.utils.data.Dataset):
     which all light is there, so that the blurry crop has real borders. Crops with little gradient are drawn again, at most 20 times. Then:
 
         gaussian     y = K x + noise N(0, 1)
-        saturation   y = clip(K l + noise N(0, 1)), and clip(l) is the sharp image: l is x times a gain with which 0.5 to 10 % of the pixels
-                     reach the white (gain 1 to 4), those that do are up to 8 times as bright: lamps lie far above the white
+        saturation   y = clip(K l + noise N(0, 1)), and clip(l) is the sharp image: l is x times a gain with which about 0.5 to 10 % of the
+                     pixels reach the white (gain 1 to 4); those that do are up to 8 times as bright, as lamps are
         jpeg         the noise, then JPEG of quality 90
         impulse      the noise, then 1 % of the pixels 0 or 1 in all channels
 
@@ -136,5 +136,5 @@ def _exposed(x, generator):
     brightest = x.amax(0)
     white = torch.quantile(brightest.flatten(), 1 - (CLIPPED[0] + share * (CLIPPED[1] - CLIPPED[0])))
     gain = (1 / white.clamp_min(1e-6)).clamp(*GAIN)
-    above = ((gain * brightest - 0.95) / 0.1).clamp(0, 1)       # a smooth step, half way up where the photograph itself is clipped
+    above = ((gain * brightest - 0.98) / 0.04).clamp(0, 1)      # a ramp, half way up where the photograph itself is clipped
     return gain * x * (1 + (math.exp(boost * math.log(BOOST)) - 1) * above)
