@@ -1,6 +1,7 @@
 """The training loop of every model: phases, budget, interrupt, checkpoints, log, progress, the best weights, the device."""
 import copy
 import dataclasses
+import math
 import os
 import pathlib
 import time
@@ -160,7 +161,8 @@ class Trainer:
                 if any(self.processes.any(used, interrupted())):
                     break
                 error = self.one_step()
-                recent += (error - recent) * max(0.01, 1 / (self.step - first))
+                if math.isfinite(error):
+                    recent += (error - recent) * max(0.01, 1 / (self.step - first))
                 self.cpu_seconds = base + time.process_time() - started
                 bar.update(1)
                 if self.processes.rank == 0 and (self.step % s.validate_every == 0 or self.phase_step == plan[self.phase].steps):

@@ -1,4 +1,5 @@
 """Training of `models.SVMAP` and `models.SIMAP` on crops under kernels of many sizes."""
+import math
 import warnings
 
 import torch
@@ -53,6 +54,9 @@ class SIMAPTask(Task):
             earlier, last = [], self.model(blurry, kernel)
         loss = (last - sharp).abs().mean()
         error = float(loss.detach())
+        if not math.isfinite(error):
+            self.left_out += 1
+            return None, error
         if earlier:
             loss = loss + weight * torch.stack([(image - sharp).abs().mean() for image in earlier]).mean()
         return loss, error
