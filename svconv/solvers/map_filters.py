@@ -6,7 +6,8 @@ import torch
 from svconv._shapes import HALF, Dims, computed, number, shape_text, unify
 from svconv.solvers.cg import differentiable
 from svconv.solvers.conjugate_gradients import CGResult, solve, solve_unrolled, worst_channel
-from svconv.solvers.implicit import Problem, solve_implicitly
+from svconv.solvers.implicit import Problem, solve_implicitly, transforming
+from svconv.solvers.map_preconditioner import circulant_preconditioner
 from svconv.solvers.map_problem import MAPProblem
 from svconv.solvers.result import Result
 
@@ -90,7 +91,9 @@ def map_step(problem, data_filters, prior_filters, data_weights=None, prior_weig
     tensors, bind = problem.terms(data_filters, prior_filters, data_weights, prior_weights)
     start = problem.start if x0 is None else problem.extended(computed(x0))
     told = None if callback is None else lambda step, steps, x: callback(step, steps, problem.plane.leave(x))
-    report = _solved(tensors, bind, start, told, implicit, {"preconditioner": None, "tol": tol, "max_iter": max_iter, "check_every": None})
+    kind = None if transforming() else circulant_preconditioner(problem.op.spectrum, problem.plane.size, data_filters, prior_filters,
+                                                                data_weights, prior_weights)
+    report = _solved(tensors, bind, start, told, implicit, {"preconditioner": kind, "tol": tol, "max_iter": max_iter, "check_every": None})
     x, worst = report.x, worst_channel(report)
     report.x = None
     return MAPResult(problem.given.finished(problem.plane.leave(x).contiguous()), x, problem.misfit(x), worst.iterations, worst.residuals,

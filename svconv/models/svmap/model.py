@@ -63,9 +63,9 @@ class MAPModel(Pretrained, nn.Module):
                           "per_colour": bool(per_colour), "share": bool(share), "start": start, "initial": number("initial", initial, above=0),
                           "tol": number("tol", tol, least=0), "max_iter": number("max_iter", max_iter, least=1, integer=True),
                           "implicit": bool(implicit)}
-        self.precision = "float32"
+        self.precision, self.nets = "float32", 1 if share else counts["iterations"]
         self._make(**{name: self.arguments[name] for name in ("data_filters", "prior_filters", "data_size", "prior_size", "width")},
-                   count=1 if share else counts["iterations"], channels=COLOURS if per_colour else 1, started=start == "l2")
+                   count=self.nets, channels=COLOURS if per_colour else 1, started=start == "l2")
 
     def _predictors(self, count, filters, size, width, channels, bank, gain=1.0):
         made = [FilterPredictor(COLOURS, filters, size, channels=channels, width=width) for _ in range(count)]
@@ -88,7 +88,7 @@ class MAPModel(Pretrained, nn.Module):
         options = {name: self.arguments[name] for name in ("tol", "max_iter", "implicit")}
         for step in range(self.arguments["iterations"]):
             with self._casting(y.device):
-                made = self.step_filters(0 if self.arguments["share"] else step, misfit, x)
+                made = self.step_filters(step % self.nets, misfit, x)
             found = map_step(problem, *made, x0=extended, **options)
             x, extended, misfit = found.x, found.extended, found.misfit
             if details:
@@ -138,14 +138,14 @@ class SVMAP(MAPModel):
     1290416
     >>> kernel = torch.full((1, 1, 5, 5), 1 / 25)
     >>> with torch.no_grad():
-    ...     model(torch.rand(1, 3, 32, 35), kernel, details=True)
-    MAPDetails(x=[1, 3, 32, 35], iterations=([30], [30]))
+    ...     model(torch.rand(1, 3, 32, 35), kernel).shape
+    torch.Size([1, 3, 32, 35])
     """
 
     weights_prefix, default_weights = "svmap-", "gaussian1"
 
     def __init__(self, iterations=2, data_filters=3, prior_filters=5, data_size=5, prior_size=5, per_colour=True, share=False, *, start="l2",
-                 width=64, initial=0.02, tol=1e-4, max_iter=30, implicit=True):
+                 width=64, initial=0.02, tol=1e-5, max_iter=30, implicit=True):
         super().__init__(iterations=iterations, data_filters=data_filters, prior_filters=prior_filters, data_size=data_size,
                          prior_size=prior_size, per_colour=per_colour, share=share, start=start, width=width, initial=initial, tol=tol,
                          max_iter=max_iter, implicit=implicit)
@@ -182,7 +182,7 @@ class SIMAP(MAPModel):
     weights_prefix, default_weights = "simap-", "gaussian1"
 
     def __init__(self, iterations=2, data_filters=3, prior_filters=5, data_size=5, prior_size=5, per_colour=True, *, start="l2", width=64,
-                 initial=0.02, tol=1e-4, max_iter=30, implicit=True):
+                 initial=0.02, tol=1e-5, max_iter=30, implicit=True):
         super().__init__(iterations=iterations, data_filters=data_filters, prior_filters=prior_filters, data_size=data_size,
                          prior_size=prior_size, per_colour=per_colour, share=False, start=start, width=width, initial=initial, tol=tol,
                          max_iter=max_iter, implicit=implicit)

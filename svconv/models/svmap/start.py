@@ -6,8 +6,8 @@ import torch
 from svconv._shapes import number
 from svconv.solvers.derivatives import FILTERS
 
-SMALL = 0.1         # factor of the last weights, beside the biases that make the start
-STRENGTH = 0.01     # of the l2 prior at the start
+SMALL = 0.02        # factor of the last weights, beside the biases that make the start
+STRENGTH = 0.002    # of the l2 prior at the start
 GAIN = 10.0         # of the first weights of what sees the residual, which is as small as the noise
 
 

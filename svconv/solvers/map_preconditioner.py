@@ -1,0 +1,41 @@
+"""A circulant preconditioner of the MAP step: the normal equations as they were with the mean of the filters' power everywhere."""
+import torch
+
+from svconv._fourier import kernel_spectrum
+from svconv.operators.division import power, transform, untransform
+
+STRIDE = 4          # one filter in so many rows and columns is enough for a mean
+FLOOR = 1e-4        # of the largest eigenvalue, below which none counts
+
+
+def mean_autocorrelation(filters, weights=None):
+    """[B|1, C|1, 2 s - 1, 2 t - 1]: the mean over the pixels of `sum_m w_m sum_d f_m(d) f_m(d + e)`, centre in the middle."""
+    f = filters[..., ::STRIDE, ::STRIDE].detach().float() if filters.dtype != torch.float64 else filters[..., ::STRIDE, ::STRIDE].detach()
+    if f.stride()[-2:] == (0, 0) and weights is None:
+        f = f[..., :1, :1]
+    rows, columns, pixels = f.shape[3], f.shape[4], f.shape[-2] * f.shape[-1]
+    weighed = f if weights is None else f * weights.detach()[:, :, :, None, None, ::STRIDE, ::STRIDE]
+    first, second = (t.movedim(2, 4).reshape(*t.shape[:2], rows * columns, -1) for t in torch.broadcast_tensors(weighed, f))
+    covariance = (first @ second.transpose(-1, -2) / pixels).unflatten(-1, (rows, columns)).unflatten(2, (rows, columns))
+    total = f.new_zeros((*covariance.shape[:2], 2 * rows - 1, 2 * columns - 1))
+    for i in range(rows):
+        for j in range(columns):
+            total[:, :, rows - 1 - i:2 * rows - 1 - i, columns - 1 - j:2 * columns - 1 - j] += covariance[:, :, i, j]
+    return total
+
+
+def circulant_preconditioner(spectrum, size, data_filters, prior_filters, data_weights=None, prior_weights=None):
+    """r -> M^-1 r on planes of `size`, `M = |K|^2 mean|F|^2 + mean|G|^2` bounded from below."""
+    with torch.no_grad():
+        eigenvalues = power(spectrum.detach())
+        if data_filters is not None:
+            eigenvalues = eigenvalues * _power(mean_autocorrelation(data_filters, data_weights), size).to(eigenvalues.dtype)
+        eigenvalues = eigenvalues + _power(mean_autocorrelation(prior_filters, prior_weights), size).to(eigenvalues.dtype)
+        largest = eigenvalues.amax((-2, -1), keepdim=True)
+        inverse = 1 / torch.where(largest > 0, eigenvalues.clamp_min(0) + FLOOR * largest, 1)
+    return lambda r: untransform(transform(r) * inverse, size)
+
+
+def _power(autocorrelation, size):
+    rows, columns = autocorrelation.shape[-2:]
+    return kernel_spectrum(autocorrelation, size, ((rows - 1) / 2, (columns - 1) / 2)).real.clamp_min(0)
