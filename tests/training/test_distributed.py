@@ -41,14 +41,15 @@ def run(out, model):
 
 @pytest.mark.parametrize("model", ["svmap", "ltd"])
 def test_two_processes_learn_as_one_does(photographs, tmp_path, model):
-    runs = [start(photographs, tmp_path / str(several), model, "--max-steps", "5", several=several) for several in (False, True)]
+    more = ["--max-steps", "5", "--optimiser", "adam", "--rate", "0.003", "--warmup", "1"]     # soap's bases would multiply rounding
+    runs = [start(photographs, tmp_path / str(several), model, *more, several=several) for several in (False, True)]
     outputs = [finished(process)[0] for process in runs]
     assert all(text.count("budget used at step 5") == 1 for text in outputs)
     (one, log), (two, logged) = (run(tmp_path / str(several), model) for several in (False, True))
     assert (one["step"], one["position"]) == (two["step"], two["position"]) == (5, 20) and len(log) == len(logged)
     assert [r["train_error"] for r in log[1:]] == pytest.approx([r["train_error"] for r in logged[1:]], abs=1e-5)
     a, b = one["task"]["model"], two["task"]["model"]
-    assert a.keys() == b.keys() and all(torch.allclose(a[k], b[k], rtol=0, atol=1e-4) for k in a)
+    assert a.keys() == b.keys() and all(torch.allclose(a[k], b[k], rtol=0, atol=1e-4) for k in a)       # each has moved by 0.003 or more
     if model == "ltd":
         assert log[-1]["rejected"] == logged[-1]["rejected"] > 0        # both know the errors of the whole batch
 
@@ -78,7 +79,8 @@ def test_an_interrupt_stops_both_and_one_resumes_the_run_of_two(photographs, tmp
     finished(start(photographs, out, "svmap", "--resume", str(out / "last.pt"), "--max-steps", "2", several=False))
     state, log = run(out, "svmap")
     assert state["step"] == stopped + 2 and state["position"] == 4 * state["step"]
-    assert [r["step"] for r in log[1:]] == sorted({r["step"] for r in log[1:]} - {0}) or len(log) > 1
+    steps = [r["step"] for r in log if "psnr" in r]
+    assert steps == list(range(2, state["step"] + 1, 2))
 
 
 def test_a_batch_that_cannot_be_shared_is_named(photographs, tmp_path):
