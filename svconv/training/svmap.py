@@ -17,7 +17,8 @@ STRUCTURE = ("iterations", "data_filters", "prior_filters", "width", "share")
 class SIMAPTask(Task):
     """SIMAP: deblurring with a known kernel, MAP steps with uniform filters and pixel weights, from sharp photographs"""
 
-    kind, settings_class, model_class = "simap", SIMAPSettings, SIMAP
+    kind, settings_class = "simap", SIMAPSettings
+    model_class: type = SIMAP
     measured_by = ("kernel_least", "kernel_most", "measured", "noise", "degradation", "validation_size", "validation_pairs")
     betas = (0.9, 0.999)
 
