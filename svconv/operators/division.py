@@ -7,16 +7,16 @@ from svconv._fourier import kernel_spectrum
 
 
 def transform(x):
-    """Half spectrum of real planes; the transform libraries refuse an empty batch."""
+    """Half spectrum of real planes; the transform libraries refuse an empty batch, which stays in its graph."""
     if x.numel() == 0:
-        return x.new_zeros((*x.shape[:-1], x.shape[-1] // 2 + 1), dtype=x.dtype.to_complex())
+        return x[..., :x.shape[-1] // 2 + 1].to(x.dtype.to_complex())
     return torch.fft.rfft2(x)
 
 
 def untransform(spectrum, size):
     """Real planes of `size` from their half spectrum."""
     if spectrum.numel() == 0:
-        return spectrum.new_zeros((*spectrum.shape[:-2], *size), dtype=spectrum.dtype.to_real())
+        return spectrum.real[..., :1].expand(*spectrum.shape[:-1], size[-1])
     return torch.fft.irfft2(spectrum, s=size)
 
 

@@ -10,5 +10,6 @@ from svconv.solvers.map_filters import MAPResult, map_filters
 from svconv.solvers.richardson_lucy import RichardsonLucyResult, richardson_lucy
 from svconv.solvers.wiener import WienerResult, wiener
 
-__all__ = ["BlindKernelResult", "CGResult", "HyperLaplacianResult", "IRLSResult", "LayeredResult", "MAPResult", "RichardsonLucyResult", "WienerResult",
-           "blind_kernel", "cg", "hyper_laplacian", "hyper_laplacian_shrink", "irls", "layered", "map_filters", "richardson_lucy", "wiener"]
+__all__ = ["BlindKernelResult", "CGResult", "HyperLaplacianResult", "IRLSResult", "LayeredResult", "MAPResult", "RichardsonLucyResult",
+           "WienerResult", "blind_kernel", "cg", "hyper_laplacian", "hyper_laplacian_shrink", "irls", "layered", "map_filters",
+           "richardson_lucy", "wiener"]

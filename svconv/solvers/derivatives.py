@@ -4,6 +4,7 @@ Derivatives are taken where all their pixels lie inside the image. The operator 
 one pass of `pixel_filter` over a map of 25 planes applies all five filters and their transposes.
 """
 import torch
+from torch.nn.functional import pad
 
 from svconv.ops import pixel_filter
 
@@ -34,15 +35,30 @@ def derivative(x, name):
     return d
 
 
-def stencil(weights, like, scale=1.0):
-    """[B, C, 1, 5, 5, H, W] with `pixel_filter(x, stencil) = scale * sum_d D_d' W_d D_d x`.
+def derivative_adjoint(v, name, height, width):
+    """The transpose of `derivative` on images of height x width."""
+    rows, columns = v.shape[-2:]
+    return sum(pad(c * v, (j, width - columns - j, i, height - rows - i)) for i, j, c in FILTERS[name])
 
-    weights: name -> tensor of the derivative's shape, or a number. A plane p of the map holds, at pixel q, the factor of x[q + offset].
+
+def normal(x, weights):
+    """sum_d D_d' W_d D_d x, filter by filter, with gradients in x and weights; weights: as in `stencil`."""
+    total, (height, width) = torch.zeros_like(x), x.shape[-2:]
+    for name, w in weights.items():
+        if 0 not in _valid(FILTERS[name], height, width):
+            total = total + derivative_adjoint(w * derivative(x, name), name, height, width)
+    return total
+
+
+def stencil(weights, like, scale=1.0):
+    """[B|1, C|1, 1, 5, 5, H, W] with `pixel_filter(x, stencil) = scale * sum_d D_d' W_d D_d x`, without gradients.
+
+    weights: name -> a tensor that broadcasts to the derivative's shape, or a number. A plane p of the map holds, at pixel q, the factor of
+    x[q + offset].
     """
     side = 2 * RADIUS + 1
     height, width = like.shape[-2:]
-    uniform = all(not isinstance(w, torch.Tensor) for w in weights.values())
-    b, c = (1, 1) if uniform else like.shape[:2]
+    b, c = torch.broadcast_shapes((1, 1), *(w.shape[:2] for w in weights.values() if isinstance(w, torch.Tensor)))
     f = like.new_zeros((b, c, 1, side, side, height, width))
     for name, w in weights.items():
         taps = FILTERS[name]

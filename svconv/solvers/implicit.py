@@ -44,7 +44,8 @@ def _naming_what_was_made_inside():
 class Problem:
     """What does not change between a solve and its further solves; bind(params) gives x -> A x.
 
-    Where b is made of the params, right(params) is b and defect(params) gives x -> b - A x, which may share work; the b of the solve is None.
+    Where b is made of the params, right(params) is b and defect(params) gives x -> b - A x, which may share work; the b of the solve is
+    None.
     """
 
     bind: Callable
@@ -142,6 +143,8 @@ class Solve(torch.autograd.Function):
         places = [None if dim is None else 0 for dim in in_dims[6:]]
         x0, b = everywhere(x0, in_dims[3]), everywhere(b, in_dims[5])
         params = [leading(p, dim) for p, dim in zip(params, in_dims[6:])]
+        if b is None and 0 not in places:       # the start alone is batched: so is the right-hand side, by one of its tensors
+            places[0], params[0] = 0, everywhere(params[0], None)
         found = Solve.apply(problem.vmapped(places), report, None, x0, callback, b, *params)
         return found, (0, 0, 0, 0, 1)
 

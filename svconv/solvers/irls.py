@@ -3,15 +3,15 @@ import dataclasses
 
 import torch
 
-from svconv._shapes import number
+from svconv._shapes import computed, number, readable, shape_text
 from svconv.solvers.border import check_border
-from svconv.solvers.conjugate_gradients import looks, solve, worst_channel
+from svconv.solvers.cg import differentiable
+from svconv.solvers.conjugate_gradients import looks, worst_channel
 from svconv.solvers.data_term import data_term
-from svconv.solvers.derivatives import FILTERS, apply, derivative, stencil
+from svconv.solvers.derivatives import FILTERS, derivative
 from svconv.solvers.problem import checked
 from svconv.solvers.result import Result
-
-TOLERANCE = 1e-4  # relative residual of the inner solves
+from svconv.solvers.reweighted import solve_reweighted
 
 
 @dataclasses.dataclass(repr=False)
@@ -23,11 +23,13 @@ class IRLSResult(Result):
         iterations: int64 [reweightings + 1, B], CG steps of each solve and sample, those of the channel that took most.
         residuals: [reweightings + 1, B], relative residual of the normal equations at the end of each solve, that of the worst channel.
         converged: bool [B], whether every solve of every channel reached its tolerance before `cg_iter` steps.
+        reports: the CGResult of each solve, channels apart, without its x; their .adjoint are those of a backward pass, None before.
     """
 
     iterations: torch.Tensor
     residuals: torch.Tensor
     converged: torch.Tensor
+    reports: tuple = ()
 
 
 def levin_weights(x, floor=0.01, exponent=0.8, base=0.1):
@@ -42,7 +44,8 @@ def levin_weights(x, floor=0.01, exponent=0.8, base=0.1):
 PENALTIES = {"levin": levin_weights}
 
 
-def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=None, border="mask", callback=None):
+def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, tol=1e-4, weights="differentiated", mask=None, border="mask",
+         callback=None):
     """Deblurs by `min_x sum m (A x - y)^2 + reg sum_d sum_p w_d (d * x)^2`, weights updated from the last x.
 
     Five derivative filters d: x, y, xx, yy, xy. The first solve has all weights 1; each re-weighting sets
@@ -55,9 +58,12 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
         y: blurred image [B, C, H, W] (with an axis M where op has one), scaled to about 0..1; float32, float64, bfloat16 or float16
             (computed in float32), the precision of op.
         penalty: "levin".
-        reg: weight of the prior; 2e-3 suits 1 % noise, more noise needs more.
+        reg: weight of the prior, >= 0; a number, a 0-d tensor, or [B] in the dtype of y; 2e-3 suits 1 % noise, more noise needs more.
         reweightings: solves after the first one.
-        cg_iter: most CG steps per solve; a channel stops earlier at a relative residual of 1e-4.
+        cg_iter: most CG steps per solve.
+        tol: relative residual at which a channel stops earlier, also in the solves of the gradient.
+        weights: "differentiated": gradients go on through the weights to the solves before; "held": the weights count as constants, which
+            costs one adjoint solve instead of `reweightings + 1`.
         mask: [B|1, 1|C, H, W], 1 = use the pixel, 0 = leave it out (it may be NaN).
         border: "mask": light from outside is unknown: where op has no fixed size the image is enlarged by the reach of the kernel and
             cropped back, otherwise output pixels whose kernel reaches over the edge are left out. "taper": edges blended with their
@@ -66,13 +72,18 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
             (reweightings + 1) * cg_iter; steps that a solve did not need are skipped.
 
     Returns:
-        IRLSResult: .x [B, C, H, W], .iterations, .residuals, .converged. No gradients flow through it.
+        IRLSResult: .x [B, C, H, W], .iterations, .residuals, .converged. Not converging is reported there (and, in a backward pass on a
+        CPU, as a RuntimeWarning).
 
     Raises:
         ValueError, TypeError: naming the argument; NaN or infinite pixels of y that the mask does not leave out, and a PSF of op that is
             zero, not finite or negative in sum, are a ValueError. Where the host cannot see the PSF (a GPU) its image comes back as y.
 
-    Bit-identical from run to run with a fixed number of threads. Memory: 25 planes per channel for the weights and five images beside op.
+    Gradients in y, reg and the tensors of op, of every order that op has, implicit in each solve (`lam = A^-1 g` as in
+    `svconv.solvers.cg`): those of exact solutions, at the accuracy of tol; none in the mask. A solve that stops at cg_iter leaves them
+    inexact, and .converged says so.
+    Bit-identical from run to run with a fixed number of threads. Memory: 25 planes per channel for the weights and five images beside op;
+    for gradients one image more per solve, whatever cg_iter is, and in the backward pass that of the weights once more.
     Levin et al., Image and depth from a conventional camera with a coded aperture, 2007.
 
     >>> import torch, svconv
@@ -84,28 +95,50 @@ def irls(op, y, *, penalty="levin", reg=2e-3, reweightings=2, cg_iter=200, mask=
     """
     if penalty not in PENALTIES:
         raise ValueError(f"penalty: expected one of {', '.join(map(repr, PENALTIES))}, got {penalty!r}")
-    reg = number("reg", reg, least=0)
+    if weights not in ("differentiated", "held"):
+        raise ValueError(f"weights: expected 'differentiated' or 'held', got {weights!r}")
     reweightings, cg_iter = number("reweightings", reweightings, least=0, integer=True), number("cg_iter", cg_iter, least=1, integer=True)
+    tol = number("tol", tol, least=0)
     check_border(border)
+    reg = reg if isinstance(reg, torch.Tensor) else number("reg", reg, least=0)
     given = checked(op, y, mask)
-    with torch.no_grad():
-        term = data_term(given.op, given.y, given.mask, border)
-        b, x, found = term.right_hand_side(), term.start, []
-        steps = (reweightings + 1) * cg_iter
-        callback = term.cropped(callback)
-        for k in range(reweightings + 1):
-            weights = PENALTIES[penalty](x) if k else dict.fromkeys(FILTERS, 1.0)
-            prior = stencil(weights, x, scale=reg)
-            del weights
-            found.append(worst_channel(solve(
-                lambda v, prior=prior: apply(v, prior).add_(term.normal(v)), b, x, tol=TOLERANCE, max_iter=cg_iter, verify=False,
-                check_every=looks(x), callback=_shifted(callback, k * cg_iter, steps), apart=term.apart)))
-            x = found[-1].x
-        if callback is not None:
-            callback(steps, steps, x)
-        restored = given.finished(term.crop(x).contiguous())
-        return IRLSResult(restored, torch.stack([r.iterations for r in found]), torch.stack([r.residuals for r in found]),
-                          torch.stack([r.converged for r in found]).all(0))
+    reg = _checked_reg(reg, given.y)
+    term = data_term(given.op, given.y, given.mask, border)
+    x, reports = _solves(term, PENALTIES[penalty], reg, reweightings, weights == "held", callback, tol=tol, max_iter=cg_iter)
+    worst = [worst_channel(report) for report in reports]
+    return IRLSResult(given.finished(term.crop(x).contiguous()), torch.stack([r.iterations for r in worst]),
+                      torch.stack([r.residuals for r in worst]), torch.stack([r.converged for r in worst]).all(0), reports)
+
+
+def _solves(term, penalty, reg, reweightings, held, callback, **options):
+    """(x, the CGResult of each solve without its x)."""
+    b, x, reports = term.right_hand_side(), term.start.detach(), []
+    steps = (reweightings + 1) * options["max_iter"]
+    callback = term.cropped(callback)
+    for k in range(reweightings + 1):
+        former = None if k == 0 else x.detach() if held else x
+        told = _shifted(callback, k * options["max_iter"], steps)
+        report = solve_reweighted(term, b, x, former, penalty, reg, told, verify=False, check_every=looks(x), **options)
+        x, report.x = report.x, None
+        reports.append(report)
+    if callback is not None:
+        callback(steps, steps, x.detach())
+    return x, tuple(reports)
+
+
+def _checked_reg(reg, y):
+    """A number, or a tensor [] or [B] in the dtype of y where gradients or a device keep it one."""
+    if not isinstance(reg, torch.Tensor):
+        return reg
+    if reg.dim() == 0 and (not reg.is_floating_point() or readable(reg) and not differentiable(reg)):
+        return number("reg", reg, least=0)
+    if reg.dim() > 1 or reg.dim() == 1 and reg.shape[0] not in (1, y.shape[0]):
+        raise ValueError(f"reg: expected a number, [] or [B] = [{y.shape[0]}], got {shape_text(reg)}")
+    if reg.dim() == 1 and computed(reg[:0]).dtype != y.dtype:
+        raise TypeError(f"reg: expected {y.dtype} like y, got {reg.dtype}")
+    if readable(reg) and not bool(((reg >= 0) & torch.isfinite(reg)).all()):
+        raise ValueError("reg: expected finite numbers >= 0, got one that is not")
+    return reg.to(y.device, y.dtype)
 
 
 def _shifted(callback, offset, steps):

@@ -3,7 +3,7 @@ import dataclasses
 
 import torch
 
-from svconv._shapes import HALF, Dims, computed, number, shape_text, unify
+from svconv._shapes import HALF, Dims, check_device, computed, number, shape_text, unify
 from svconv.solvers.cg import differentiable
 from svconv.solvers.conjugate_gradients import CGResult, solve, solve_unrolled, worst_channel
 from svconv.solvers.implicit import Problem, solve_implicitly, transforming
@@ -88,7 +88,7 @@ def map_filters(y, kernel, data_filters, prior_filters, *, data_weights=None, pr
 def map_step(problem, data_filters, prior_filters, data_weights=None, prior_weights=None, *, x0=None, tol=1e-4, max_iter=30, implicit=True,
              callback=None):
     """`map_filters` of a `MAPProblem` that is kept for several steps, its arguments checked."""
-    tensors, bind = problem.terms(data_filters, prior_filters, data_weights, prior_weights)
+    tensors, bind = problem.terms(data_filters, prior_filters, data_weights, prior_weights, max_iter)
     start = problem.start if x0 is None else problem.extended(computed(x0))
     told = None if callback is None else lambda step, steps, x: callback(step, steps, problem.plane.leave(x))
     kind = None if transforming() else circulant_preconditioner(problem.op.spectrum, problem.plane.size, data_filters, prior_filters,
@@ -102,14 +102,14 @@ def map_step(problem, data_filters, prior_filters, data_weights=None, prior_weig
 
 def _solved(tensors, bind, start, callback, implicit, options):
     """CGResult, samples and channels apart."""
-    if not differentiable(*tensors):
+    if not transforming() and not differentiable(*tensors, *(() if implicit else (start,))):
         with torch.no_grad():
             step = bind(tensors)
             return solve(step.normal, step.right_hand_side(), start, callback=callback, history=True, apart=2, **options)
     if not implicit:
         step = bind(tensors)
         return solve_unrolled(step.normal, step.right_hand_side(), start, callback=callback, apart=2, **options)
-    problem = Problem(lambda given: bind(given).normal, options, 2, lambda given: bind(given).right_hand_side(),
+    problem = Problem(lambda given: bind(given).normal, options, 2, lambda given: bind(given, 1).right_hand_side(),
                       lambda given: bind(given).defect)
     return solve_implicitly(problem, start.detach(), callback, None, tensors)
 
@@ -122,10 +122,13 @@ def _check(y, kernel, data_filters, prior_filters, data_weights, prior_weights, 
         raise ValueError("data_weights: expected None beside data_filters=None, got " + shape_text(data_weights))
     for name, t, layout in (("data_filters", data_filters, "B? C? M sh sw H W"), ("prior_filters", prior_filters, "B? C? N th tw H W"),
                             ("data_weights", data_weights, "B? C? M H W"), ("prior_weights", prior_weights, "B? C? N H W")):
-        if t is not None:
+        if t is not None or name == "prior_filters":
             dims.check(name, t, layout)
     if x0 is not None:
         dims.check("x0", x0, "B C h w")
+        check_device("y", y, "x0", x0)
+        if computed(x0[:0]).dtype != computed(y[:0]).dtype:
+            raise TypeError(f"x0: expected dtype {y.dtype} like y, got {x0.dtype}")
     given = {"kernel": kernel, "data_filters": data_filters, "prior_filters": prior_filters, "data_weights": data_weights,
              "prior_weights": prior_weights}
     dims_kernel = Dims()
