@@ -97,6 +97,7 @@ def test_without_torchrun_a_process_is_alone():
 
 
 COLLECTIVES = """
+import gc, weakref
 import torch
 from svconv.training.distributed import processes
 with processes() as group:
@@ -116,6 +117,10 @@ with processes() as group:
     torch.manual_seed(0)
     assert torch.equal(layer.weight, torch.randn(3)) and not bool(layer.running_mean.any())
     assert group.device(torch.device("cpu")).type == "cpu"
+    torch.optim.Adam(layer.parameters())
+    joined = weakref.ref(torch.distributed.distributed_c10d._get_default_group())
+gc.collect()
+assert joined() is None     # or one of its threads might abort the interpreter at its end
 """
 
 
