@@ -98,6 +98,8 @@ class Dims:
         letter = word.rstrip("?")
         owner = self._owners.get(letter)
         of = f" of {owner}" if owner else ""
+        if letter.isdigit():
+            return f"{known}"
         if letter == word:
             return f"{letter}{of} = {int(known)}"
         allowed = " or ".join(dict.fromkeys(("1", str(int(known)))))

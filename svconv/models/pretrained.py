@@ -1,5 +1,6 @@
 """What every model has: weight files that hold the constructor's arguments too, some of them shipped with the package."""
 import pathlib
+from textwrap import shorten
 
 import torch
 
@@ -33,7 +34,8 @@ class Pretrained:
             model = cls(**arguments)
             model.load_state_dict(state)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise FileError(f"{path}: does not fit {cls.__name__}: {str(error).splitlines()[0]}") from error
+            said = str(error).strip().splitlines()      # of weights that do not fit, the first line names only the class
+            raise FileError(f"{path}: does not fit {cls.__name__}: {shorten(said[min(1, len(said) - 1)], 180)}") from error
         return model.eval()
 
     @classmethod

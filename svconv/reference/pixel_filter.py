@@ -5,6 +5,7 @@ Half types are accumulated in float32 and rounded once at the end.
 """
 import torch
 
+from svconv._boundary import source_indices
 from svconv._plane import window_plane
 
 
@@ -82,3 +83,58 @@ def pixel_filter_gram(x, filters, weights, padding):
     if weights is not None:
         y = y * weights.to(acc)
     return _apply_adjoint(y, filters, padding).to(x.dtype)
+
+
+def pixel_filter_stencil(filters, weights, shape, dtype, padding):
+    """S[n(e), q] = sum over all m, p, d, d' with p + d at q and p + d' at q + e of w_m[p] f_m[d, p] f_m[d', p], for n(e) >= 0.
+
+    n(e) counts the offsets of the window of (2 kh - 1) x (2 kw - 1) in the order of reading, from its centre on.
+    """
+    acc = accumulator(filters.dtype)
+    _, _, _, kh, kw, h, w = filters.shape
+    rows, columns = (_places(n, k, padding, filters.device) for n, k in ((h, kh), (w, kw)))
+    f = filters.to(acc).expand(*shape[:2], *filters.shape[2:])
+    weighted = f if weights is None else f * weights.to(acc)[:, :, :, None, None]
+    taps = [(i, j) for i in range(kh) for j in range(kw)]
+    total = torch.zeros((*shape[:2], shape[2] * h * w), dtype=acc, device=filters.device)
+    for i, j in taps:
+        for k, m in taps:
+            (y0, dy), (x0, dx) = _pair(rows, i, k, padding), _pair(columns, j, m, padding)
+            number = dy[:, None] * (2 * kw - 1) + dx
+            used = (y0[:, None] >= 0) & (x0 >= 0) & (dy[:, None] > -kh) & (dx > -kw) & (number >= 0)
+            place = torch.where(used, (number * h + y0[:, None]) * w + x0, 0).flatten()
+            product = torch.where(used, (weighted[:, :, :, i, j] * f[:, :, :, k, m]).sum(2), 0)
+            total.index_add_(2, place, product.flatten(2))
+    return total.reshape(shape).to(dtype)
+
+
+def _places(n, k, padding, device):
+    """int64 [k, n]: the pixel at which tap i of pixel p stands, -1 for a zero."""
+    top = (k - 1) // 2
+    found = torch.from_numpy(source_indices(-top, n + k - 1 - top, n, padding))
+    return torch.stack([found[i:i + n] for i in range(k)]).to(device)
+
+
+def _pair(places, i, k, padding):
+    """(where tap i stands, how far tap k is from there), [n] each; far below zero where tap k stands nowhere."""
+    distance = torch.full_like(places[i], k - i) if padding == "circular" else places[k] - places[i]
+    return places[i], torch.where(places[k] >= 0, distance, -len(places))
+
+
+def pixel_filter_stencil_apply(x, stencil, side, padding):
+    """y[q] = sum_e S[e, q] x[q + e] + sum_{e > 0} S[e, q - e] x[q - e], zeros or circular."""
+    acc = accumulator(x.dtype)
+    (kh, kw), (h, w) = side, x.shape[-2:]
+    plane = window_plane((h, w), (2 * kh - 1, 2 * kw - 1), padding)
+    dtype, x = x.dtype, x.to(acc)
+    extended = plane.enter(x)
+    y = torch.zeros(x.shape, dtype=acc, device=x.device)
+    spread = torch.zeros_like(extended)
+    for n in range(stencil.shape[2]):
+        number = n + (kh - 1) * (2 * kw - 1) + kw - 1
+        i, j = divmod(number, 2 * kw - 1)
+        values = stencil[:, :, n].to(acc)
+        y += values * extended[..., i:i + h, j:j + w]
+        if n:
+            spread[..., i:i + h, j:j + w] += values * x
+    return (y + plane.enter_adjoint(spread)).to(dtype)

@@ -89,7 +89,7 @@ def map_filters(y, kernel, data_filters, prior_filters, *, data_weights=None, pr
 def map_step(problem, data_filters, prior_filters, data_weights=None, prior_weights=None, *, x0=None, tol=1e-4, max_iter=30, implicit=True,
              callback=None):
     """`map_filters` of a `MAPProblem` that is kept for several steps, its arguments checked."""
-    tensors, bind = problem.terms(data_filters, prior_filters, data_weights, prior_weights)
+    tensors, bind = problem.terms(data_filters, prior_filters, data_weights, prior_weights, max_iter)
     start = problem.start if x0 is None else problem.extended(computed(x0))
     told = None if callback is None else lambda step, steps, x: callback(step, steps, problem.plane.leave(x))
     kind = None if transforming() else circulant_preconditioner(problem.op.spectrum, problem.plane.size, data_filters, prior_filters,
@@ -110,7 +110,7 @@ def _solved(tensors, bind, start, callback, implicit, options):
     if not implicit:
         step = bind(tensors)
         return solve_unrolled(step.normal, step.right_hand_side(), start, callback=callback, apart=2, **options)
-    problem = Problem(lambda given: bind(given).normal, options, 2, lambda given: bind(given).right_hand_side(),
+    problem = Problem(lambda given: bind(given).normal, options, 2, lambda given: bind(given, 1).right_hand_side(),
                       lambda given: bind(given).defect)
     return solve_implicitly(problem, start.detach(), callback, None, tensors)
 

@@ -15,7 +15,7 @@ def mean_autocorrelation(filters, weights=None):
         f = f[..., :1, :1]
     rows, columns, pixels = f.shape[3], f.shape[4], f.shape[-2] * f.shape[-1]
     weighed = f if weights is None else f * weights.detach()[:, :, :, None, None, ::STRIDE, ::STRIDE]
-    first, second = (t.movedim(2, 4).reshape(*t.shape[:2], rows * columns, -1) for t in torch.broadcast_tensors(weighed, f))
+    first, second = (t.movedim(2, 4).flatten(4).flatten(2, 3) for t in torch.broadcast_tensors(weighed, f))
     covariance = (first @ second.transpose(-1, -2) / pixels).unflatten(-1, (rows, columns)).unflatten(2, (rows, columns))
     total = f.new_zeros((*covariance.shape[:2], 2 * rows - 1, 2 * columns - 1))
     for i in range(rows):

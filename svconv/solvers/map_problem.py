@@ -1,5 +1,6 @@
 """One MAP step with per-pixel filters on the plane of an image: the operator of its normal equations, their right-hand side and defect."""
 import dataclasses
+import functools
 
 import torch
 
@@ -7,6 +8,7 @@ from svconv._plane import Plane
 from svconv._shapes import shape_text
 from svconv.operators import Conv, Operator
 from svconv.ops import pixel_filter_gram
+from svconv.ops.pixel_filter_stencil import GramStencil, pays
 from svconv.solvers.border import extend_smoothly, wide_plane
 from svconv.solvers.problem import checked, observed
 
@@ -54,12 +56,16 @@ class MAPProblem:
             return filters[..., :1, :1].expand(*filters.shape[:-2], *self.plane.size)
         return dataclasses.replace(self.plane, padding="replicate").enter(filters)
 
-    def terms(self, data_filters, prior_filters, data_weights, prior_weights):
-        """(tensors, bind): the tensors of a step and bind(tensors) -> Step."""
+    def terms(self, data_filters, prior_filters, data_weights, prior_weights, applications=0):
+        """(tensors, bind): the tensors of a step and bind(tensors) -> Step, for about so many applications of its normal operator."""
         given = {"y": self.y, "spectrum": self.op.tensors[0], "mask": self.mask, "data_filters": data_filters, "data_weights": data_weights,
                  "prior_filters": self.continued(prior_filters), "prior_weights": self.continued(prior_weights)}
         names = [name for name, t in given.items() if t is not None]
-        return [given[name] for name in names], lambda tensors: Step(self.op, self.plane, **dict(zip(names, tensors)))
+
+        def bind(tensors, applications=applications):
+            return Step(self.op, self.plane, applications, **dict(zip(names, tensors)))
+
+        return [given[name] for name in names], bind
 
 
 @dataclasses.dataclass
@@ -68,6 +74,7 @@ class Step:
 
     op: Operator
     plane: Plane
+    applications: int
     y: torch.Tensor
     spectrum: torch.Tensor
     prior_filters: torch.Tensor
@@ -79,15 +86,23 @@ class Step:
     def __post_init__(self):
         self.op = self.op.with_tensors([self.spectrum])
 
+    @functools.cached_property
+    def _data_gram(self):
+        return _gram(self.data_filters, self.data_weights, "zeros", self.applications)
+
+    @functools.cached_property
+    def _prior_gram(self):
+        return _gram(self.prior_filters, self.prior_weights, PRIOR_PADDING, self.applications)
+
     def _back(self, r):
         """`K' m (sum_i F_i' F_i) m r` of what stands on the image."""
         r = _masked(self.mask, r)
         if self.data_filters is not None:
-            r = pixel_filter_gram(r, self.data_filters, weights=self.data_weights)
+            r = self._data_gram(r)
         return self.op.adjoint(self.plane.leave_adjoint(_masked(self.mask, r)))
 
     def _prior(self, x):
-        return pixel_filter_gram(x, self.prior_filters, weights=self.prior_weights, padding=PRIOR_PADDING)
+        return self._prior_gram(x)
 
     def right_hand_side(self):
         """b."""
@@ -100,6 +115,13 @@ class Step:
     def defect(self, x):
         """`b - A x`, with one pass over the data filters."""
         return self._back(self.y - self.plane.leave(self.op(x))) - self._prior(x)
+
+
+def _gram(filters, weights, padding, applications):
+    """x -> sum_m F_m' W_m F_m x: by a stencil where nothing is differentiated and so many applications repay its assembly."""
+    if pays(filters, applications):
+        return GramStencil(filters, weights=weights, padding=padding)
+    return functools.partial(pixel_filter_gram, filters=filters, weights=weights, padding=padding)
 
 
 def _masked(mask, r):

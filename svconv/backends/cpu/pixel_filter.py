@@ -4,6 +4,12 @@ import torch
 from svconv.backends.cpu import extension, tag, view
 
 
+def why_not(op, *arguments):
+    if op == "pixel_filter_stencil" and arguments[4] in ("reflect", "symmetric") and 0 in (n % 2 for n in arguments[0].shape[3:5]):
+        return "folds mirrored edges into the stencils of odd filters only"
+    return None
+
+
 def _run(name, x, filters, out, padding, *middle):
     dtypes = tag(x.dtype), tag(filters.dtype)
     getattr(extension(), name)(view(x), view(filters), *middle, view(out), padding, torch.get_num_threads(), *dtypes)
@@ -35,4 +41,18 @@ def pixel_filter_gram_bwd_filters(x, g, filters, weights, padding):
     out = filters.new_empty(filters.shape)
     given = view(x), view(g), view(filters), None if weights is None else view(weights), view(out)
     extension().pixel_filter_gram_bwd_filters(*given, padding, torch.get_num_threads(), tag(x.dtype), tag(filters.dtype))
+    return out
+
+
+def pixel_filter_stencil(filters, weights, shape, dtype, padding):
+    out = filters.new_empty(shape, dtype=dtype)
+    given = view(filters), None if weights is None else view(weights), view(out)
+    extension().pixel_filter_stencil(*given, padding, torch.get_num_threads(), tag(filters.dtype), tag(dtype))
+    return out
+
+
+def pixel_filter_stencil_apply(x, stencil, side, padding):
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    extension().pixel_filter_stencil_apply(view(x), view(stencil.contiguous()), view(out), *side, padding, torch.get_num_threads(), tag(x.dtype),
+                                           tag(stencil.dtype))
     return out
