@@ -105,8 +105,8 @@ def _solved(tensors, bind, start, callback, implicit, options):
     """CGResult, samples and channels apart."""
     if not transforming() and not differentiable(*tensors, *(() if implicit else (start,))):
         with torch.no_grad():
-            step = bind(tensors)
-            return solve(step.normal, step.right_hand_side(), start, callback=callback, history=True, apart=2, **options)
+            b = bind(tensors, 1).right_hand_side()      # as below, so that a graph changes no bit
+            return solve(bind(tensors).normal, b, start, callback=callback, history=True, apart=2, **options)
     if not implicit:
         step = bind(tensors)
         return solve_unrolled(step.normal, step.right_hand_side(), start, callback=callback, apart=2, **options)

@@ -5,7 +5,7 @@ import functools
 import torch
 
 from svconv._plane import Plane
-from svconv._shapes import shape_text
+from svconv._shapes import computed, shape_text
 from svconv.operators import Conv, Operator
 from svconv.ops import pixel_filter_gram
 from svconv.ops.pixel_filter_stencil import GramStencil, pays
@@ -120,7 +120,8 @@ class Step:
 def _gram(filters, weights, padding, applications):
     """x -> sum_m F_m' W_m F_m x: by a stencil where nothing is differentiated and so many applications repay its assembly."""
     if pays(filters, applications):
-        return GramStencil(filters, weights=weights, padding=padding)
+        wide = computed(filters[:0]).dtype      # a stencil rounded to a half type is the operator of other filters, and may be indefinite
+        return GramStencil(filters, weights=weights, padding=padding, dtype=wide)
     return functools.partial(pixel_filter_gram, filters=filters, weights=weights, padding=padding)
 
 
