@@ -182,7 +182,8 @@ class Step:
 def _gram(filters, weights, padding, applications):
     """x -> sum_m F_m' W_m F_m x: by a stencil where nothing is differentiated and so many applications repay its assembly."""
     if pays(filters, applications):
-        return GramStencil(filters, weights=weights, padding=padding, dtype=computed(filters[..., :0]).dtype)
+        wide = computed(filters[:0]).dtype      # a stencil rounded to a half type is the operator of other filters, and may be indefinite
+        return GramStencil(filters, weights=weights, padding=padding, dtype=wide)
     return functools.partial(pixel_filter_gram, filters=filters, weights=weights, padding=padding)
 
 
