@@ -1,6 +1,7 @@
 """Modules of the pixel_filter family: applying per-pixel filters, and the network that predicts them."""
 import torch
 from torch import nn
+from torch.nn import functional
 
 from svconv._boundary import canonical_padding
 from svconv._shapes import check_image, number
@@ -47,6 +48,7 @@ class FilterPredictor(nn.Module):
         size: side of a filter.
         channels: 1 = shared by the colours, otherwise one set for each.
         width, depth: of the hidden convolutions.
+        zero_sum: filters whose weights sum to 0, as those of derivatives do: the mean over a filter is taken off the last convolution.
 
     forward(guide [B, in_channels, H, W]) -> [B, channels, filters, size, size, H, W].
 
@@ -58,11 +60,12 @@ class FilterPredictor(nn.Module):
     torch.Size([1, 3, 3, 5, 5, 8, 9])
     """
 
-    def __init__(self, in_channels, filters, size, *, channels=3, width=64, depth=5):
+    def __init__(self, in_channels, filters, size, *, channels=3, width=64, depth=5, zero_sum=False):
         super().__init__()
         given = {"in_channels": in_channels, "filters": filters, "size": size, "channels": channels, "width": width, "depth": depth}
         in_channels, filters, size, channels, width, depth = (number(name, value, least=1, integer=True) for name, value in given.items())
         self.in_channels, self.filters, self.size, self.channels = in_channels, filters, size, channels
+        self.zero_sum = bool(zero_sum)
         layers = []
         for i in range(depth):
             layers += [nn.Conv2d(in_channels if i == 0 else width, width, 3, padding=1), nn.ReLU()]
@@ -73,8 +76,20 @@ class FilterPredictor(nn.Module):
         check_image("guide", guide)
         if guide.shape[1] != self.in_channels:
             raise ValueError(f"guide: expected {self.in_channels} channels, got {guide.shape[1]}")
-        head = self.layers(guide).contiguous()          # the filters are read plane by plane
+        head = self._last(self.layers[:-1](guide)).contiguous()         # the filters are read plane by plane
         return head.unflatten(1, (self.channels, self.filters, self.size, self.size))
 
+    def _last(self, features):
+        last = self.layers[-1]
+        if not self.zero_sum:
+            return last(features)
+        weight, bias = (self._without_mean(t) for t in (last.weight, last.bias))
+        return functional.conv2d(features, weight, bias, padding=1)
+
+    def _without_mean(self, t):
+        taps = t.unflatten(0, (-1, self.size * self.size))
+        return (taps - taps.mean(1, keepdim=True)).flatten(0, 1)
+
     def extra_repr(self):
-        return f"in_channels={self.in_channels}, filters={self.filters}, size={self.size}, channels={self.channels}"
+        return f"in_channels={self.in_channels}, filters={self.filters}, size={self.size}, channels={self.channels}" + (
+            ", zero_sum=True" if self.zero_sum else "")

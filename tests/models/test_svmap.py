@@ -193,11 +193,11 @@ def disturbed(model, seed=3):
 
 @pytest.mark.parametrize("kind", [SVMAP, SIMAP])
 def test_gradients_are_finite_differences(kind):
-    """On weights of the first and the last layer of every predictor, T = 2. Seen: 9e-7."""
+    """On weights of the first and the last layer of every predictor, T = 2. A solve in float64 leaves 1e-11 of the loss, a quotient of it 2e-8; the smallest gradients are 4e-5."""
     model = disturbed(seeded(kind, **SMALL))
     y, kernel = texture()
     loss(model, y, kernel).backward()
-    step = 1e-4
+    step = 3e-4
     for name, nets in model.named_children():
         for i, net in enumerate(nets):
             for layer in (0, -1):
@@ -212,7 +212,7 @@ def test_gradients_are_finite_differences(kind):
                         p[at] = kept
                     expected, scale = (values[0] - values[1]) / (2 * step), float(p.grad.abs().max())
                     assert scale > 1e-6, (name, i, layer)
-                    assert abs(float(p.grad[at]) - expected) < 1e-4 * scale, (name, i, layer, float(p.grad[at]), expected)
+                    assert abs(float(p.grad[at]) - expected) < 2e-3 * scale, (name, i, layer, float(p.grad[at]), expected)
 
 
 @pytest.mark.parametrize("kind", [SVMAP, SIMAP])

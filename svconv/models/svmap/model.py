@@ -52,17 +52,17 @@ class MAPDetails(Result):
 class MAPModel(Pretrained, nn.Module):
     """What SVMAP and SIMAP share: the start, the steps, and what goes in and out; a subclass says how the filters of a step are made."""
 
-    def __init__(self, *, iterations, data_filters, prior_filters, data_size, prior_size, per_colour, share, start, width, initial, tol,
-                 max_iter, implicit):
+    def __init__(self, *, iterations, data_filters, prior_filters, data_size, prior_size, per_colour, share, start, width, zero_sum,
+                 initial, tol, max_iter, implicit):
         super().__init__()
         counts = {"iterations": iterations, "prior_filters": prior_filters, "data_size": data_size, "prior_size": prior_size, "width": width}
         counts = {name: number(name, value, least=1, integer=True) for name, value in counts.items()}
         if start not in ("l2", "random"):
             raise ValueError(f"start: expected 'l2' or 'random', got {start!r}")
         self.arguments = {**counts, "data_filters": number("data_filters", data_filters, least=0, integer=True),
-                          "per_colour": bool(per_colour), "share": bool(share), "start": start, "initial": number("initial", initial, above=0),
-                          "tol": number("tol", tol, least=0), "max_iter": number("max_iter", max_iter, least=1, integer=True),
-                          "implicit": bool(implicit)}
+                          "per_colour": bool(per_colour), "share": bool(share), "start": start, "zero_sum": bool(zero_sum),
+                          "initial": number("initial", initial, above=0), "tol": number("tol", tol, least=0),
+                          "max_iter": number("max_iter", max_iter, least=1, integer=True), "implicit": bool(implicit)}
         self._precision, self.nets = "float32", 1 if share else counts["iterations"]
         self._make(**{name: self.arguments[name] for name in ("data_filters", "prior_filters", "data_size", "prior_size", "width")},
                    count=self.nets, channels=COLOURS if per_colour else 1, started=start == "l2")
@@ -77,12 +77,15 @@ class MAPModel(Pretrained, nn.Module):
             raise ValueError(f"precision: expected {' or '.join(map(repr, PRECISIONS))}, got {value!r}")
         self._precision = value
 
-    def _predictors(self, count, filters, size, width, channels, bank, gain=1.0):
-        made = [FilterPredictor(COLOURS, filters, size, channels=channels, width=width) for _ in range(count)]
+    def _predictors(self, count, filters, size, width, channels, bank, gain=1.0, zero_sum=False):
+        made = [FilterPredictor(COLOURS, filters, size, channels=channels, width=width, zero_sum=zero_sum) for _ in range(count)]
         if bank is not None:
             for predictor in made:
                 start_from(predictor, bank, gain)
         return nn.ModuleList(made)
+
+    def _zero_sum(self):
+        return self.arguments["zero_sum"] and self.arguments["prior_size"] > 1
 
     def step_filters(self, step, misfit, x):
         """`StepFilters` of an iteration from `misfit` = y - K x and x, [B, 3, H, W]."""
@@ -127,6 +130,7 @@ class SVMAP(MAPModel):
         share: the same two predictors in every iteration.
         start: "l2": the untrained net is an l2 deconvolution with the derivative prior of `svconv.solvers.irls`; "random".
         width: channels of the predictors.
+        zero_sum: every prior filter sums to 0, so that it does not see brightness (with prior_size > 1).
         initial: weight of the gradient prior of x^0; about noise^2 / 0.07^2.
         tol, max_iter, implicit: of conjugate gradients, see `svconv.solvers.map_filters`.
 
@@ -157,10 +161,10 @@ class SVMAP(MAPModel):
     weights_prefix, default_weights = "svmap-", "gaussian1"
 
     def __init__(self, iterations=2, data_filters=3, prior_filters=5, data_size=5, prior_size=5, per_colour=True, share=False, *, start="l2",
-                 width=64, initial=0.02, tol=1e-5, max_iter=30, implicit=True):
+                 width=64, zero_sum=True, initial=0.02, tol=1e-5, max_iter=30, implicit=True):
         super().__init__(iterations=iterations, data_filters=data_filters, prior_filters=prior_filters, data_size=data_size,
-                         prior_size=prior_size, per_colour=per_colour, share=share, start=start, width=width, initial=initial, tol=tol,
-                         max_iter=max_iter, implicit=implicit)
+                         prior_size=prior_size, per_colour=per_colour, share=share, start=start, width=width, zero_sum=zero_sum,
+                         initial=initial, tol=tol, max_iter=max_iter, implicit=implicit)
 
     def _make(self, data_filters, prior_filters, data_size, prior_size, width, count, channels, started):
         self.data = self.prior = None
@@ -168,7 +172,7 @@ class SVMAP(MAPModel):
             bank = delta_bank(data_filters, data_size) if started else None
             self.data = self._predictors(count, data_filters, data_size, width, channels, bank, GAIN)
         bank = derivative_bank(prior_filters, prior_size) if started else None
-        self.prior = self._predictors(count, prior_filters, prior_size, width, channels, bank)
+        self.prior = self._predictors(count, prior_filters, prior_size, width, channels, bank, zero_sum=self._zero_sum())
 
     def step_filters(self, step, misfit, x):
         return StepFilters(None if self.data is None else self.data[step](misfit), self.prior[step](x))
@@ -194,10 +198,10 @@ class SIMAP(MAPModel):
     weights_prefix, default_weights = "simap-", "gaussian1"
 
     def __init__(self, iterations=2, data_filters=3, prior_filters=5, data_size=5, prior_size=5, per_colour=True, *, start="l2", width=64,
-                 initial=0.02, tol=1e-5, max_iter=30, implicit=True):
+                 zero_sum=True, initial=0.02, tol=1e-5, max_iter=30, implicit=True):
         super().__init__(iterations=iterations, data_filters=data_filters, prior_filters=prior_filters, data_size=data_size,
-                         prior_size=prior_size, per_colour=per_colour, share=False, start=start, width=width, initial=initial, tol=tol,
-                         max_iter=max_iter, implicit=implicit)
+                         prior_size=prior_size, per_colour=per_colour, share=False, start=start, width=width, zero_sum=zero_sum,
+                         initial=initial, tol=tol, max_iter=max_iter, implicit=implicit)
         del self.arguments["share"]
 
     def _make(self, data_filters, prior_filters, data_size, prior_size, width, count, channels, started):
@@ -208,7 +212,7 @@ class SIMAP(MAPModel):
             bank = torch.zeros(data_filters, 1, 1) if started else None
             self.data_weights = self._predictors(count, data_filters, 1, width, channels, bank, GAIN)
         bank = derivative_bank(prior_filters, prior_size) if started else None
-        self.prior = self._predictors(count, prior_filters, prior_size, width, channels, bank)
+        self.prior = self._predictors(count, prior_filters, prior_size, width, channels, bank, zero_sum=self._zero_sum())
         bank = torch.ones(prior_filters, 1, 1) if started else None
         self.prior_weights = self._predictors(count, prior_filters, 1, width, channels, bank)
 
