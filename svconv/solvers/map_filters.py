@@ -91,8 +91,8 @@ def map_step(problem, data_filters, prior_filters, data_weights=None, prior_weig
     tensors, bind = problem.terms(data_filters, prior_filters, data_weights, prior_weights, max_iter)
     start = problem.start if x0 is None else problem.extended(computed(x0))
     told = None if callback is None else lambda step, steps, x: callback(step, steps, problem.plane.leave(x))
-    kind = None if transforming() else circulant_preconditioner(problem.op.spectrum, problem.plane.size, data_filters, prior_filters,
-                                                                data_weights, prior_weights)
+    kind = None if transforming() else circulant_preconditioner(problem.op.spectrum, problem.plane.size, data_filters,
+                                                                problem.seen(prior_filters), data_weights, problem.seen(prior_weights))
     report = _solved(tensors, bind, start, told, implicit, {"preconditioner": kind, "tol": tol, "max_iter": max_iter, "check_every": None})
     x, worst = report.x, worst_channel(report)
     report.x = None

@@ -56,6 +56,12 @@ class MAPProblem:
             return filters[..., :1, :1].expand(*filters.shape[:-2], *self.plane.size)
         return dataclasses.replace(self.plane, padding="replicate").enter(filters)
 
+    def seen(self, filters):
+        """Those of the pixels of the image, a view, where they stand on the plane; None stays None."""
+        if filters is None or filters.shape[-2:] == self.plane.image:
+            return filters
+        return self.plane.leave(filters)
+
     def terms(self, data_filters, prior_filters, data_weights, prior_weights, applications=0):
         """(tensors, bind): the tensors of a step and bind(tensors) -> Step, for about so many applications of its normal operator."""
         given = {"y": self.y, "spectrum": self.op.tensors[0], "mask": self.mask, "data_filters": data_filters, "data_weights": data_weights,

@@ -8,7 +8,7 @@ WIDE = 4            # times the rows that a band loses at its edges: the least i
 
 def pays(guide):
     """Whether `predicted` should go by bands: nothing is differentiated, and the image is large."""
-    return not torch.is_grad_enabled() and guide.shape[-2] * guide.shape[-1] > LEAST
+    return not torch.is_grad_enabled() and not torch.compiler.is_compiling() and guide.shape[-2] * guide.shape[-1] > LEAST
 
 
 def predicted(predictor, guide, plane=None):
@@ -21,7 +21,7 @@ def predicted(predictor, guide, plane=None):
     for start in range(0, height, rows):
         stop = min(height, start + rows)
         first, last = max(0, start - reach), min(height, stop + reach)
-        found = predictor.layers(guide[..., first:last, :])[..., start - first:stop - first, :]
+        found = predictor(guide[..., first:last, :]).flatten(1, 4)[..., start - first:stop - first, :]
         if out is None:
             out = found.new_empty((*found.shape[:2], top + height + bottom, left + width + right))
         out[..., top + start:top + stop, left:left + width] = found

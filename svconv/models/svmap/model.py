@@ -9,6 +9,7 @@ from torch import nn
 
 from svconv._shapes import Dims, number
 from svconv.models.pretrained import Pretrained
+from svconv.models.svmap import banded
 from svconv.models.svmap.start import GAIN, delta_bank, derivative_bank, start_from
 from svconv.nn import FilterPredictor
 from svconv.ops import image_quotient
@@ -87,8 +88,9 @@ class MAPModel(Pretrained, nn.Module):
     def _zero_sum(self):
         return self.arguments["zero_sum"] and self.arguments["prior_size"] > 1
 
-    def step_filters(self, step, misfit, x):
-        """`StepFilters` of an iteration from `misfit` = y - K x and x, [B, 3, H, W]."""
+    def step_filters(self, step, misfit, x, plane=None):
+        """`StepFilters` of an iteration from `misfit` = y - K x and x, [B, 3, H, W]. plane: where the prior filters may already stand,
+        continued, if that saves memory."""
         raise NotImplementedError
 
     def forward(self, y, kernel, *, details=False):
@@ -103,7 +105,7 @@ class MAPModel(Pretrained, nn.Module):
         options = {name: self.arguments[name] for name in ("tol", "max_iter", "implicit")}
         for step in range(self.arguments["iterations"]):
             with self._casting(y.device):
-                made = self.step_filters(step % self.nets, misfit, x)
+                made = self.step_filters(step % self.nets, misfit, x, None if details else problem.plane)
             found = map_step(problem, *made, x0=extended, **options)
             x, extended, misfit = found.x, found.extended, found.misfit
             if details:
@@ -174,8 +176,8 @@ class SVMAP(MAPModel):
         bank = derivative_bank(prior_filters, prior_size) if started else None
         self.prior = self._predictors(count, prior_filters, prior_size, width, channels, bank, zero_sum=self._zero_sum())
 
-    def step_filters(self, step, misfit, x):
-        return StepFilters(None if self.data is None else self.data[step](misfit), self.prior[step](x))
+    def step_filters(self, step, misfit, x, plane=None):
+        return StepFilters(None if self.data is None else _predicted(self.data[step], misfit), _predicted(self.prior[step], x, plane))
 
 
 class SIMAP(MAPModel):
@@ -216,11 +218,17 @@ class SIMAP(MAPModel):
         bank = torch.ones(prior_filters, 1, 1) if started else None
         self.prior_weights = self._predictors(count, prior_filters, 1, width, channels, bank)
 
-    def step_filters(self, step, misfit, x):
+    def step_filters(self, step, misfit, x, plane=None):
         data = weights = None
         if self.data is not None:
-            data, weights = _uniform(self.data[step](misfit)), torch.sigmoid(_maps(self.data_weights[step](misfit)))
-        return StepFilters(data, _uniform(self.prior[step](x)), weights, torch.relu(_maps(self.prior_weights[step](x))))
+            data = _uniform(_predicted(self.data[step], misfit))
+            weights = torch.sigmoid(_maps(_predicted(self.data_weights[step], misfit)))
+        return StepFilters(data, _uniform(_predicted(self.prior[step], x)), weights,
+                           torch.relu(_maps(_predicted(self.prior_weights[step], x))))
+
+
+def _predicted(predictor, guide, plane=None):
+    return banded.predicted(predictor, guide, plane) if banded.pays(guide) else predictor(guide)
 
 
 def _uniform(filters):
