@@ -93,7 +93,7 @@ class MAPModel(Pretrained, nn.Module):
         continued, if that saves memory."""
         raise NotImplementedError
 
-    def forward(self, y, kernel, *, details=False):
+    def forward(self, y, kernel, *, details=False, callback=None):
         Dims().check("y", y, "B 3 H W")
         own = next(self.parameters()).dtype
         if y.dtype != own:
@@ -106,12 +106,19 @@ class MAPModel(Pretrained, nn.Module):
         for step in range(self.arguments["iterations"]):
             with self._casting(y.device):
                 made = self.step_filters(step % self.nets, misfit, x, None if details else problem.plane)
-            found = map_step(problem, *made, x0=extended, **options)
+            found = map_step(problem, *made, x0=extended, callback=self._told(callback, step), **options)
             x, extended, misfit = found.x, found.extended, found.misfit
             if details:
                 images, filters, reports = [*images, x], [*filters, made], [*reports, found]
             del made
         return MAPDetails(x, tuple(images), tuple(filters), tuple(reports)) if details else x
+
+    def _told(self, callback, step):
+        """The callback of one of the solves."""
+        if callback is None:
+            return None
+        before, steps = step * self.arguments["max_iter"], self.arguments["iterations"] * self.arguments["max_iter"]
+        return lambda done, _, x: callback(before + done, steps, x)
 
     def _casting(self, device):
         dtype = PRECISIONS[self.precision]
@@ -137,8 +144,8 @@ class SVMAP(MAPModel):
         tol, max_iter, implicit: of conjugate gradients, see `svconv.solvers.map_filters`.
 
     Shapes:
-        forward(y [B, 3, H, W], 0..1; kernel [B|1, 1|3, kh, kw] or [B|1, kh, kw]; details=False) -> [B, 3, H, W], with details=True
-        `MAPDetails`. Parameters: 1,290,416 at T = 2, half of it with T = 1 or share=True.
+        forward(y [B, 3, H, W], 0..1; kernel [B|1, 1|3, kh, kw] or [B|1, kh, kw]; details=False, callback=None) -> [B, 3, H, W], with
+        details=True `MAPDetails`. callback(step, steps, x) is called after every CG step. Parameters: 1,290,416 at T = 2, half of it with T = 1 or share=True.
 
     Attributes:
         precision: "float32", or "bfloat16": the predictors compute in bfloat16 and the filters stay so, everything else is float32.
