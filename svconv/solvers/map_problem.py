@@ -83,6 +83,12 @@ class MAPProblem:
             return filters[..., :1, :1].expand(*filters.shape[:-2], *self.plane.size)
         return dataclasses.replace(self.plane, padding="replicate").enter(filters)
 
+    def seen(self, filters):
+        """Those of the pixels of the image, a view, where they stand on the plane; None stays None."""
+        if filters is None or filters.shape[-2:] == self.plane.image:
+            return filters
+        return self.plane.leave(filters)
+
     def terms(self, filters, applications):
         """(tensors, bind): what a solve depends on and bind(tensors) -> Step, for about so many applications of its normal operator. A step
         of the same tensors that is still in use is found again."""
@@ -138,7 +144,10 @@ class Step:
 
     def spectra(self):
         """`HalfSpectra` with the inverse of the circulant preconditioner."""
-        return HalfSpectra(self.plane.size, circulant_inverse(self.op.spectrum, self.plane.size, *self.filters))
+        data, prior, data_weights, prior_weights = self.filters
+        seen = self.problem.seen
+        return HalfSpectra(self.plane.size, circulant_inverse(self.op.spectrum, self.plane.size, data, seen(prior), data_weights,
+                                                              seen(prior_weights)))
 
     @functools.cached_property
     def _data_gram(self):

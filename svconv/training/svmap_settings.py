@@ -33,7 +33,7 @@ class SIMAPSettings(Settings):
     data_filters: int = option(3, "data filters per pixel; 0: the plain data term", least=0)
     prior_filters: int = option(5, "prior filters per pixel", least=1)
     width: int = option(64, "channels of the predictors", least=1)
-    initial: float = option(0.02, "weight of the prior of the first image, about (noise / 0.07) squared", above=0)
+    initial: float = option(0.01, "weight of the prior of the first image; 0.01 suits 1 % noise", above=0)
     cg_iter: int = option(30, "most steps of conjugate gradients in each MAP step", least=1)
     cg_tol: float = option(1e-4, "relative residual at which they stop", least=0)
     precision: str = option("auto", "predictors in float32 or bfloat16; auto: bfloat16 on a GPU", choices=PRECISIONS)
