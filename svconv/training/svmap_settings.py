@@ -35,7 +35,7 @@ class SIMAPSettings(Settings):
     width: int = option(64, "channels of the predictors", least=1)
     initial: float = option(0.01, "weight of the prior of the first image; 0.01 suits 1 % noise", above=0)
     cg_iter: int = option(30, "most steps of conjugate gradients in each MAP step", least=1)
-    cg_tol: float = option(1e-4, "relative residual at which they stop", least=0)
+    cg_tol: float = option(1e-5, "relative residual at which they stop", least=0)
     precision: str = option("auto", "predictors in float32 or bfloat16; auto: bfloat16 on a GPU", choices=PRECISIONS)
     size: int = option(64, "side of the training crops", least=1)
     kernel_least: int = option(13, "least side of the kernels, odd", least=1)
