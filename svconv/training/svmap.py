@@ -111,6 +111,18 @@ class SIMAPTask(Task):
             first.append(self._scores(model(blurry, kernel, details=True).images[0], sharp))
         return {**_means(blurred, "_blurred"), **_means(first, "_first")}
 
+    def fitted(self, state):
+        """Where a file has fewer predictors, of a shared or a shorter model, its last ones serve the further iterations too; more of them
+        than the model has do not fit."""
+        found = {name: t for name, t in state.items() if name not in self.model.state_dict()}
+        for name in self.model.state_dict():
+            net, step, rest = name.split(".", 2)
+            there = [int(key.split(".")[1]) for key in state if key.startswith(f"{net}.") and key.endswith(f".{rest}")]
+            place = f"{net}.{min(int(step), max(there, default=int(step)))}.{rest}"
+            if place in state:
+                found[name] = state[place]
+        return found
+
     def notes(self):
         return {"adjoint_unsolved": self.unsolved, "left_out": self.left_out}
 

@@ -252,3 +252,14 @@ def test_every_setting_is_an_option(capsys, kind, fields):
     for field in dataclasses.fields(fields):
         assert f"--{field.name.replace('_', '-')}" in text and field.metadata["help"] in text
     assert "[--measured PATH|none]" in text and ("--share" in text) == (kind == "svmap")
+
+
+@pytest.mark.parametrize("former", [{"share": True}, {"iterations": 1}])
+def test_a_run_begins_with_a_model_that_has_fewer_predictors(photographs, tmp_path, former):
+    assert not trained(photographs, tmp_path / "a", settings(**former)).run(max_steps=2, progress=False)
+    path = tmp_path / "a" / "best.pt"
+    kept = SVMAP.load(path).state_dict()
+    model = trained(photographs, tmp_path / "b", settings(), start=path).task.model
+    for name, weight in model.state_dict().items():
+        net, _, rest = name.split(".", 2)
+        assert torch.equal(weight, kept[f"{net}.0.{rest}"])
