@@ -263,3 +263,16 @@ def test_a_run_begins_with_a_model_that_has_fewer_predictors(photographs, tmp_pa
     for name, weight in model.state_dict().items():
         net, _, rest = name.split(".", 2)
         assert torch.equal(weight, kept[f"{net}.0.{rest}"])
+
+
+def test_the_prior_imitates_the_filters_of_reweighted_least_squares(photographs, tmp_path):
+    """Before it restores, without a solve: the distance falls; a resumed run goes through both phases to the same bits."""
+    given = settings(imitate=12, steps=2, rate=1e-3, validate_every=6, average=0.5)
+    whole = trained(photographs, tmp_path / "a", given)
+    assert whole.run(progress=False) and whole.step == 14
+    first, second = [r["train_error"] for r in whole.log.read()[1:3]]
+    assert second < first
+    begun = trained(photographs, tmp_path / "b", given)
+    assert not begun.run(max_steps=5, progress=False)
+    resumed = trained(photographs, tmp_path / "b", resume=tmp_path / "b" / "last.pt")
+    assert resumed.run(progress=False) and same(whole, resumed)

@@ -102,6 +102,11 @@ class MAPModel(Pretrained, nn.Module):
             del made
         return MAPDetails(x, tuple(images), tuple(filters), tuple(reports)) if details else x
 
+    def first(self, y, kernel):
+        """x^0 [B, 3, H, W]."""
+        problem = MAPProblem(y, kernel)
+        return problem.plane.leave(problem.first(self.arguments["initial"], FIRST_STEPS)).contiguous()
+
     def _told(self, callback, step):
         """The callback of one of the solves."""
         if callback is None:
@@ -112,17 +117,18 @@ class MAPModel(Pretrained, nn.Module):
     def _made(self, step, misfit, x, plane):
         """`StepFilters`, or what makes them wherever they are needed."""
         if plane is None or not (self.recompute and torch.is_grad_enabled()):
-            with self._casting(x.device):
+            with self.casting(x.device):
                 return self.step_filters(step, misfit, x, plane)
         names, weights = zip(*((f"model.{name}", p) for name, p in self.named_parameters() if name.split(".")[1] == str(step)))
 
         def make(misfit, x, *weights):
-            with self._casting(x.device):
+            with self.casting(x.device):
                 return torch.func.functional_call(PredictedStep(self), dict(zip(names, weights)), (step, misfit, x))
 
         return Recomputed(make, (misfit, x, *weights))
 
-    def _casting(self, device):
+    def casting(self, device):
+        """The context in which the predictors compute."""
         dtype = PRECISIONS[self.precision]
         return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
