@@ -46,7 +46,8 @@ class MAPModel(Pretrained, nn.Module):
     def __init__(self, *, iterations, data_filters, prior_filters, data_size, prior_size, per_colour, share, start, width, zero_sum,
                  initial, tol, max_iter, implicit):
         super().__init__()
-        counts = {"iterations": iterations, "prior_filters": prior_filters, "data_size": data_size, "prior_size": prior_size, "width": width}
+        counts = {"iterations": iterations, "prior_filters": prior_filters, "data_size": data_size, "prior_size": prior_size,
+                  "width": width}
         counts = {name: number(name, value, least=1, integer=True) for name, value in counts.items()}
         if start not in ("l2", "random"):
             raise ValueError(f"start: expected 'l2' or 'random', got {start!r}")
@@ -192,8 +193,8 @@ class SVMAP(MAPModel):
 
     weights_prefix, default_weights = "svmap-", "gaussian1"
 
-    def __init__(self, iterations=2, data_filters=3, prior_filters=5, data_size=5, prior_size=5, per_colour=True, share=False, *, start="l2",
-                 width=64, zero_sum=True, initial=0.01, tol=1e-5, max_iter=30, implicit=True):
+    def __init__(self, iterations=2, data_filters=3, prior_filters=5, data_size=5, prior_size=5, per_colour=True, share=False, *,
+                 start="l2", width=64, zero_sum=True, initial=0.01, tol=1e-5, max_iter=30, implicit=True):
         super().__init__(iterations=iterations, data_filters=data_filters, prior_filters=prior_filters, data_size=data_size,
                          prior_size=prior_size, per_colour=per_colour, share=share, start=start, width=width, zero_sum=zero_sum,
                          initial=initial, tol=tol, max_iter=max_iter, implicit=implicit)

@@ -41,7 +41,7 @@ def _edge_continued(t, size):
 
 def derivative_bank(filters, size, strength=STRENGTH):
     """[filters, size, size]: the derivatives x, y, xx, yy and xy of the prior of `svconv.solvers.irls`, in turn until there are `filters`,
-    with `sum_j |g_j * x|^2 = strength sum_d |d * x|^2`. Those that do not fit into the size are left out; where none does, it is a delta."""
+    with `sum_j |g_j * x|^2 = strength sum_d |d * x|^2`. Those that do not fit into the size are left out; where none does, a delta."""
     names = derivative_names(filters, size)
     if not names:
         return math.sqrt(strength) * delta_bank(filters, size)
