@@ -144,8 +144,8 @@ class SVMAP(MAPModel):
         tol, max_iter, implicit: of conjugate gradients, see `svconv.solvers.map_filters`.
 
     Shapes:
-        forward(y [B, 3, H, W], 0..1; kernel [B|1, 1|3, kh, kw] or [B|1, kh, kw]; details=False, callback=None) -> [B, 3, H, W], with
-        details=True `MAPDetails`. callback(step, steps, x) is called after every CG step. Parameters: 1,290,416 at T = 2, half of it with T = 1 or share=True.
+        forward(y [B, 3, H, W], 0..1; kernel [B|1, 1|3, kh, kw] or [B|1, kh, kw]; details=False, callback=None) ->
+        [B, 3, H, W], with details=True `MAPDetails`. callback(step, steps, x) is called after every CG step. Parameters: 1,290,416 at T = 2, half of it with T = 1 or share=True.
 
     Attributes:
         precision: "float32", or "bfloat16": the predictors compute in bfloat16 and the filters stay so, everything else is float32.
