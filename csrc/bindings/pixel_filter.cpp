@@ -143,8 +143,8 @@ void register_pixel_filter(py::module_& m) {
   m.def("pixel_filter_stencil", &stencil, arg("f"), arg("w"), arg("s_out"), arg("padding"), arg("threads"), arg("f_dtype"), arg("s_dtype"),
         "sum_m F_m' W_m F_m as the half A(q, q + e), e from 0 on, of a symmetric stencil; w [B|1,C|1,M,H,W] in float32 (float64) or None, "
         "s_out [B,C,values,H,W]");
-  m.def("pixel_filter_stencil_apply", &stencil_apply, arg("x"), arg("s"), arg("out"), arg("kh"), arg("kw"), arg("padding"),
-        arg("threads"), arg("x_dtype"), arg("s_dtype"), "A x of such a half, s [B|1,C|1,values,H,W]; zeros or circular");
+  m.def("pixel_filter_stencil_apply", &stencil_apply, arg("x"), arg("s"), arg("out"), arg("kh"), arg("kw"), arg("padding"), arg("threads"),
+        arg("x_dtype"), arg("s_dtype"), "A x of such a half, s [B|1,C|1,values,H,W]; zeros or circular");
 }
 
 }  // namespace svconv

@@ -1,8 +1,8 @@
 """The normal operator of per-pixel filters, assembled once as a symmetric stencil and applied many times; not among the public ops.
 
-`A = sum_m F_m' W_m F_m` couples pixels at most kh - 1 rows and kw - 1 columns apart. Of `A(q, q + e)` the half from e = 0 on is kept, in the
-order of reading: 41 values for each pixel with filters of 5 x 5, whatever their number. Neither op has gradients: a solver differentiates
-`pixel_filter_gram`.
+`A = sum_m F_m' W_m F_m` couples pixels at most kh - 1 rows and kw - 1 columns apart. Of `A(q, q + e)` the half from e = 0 on is kept, in
+the order of reading: 41 values for each pixel with filters of 5 x 5, whatever their number. Neither op has gradients: a solver
+differentiates `pixel_filter_gram`.
 """
 import torch
 
@@ -30,15 +30,15 @@ def accepts(filters, stencil):
 
 
 def pays(filters, applications):
-    """Whether a `GramStencil` of the filters is expected to be quicker than so many `pixel_filter_gram`: where nothing can be differentiated,
-    the compiled kernels run, and its assembly is repaid."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or transforming():
+    """Whether a `GramStencil` of the filters in the precision of the sums is expected to be quicker than so many `pixel_filter_gram`: where
+    nothing can be differentiated, the compiled kernels run, fewer bytes are read and the assembly is repaid."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or transforming() or applications < LEAST_APPLICATIONS:
         return False
     _, _, maps, kh, kw, _, _ = filters.shape
-    if applications < LEAST_APPLICATIONS or values(kh, kw) >= maps * kh * kw:
+    if values(kh, kw) * max(4, filters.itemsize) >= maps * kh * kw * filters.itemsize:
         return False
-    forced = backends.requested(None) or backends.requested_outside()
-    return forced in (None, "", "cpu") and backends.why_not("cpu", "pixel_filter", "pixel_filter_stencil", filters.device) is None
+    return (backends.requested_outside() in ("", "cpu")
+            and backends.why_not("cpu", "pixel_filter", "pixel_filter_stencil", filters.device) is None)
 
 
 def values(kh, kw):
@@ -58,8 +58,8 @@ def _shared(filters, weights):
 class GramStencil:
     """`pixel_filter_gram(x, filters, weights=weights, padding=padding)` as a function of x that reads a stencil instead of the filters.
 
-    Pays where it is applied some ten times or more: 5 filters of 5 x 5 are 125 values per pixel, the stencil 41, the assembly costs about
-    as much as ten applications save (docs/models/svmap.md has the numbers). On a GPU there is no kernel for it, only the reference.
+    5 filters of 5 x 5 are 125 values per pixel, the stencil 41, and the assembly costs what ten applications save
+    (docs/models/svmap_solve.md). On a GPU there is no kernel for it, only the reference.
 
     Args:
         filters: [B|1, C|1, M, kh, kw, H, W], any strides.
@@ -97,7 +97,9 @@ class GramStencil:
         lead = filters.shape[:2]
         if weights is not None:
             check_device("filters", filters, "weights", weights)
-            dims.check("weights", weights, "WB WC M H W")
+            given = Dims()
+            given.bind("filters", M=dims["M"], H=dims["H"], W=dims["W"])
+            given.check("weights", weights, "B C M H W")
             if weights.dtype != wide:
                 raise TypeError(f"weights: expected {wide} beside filters of {filters.dtype}, got {weights.dtype}")
             lead = _shared(filters, weights)

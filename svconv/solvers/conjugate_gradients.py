@@ -164,10 +164,23 @@ class Iteration:
         self.callback(self.stepped, self.max_iter, self.x * column(1 / self.unit, self.x))
 
 
-def solve(apply, b, x0=None, preconditioner=None, tol=1e-4, max_iter=50, check_every=None, callback=None, **more):
-    """CG without a graph; more: atol, apart, history, verify=False trusts the residual of the recurrence (one application less)."""
+def solve(apply, b, x0=None, preconditioner=None, tol=1e-4, max_iter=50, check_every=None, callback=None, coordinates=None, **more):
+    """CG without a graph; more: atol, apart, history, verify=False trusts the residual of the recurrence (one application less).
+
+    coordinates: other vectors with the same inner products, `enter(x)`, `leave(v)`, on which `operator(apply)` is A and `preconditioner`
+    what takes the place of the argument.
+    """
     with torch.no_grad():
-        return Iteration(apply, b, x0, preconditioner, tol, max_iter, check_every, callback, **more).solve()
+        if coordinates is None:
+            return Iteration(apply, b, x0, preconditioner, tol, max_iter, check_every, callback, **more).solve()
+        told = None if callback is None else lambda step, steps, v: callback(step, steps, coordinates.leave(v))
+        found = Iteration(coordinates.operator(apply), coordinates.enter(b), None if x0 is None else coordinates.enter(x0),
+                          coordinates.preconditioner, tol, max_iter, check_every, told, **more).solve()
+        x = coordinates.leave(found.x)
+        if x0 is not None:      # where no step was taken x is x0, to the bit
+            x = torch.where(column((found.iterations == 0) & ~torch.isnan(found.residuals), x), x0, x)
+        found.x = x
+        return found
 
 
 def worst_channel(result):

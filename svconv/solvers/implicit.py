@@ -72,7 +72,7 @@ class Problem:
         def right(params):
             return torch.vmap(lambda *each: self.right(each), in_dims=tuple(in_dims))(*params)
 
-        options = dict(self.options)
+        options = self.options | {"coordinates": None}
         if options["preconditioner"] is not None:
             options["preconditioner"] = torch.vmap(options["preconditioner"])
         return Problem(several(self.bind), options, self.apart + 1, self.right and right, several(self.defect))
@@ -94,11 +94,10 @@ class Solve(torch.autograd.Function):
     def forward(problem, report, watched, x0, callback, b, *params):
         if any(t is not None and vectorised(t) for t in (b, *params)):
             return _solve_vectorised(problem, x0, b, params)
-        bind = problem.bind if watched is None else watched
-        if problem.right is not None:
-            with torch.no_grad():
-                b = problem.right(params)
-        result = solve(bind(params), b, x0, callback=callback, apart=problem.apart, history=True, **problem.options)
+        with torch.no_grad():
+            apply = (problem.bind if watched is None else watched)(params)
+            b = b if problem.right is None else problem.right(params)
+        result = solve(apply, b, x0, callback=callback, apart=problem.apart, history=True, **problem.options)
         return result.x, result.iterations, result.residuals, result.converged, result.history
 
     @staticmethod

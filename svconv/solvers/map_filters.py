@@ -7,8 +7,7 @@ from svconv._shapes import HALF, Dims, check_device, computed, number, shape_tex
 from svconv.solvers.cg import differentiable
 from svconv.solvers.conjugate_gradients import CGResult, solve, solve_unrolled, worst_channel
 from svconv.solvers.implicit import Problem, solve_implicitly, transforming
-from svconv.solvers.map_preconditioner import circulant_preconditioner
-from svconv.solvers.map_problem import MAPProblem
+from svconv.solvers.map_problem import MAPProblem, StepFilters
 from svconv.solvers.result import Result
 
 
@@ -49,7 +48,8 @@ def map_filters(y, kernel, data_filters, prior_filters, *, data_weights=None, pr
         kernel: PSF [B|1, C|1, kh, kw] or [B|1, kh, kw], centre k//2, dtype of y; of any size and any positive sum.
         data_filters: [B|1, C|1, M, s, s, H, W], applied to the residual as in `svconv.pixel_filter` (padding "zeros"); None: one
             delta, the plain |y - K x|^2. bfloat16 or float16 also beside a float32 image.
-        prior_filters: [B|1, C|1, N, t, t, H, W], applied to x; uniform ones may be expanded views.
+        prior_filters: [B|1, C|1, N, t, t, H, W], applied to x; uniform ones may be expanded views, whose gradient stands at one pixel
+            for all (so that the gradient of what was expanded is right).
         data_weights, prior_weights: None (all ones) or [B|1, C|1, M, H, W] and [B|1, C|1, N, H, W], >= 0, dtype of y.
         x0: start, like y or like `.extended` of another result with the same y and kernel; None: y.
         mask: [B|1, 1|C, H, W], 1 = use the pixel, 0 = leave it out (it may be NaN).
@@ -66,7 +66,8 @@ def map_filters(y, kernel, data_filters, prior_filters, *, data_weights=None, pr
             data_weights without data_filters.
 
     Gradients of every order in y, kernel, filters and weights, implicit ones at the accuracy of tol; none in x0 with implicit=True.
-    Bit-identical from run to run with a fixed number of threads. Memory: the prior filters once more, on the plane, and about ten images.
+    Bit-identical from run to run with a fixed number of threads. Memory: the prior filters once more, on the plane, about ten images, and on
+    a CPU while a solve runs the values of the two normal operators, 41 planes each for a channel and filters of 5 x 5.
     Learning Spatially-Variant MAP Models for Non-blind Image Deblurring (2021).
 
     >>> import torch, svconv
@@ -82,34 +83,40 @@ def map_filters(y, kernel, data_filters, prior_filters, *, data_weights=None, pr
     y, kernel, filters = _check(y, kernel, data_filters, prior_filters, data_weights, prior_weights, x0)
     options = {"tol": number("tol", tol, least=0), "max_iter": number("max_iter", max_iter, least=0, integer=True)}
     problem = MAPProblem(y, kernel, mask)
-    return map_step(problem, *filters, x0=x0, implicit=implicit, callback=callback, **options)
+    return map_step(problem, StepFilters(*filters), x0=x0, implicit=implicit, callback=callback, **options)
 
 
-def map_step(problem, data_filters, prior_filters, data_weights=None, prior_weights=None, *, x0=None, tol=1e-4, max_iter=30, implicit=True,
-             callback=None):
-    """`map_filters` of a `MAPProblem` that is kept for several steps, its arguments checked."""
-    tensors, bind = problem.terms(data_filters, prior_filters, data_weights, prior_weights, max_iter)
+def map_step(problem, filters, *, x0=None, tol=1e-4, max_iter=30, implicit=True, callback=None):
+    """`map_filters` of a `MAPProblem` that is kept for several steps; filters: `StepFilters`, or `Recomputed` ones."""
+    tensors, bind = problem.terms(filters, max_iter)
     start = problem.start if x0 is None else problem.extended(computed(x0))
     told = None if callback is None else lambda step, steps, x: callback(step, steps, problem.plane.leave(x))
-    kind = None if transforming() else circulant_preconditioner(problem.op.spectrum, problem.plane.size, data_filters,
-                                                                problem.seen(prior_filters), data_weights, problem.seen(prior_weights))
-    report = _solved(tensors, bind, start, told, implicit, {"preconditioner": kind, "tol": tol, "max_iter": max_iter, "check_every": None})
+    options = {"preconditioner": None, "tol": tol, "max_iter": max_iter, "check_every": None}
+    step = spectra = None
+    if not transforming():
+        with torch.no_grad():
+            step = bind(tensors)
+            spectra = step.spectra()
+    report = _solved(tensors, bind, start, told, implicit, options, spectra)
+    del step        # it was there to be found again
     x, worst = report.x, worst_channel(report)
     report.x = None
     return MAPResult(problem.given.finished(problem.plane.leave(x).contiguous()), x, problem.misfit(x), worst.iterations, worst.residuals,
                      worst.converged, report)
 
 
-def _solved(tensors, bind, start, callback, implicit, options):
-    """CGResult, samples and channels apart."""
+def _solved(tensors, bind, start, callback, implicit, options, spectra):
+    """CGResult, samples and channels apart; on half spectra where each step needs no graph of its own."""
     if not transforming() and not differentiable(*tensors, *(() if implicit else (start,))):
         with torch.no_grad():
             step = bind(tensors)
-            return solve(step.normal, step.right_hand_side(), start, callback=callback, history=True, apart=2, **options)
+            return solve(step, step.right_hand_side(), start, callback=callback, history=True, apart=2, coordinates=spectra, **options)
     if not implicit:
         step = bind(tensors)
-        return solve_unrolled(step.normal, step.right_hand_side(), start, callback=callback, apart=2, **options)
-    problem = Problem(lambda given: bind(given).normal, options, 2, lambda given: bind(given, 1).right_hand_side(),
+        if spectra is not None:
+            options["preconditioner"] = lambda r: spectra.leave(spectra.preconditioner(spectra.enter(r)))
+        return solve_unrolled(step, step.right_hand_side(), start, callback=callback, apart=2, **options)
+    problem = Problem(bind, options | {"coordinates": spectra}, 2, lambda given: bind(given).right_hand_side(),
                       lambda given: bind(given).defect)
     return solve_implicitly(problem, start.detach(), callback, None, tensors)
 

@@ -151,6 +151,8 @@ def test_nothing_in_a_batch(backend, shape):
     assert A.values.shape == (b, c, 13, 5, 6) and not A.values.any()
     y = A(torch.ones(b, c, 5, 6))
     assert y.shape == (b, c, 5, 6) and not y.any()
+    shared = stencil(torch.ones(1, 1, max(1, m), 3, 3, 5, 6), backend, "zeros", weights=torch.ones(b, c, max(1, m), 5, 6))
+    assert shared.values.shape == (b, c, 13, 5, 6)
 
 
 def test_no_gradients_and_the_tensors_are_left_alone(backend):

@@ -79,11 +79,12 @@ def test_two_reweightings_second_order_and_forward_mode():
     assert torch.autograd.gradgradcheck(f, inputs, fast_mode=True, atol=1e-4)
 
 
-def test_torch_func_and_vmap():
+@pytest.mark.parametrize("weights", ["differentiated", "held"])
+def test_torch_func_and_vmap(weights):
     y, reg, filters = torch.rand(2, 1, 5, 4, dtype=F64), torch.tensor([0.05, 0.02], dtype=F64), positive(1, 2, 2, 5, 4) / 4
 
     def loss(y, reg, filters):
-        return irls(PixelFilter(filters), y, reg=reg, reweightings=1, border=None, **EXACT).x.pow(3).sum()
+        return irls(PixelFilter(filters), y, reg=reg, reweightings=1, weights=weights, border=None, **EXACT).x.pow(3).sum()
 
     inputs = leaves(y, reg, filters)
     expected = torch.autograd.grad(loss(*inputs), inputs)

@@ -55,7 +55,8 @@ Status stencil_any(const PixelFilterCall& call) {
 
 }  // namespace
 
-const PixelFilterTable pixel_filter = {fwd_any, adjoint_any, bwd_filters_any, gram_any, gram_bwd_filters_any, stencil_any, stencil_apply_any};
+const PixelFilterTable pixel_filter = {fwd_any,     adjoint_any,      bwd_filters_any, gram_any, gram_bwd_filters_any,
+                                       stencil_any, stencil_apply_any};
 
 }  // namespace SVCONV_ISA
 }  // namespace svconv

@@ -134,8 +134,8 @@ template <typename F, typename S> class StencilAssembly {
     if (call_.filters.stride[6] != 1 || p < 0 || p >= geo_.height) return {};
     const Index begin = max_index(0, c0 - (geo_.kw - 1 - geo_.cx)), sets = call_.stencil.shape[1];
     const Index calls = (geo_.kw + 1) / 2 * geo_.kh * (geo_.kh + 1) / 2;
-    return {at_set<F>(call_.filters, set / sets, set % sets) + p * call_.filters.stride[5] + begin,
-            min_index(source_, geo_.width - begin), divide_up(geo_.maps * taps_, calls)};
+    return {at_set<F>(call_.filters, set / sets, set % sets) + p * call_.filters.stride[5] + begin, min_index(source_, geo_.width - begin),
+            divide_up(geo_.maps * taps_, calls)};
   }
 
   void fetch(Next& next) const {
@@ -150,7 +150,7 @@ template <typename F, typename S> class StencilAssembly {
   }
 
   template <int NA> void products(int count, const T* a, const T* b, T* out) const {
-#define SVCONV_CALL(NT) pair_products<NA, NT>(a, b, taps_* pitch_, geo_.maps, pitch_, out, geo_.kw* pitch_, pitch_)
+#define SVCONV_CALL(NT) pair_products<NA, NT>(a, b, taps_ * pitch_, geo_.maps, pitch_, out, geo_.kw * pitch_, pitch_)
     switch (count) {
       case 1: SVCONV_CALL(1); break;
       case 2: SVCONV_CALL(2); break;

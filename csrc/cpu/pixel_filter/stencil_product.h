@@ -75,8 +75,7 @@ template <typename X, typename S> class StencilProduct {
     Scratch scratch(static_cast<std::size_t>(team * per_thread) * sizeof(T));
     if (!scratch.ok()) return Status::out_of_memory;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(team) if (team > 1)
-    for (Index task = 0; task < tasks; ++task)
-      band(task / bands_, task % bands_ * rows_, scratch.as<T>() + thread_index() * per_thread);
+    for (Index task = 0; task < tasks; ++task) band(task / bands_, task % bands_ * rows_, scratch.as<T>() + thread_index() * per_thread);
     return Status::ok;
   }
 

@@ -5,7 +5,8 @@ from svconv.backends.cpu import extension, tag, view
 
 
 def why_not(op, *arguments):
-    if op == "pixel_filter_stencil" and arguments[4] in ("reflect", "symmetric") and 0 in (n % 2 for n in arguments[0].shape[3:5]):
+    mirrors = op == "pixel_filter_stencil" and arguments[4] in ("reflect", "symmetric")
+    if mirrors and any(n % 2 == 0 for n in arguments[0].shape[3:5]):
         return "folds mirrored edges into the stencils of odd filters only"
     return None
 
@@ -53,6 +54,6 @@ def pixel_filter_stencil(filters, weights, shape, dtype, padding):
 
 def pixel_filter_stencil_apply(x, stencil, side, padding):
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    extension().pixel_filter_stencil_apply(view(x), view(stencil.contiguous()), view(out), *side, padding, torch.get_num_threads(), tag(x.dtype),
-                                           tag(stencil.dtype))
+    dtypes = tag(x.dtype), tag(stencil.dtype)
+    extension().pixel_filter_stencil_apply(view(x), view(stencil.contiguous()), view(out), *side, padding, torch.get_num_threads(), *dtypes)
     return out

@@ -2,7 +2,6 @@
 import contextlib
 import dataclasses
 import math
-from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -12,22 +11,13 @@ from svconv.models.pretrained import Pretrained
 from svconv.models.svmap import banded
 from svconv.models.svmap.start import GAIN, delta_bank, derivative_bank, start_from
 from svconv.nn import FilterPredictor
-from svconv.ops import image_quotient
 from svconv.solvers.map_filters import map_step
-from svconv.solvers.map_problem import MAPProblem
+from svconv.solvers.map_problem import MAPProblem, Recomputed, StepFilters
 from svconv.solvers.result import Result
 
 COLOURS = 3
+FIRST_STEPS = 8     # of conjugate gradients, preconditioned, for x^0
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
-
-
-class StepFilters(NamedTuple):
-    """The filters of one MAP step as `svconv.solvers.map_filters` takes them."""
-
-    data_filters: "torch.Tensor | None"
-    prior_filters: torch.Tensor
-    data_weights: "torch.Tensor | None" = None
-    prior_weights: "torch.Tensor | None" = None
 
 
 @dataclasses.dataclass(repr=False)
@@ -64,7 +54,7 @@ class MAPModel(Pretrained, nn.Module):
                           "per_colour": bool(per_colour), "share": bool(share), "start": start, "zero_sum": bool(zero_sum),
                           "initial": number("initial", initial, above=0), "tol": number("tol", tol, least=0),
                           "max_iter": number("max_iter", max_iter, least=1, integer=True), "implicit": bool(implicit)}
-        self._precision, self.nets = "float32", 1 if share else counts["iterations"]
+        self._precision, self.recompute, self.nets = "float32", False, 1 if share else counts["iterations"]
         self._make(**{name: self.arguments[name] for name in ("data_filters", "prior_filters", "data_size", "prior_size", "width")},
                    count=self.nets, channels=COLOURS if per_colour else 1, started=start == "l2")
 
@@ -99,14 +89,13 @@ class MAPModel(Pretrained, nn.Module):
         if y.dtype != own:
             raise TypeError(f"y: expected {own} like the weights of the model, got {y.dtype}")
         problem = MAPProblem(y, kernel)
-        x = image_quotient(y, kernel, beta=self.arguments["initial"], prior="gradient", padding="replicate")
-        extended = problem.extended(x)
+        extended = problem.first(self.arguments["initial"], FIRST_STEPS)
+        x = problem.plane.leave(extended).contiguous()
         misfit, images, filters, reports = problem.misfit(extended), [x], [], []
         options = {name: self.arguments[name] for name in ("tol", "max_iter", "implicit")}
         for step in range(self.arguments["iterations"]):
-            with self._casting(y.device):
-                made = self.step_filters(step % self.nets, misfit, x, None if details else problem.plane)
-            found = map_step(problem, *made, x0=extended, callback=self._told(callback, step), **options)
+            made = self._made(step % self.nets, misfit, x, None if details else problem.plane)
+            found = map_step(problem, made, x0=extended, callback=self._told(callback, step), **options)
             x, extended, misfit = found.x, found.extended, found.misfit
             if details:
                 images, filters, reports = [*images, x], [*filters, made], [*reports, found]
@@ -120,16 +109,41 @@ class MAPModel(Pretrained, nn.Module):
         before, steps = step * self.arguments["max_iter"], self.arguments["iterations"] * self.arguments["max_iter"]
         return lambda done, _, x: callback(before + done, steps, x)
 
+    def _made(self, step, misfit, x, plane):
+        """`StepFilters`, or what makes them wherever they are needed."""
+        if plane is None or not (self.recompute and torch.is_grad_enabled()):
+            with self._casting(x.device):
+                return self.step_filters(step, misfit, x, plane)
+        names, weights = zip(*((f"model.{name}", p) for name, p in self.named_parameters() if name.split(".")[1] == str(step)))
+
+        def make(misfit, x, *weights):
+            with self._casting(x.device):
+                return torch.func.functional_call(PredictedStep(self), dict(zip(names, weights)), (step, misfit, x))
+
+        return Recomputed(make, (misfit, x, *weights))
+
     def _casting(self, device):
         dtype = PRECISIONS[self.precision]
         return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
+class PredictedStep(nn.Module):
+    """`step_filters` of a model as the forward of a module, which is what torch calls with other weights."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, step, misfit, x):
+        return self.model.step_filters(step, misfit, x)
+
+
 class SVMAP(MAPModel):
     """Deblurring by MAP steps `argmin_x sum_i |F_i (y - K x)|^2 + sum_j |G_j x|^2` whose filters are predicted for every pixel.
 
-    x^0 is the closed-form l2 deconvolution. In each iteration one `nn.FilterPredictor` makes the data filters from y - K x, another the
-    prior filters from x, and conjugate gradients go on from x (`svconv.solvers.map_filters`).
+    x^0 is the l2 deconvolution with a gradient prior, light from outside of the image unknown. In each iteration one `nn.FilterPredictor`
+    makes the data filters from y - K x, another the prior filters from x, and conjugate gradients go on from x
+    (`svconv.solvers.map_filters`).
 
     Args:
         iterations: T.
@@ -140,18 +154,21 @@ class SVMAP(MAPModel):
         start: "l2": the untrained net is an l2 deconvolution with the derivative prior of `svconv.solvers.irls`; "random".
         width: channels of the predictors.
         zero_sum: every prior filter sums to 0, so that it does not see brightness (with prior_size > 1).
-        initial: weight of the gradient prior of x^0; about noise^2 / 0.07^2.
+        initial: weight of the gradient prior of x^0; 0.01 suits 1 % noise.
         tol, max_iter, implicit: of conjugate gradients, see `svconv.solvers.map_filters`.
 
     Shapes:
-        forward(y [B, 3, H, W], 0..1; kernel [B|1, 1|3, kh, kw] or [B|1, kh, kw]; details=False, callback=None) ->
-        [B, 3, H, W], with details=True `MAPDetails`. callback(step, steps, x) is called after every CG step. Parameters: 1,290,416 at T = 2, half of it with T = 1 or share=True.
+        forward(y [B, 3, H, W], 0..1; kernel [B|1, 1|3, kh, kw] or [B|1, kh, kw]; details=False, callback=None) -> [B, 3, H, W], with
+        details=True `MAPDetails`. callback(step, steps, x) is called after every CG step. Parameters: 1,290,416 at T = 2, half of it with
+        T = 1 or share=True.
 
     Attributes:
         precision: "float32", or "bfloat16": the predictors compute in bfloat16 and the filters stay so, everything else is float32.
+        recompute: True: in training the filters of an iteration are not kept for the backward pass but predicted again there, twice;
+            memory then holds the filters and features of one iteration instead of all.
 
     Raises:
-        ValueError, TypeError: naming the argument; NaN or infinite pixels, a PSF that is zero, negative in sum or larger than the image.
+        ValueError, TypeError: naming the argument; NaN or infinite pixels, a PSF that is zero or negative in sum.
 
     Gradients reach y, the kernel and the weights, implicitly through every solve. Memory under `no_grad`: the filters of one iteration,
     600 planes of float32 at the default sizes, and the prior's on the plane. Bit-identical from run to run with a fixed number of threads.
@@ -170,7 +187,7 @@ class SVMAP(MAPModel):
     weights_prefix, default_weights = "svmap-", "gaussian1"
 
     def __init__(self, iterations=2, data_filters=3, prior_filters=5, data_size=5, prior_size=5, per_colour=True, share=False, *, start="l2",
-                 width=64, zero_sum=True, initial=0.02, tol=1e-5, max_iter=30, implicit=True):
+                 width=64, zero_sum=True, initial=0.01, tol=1e-5, max_iter=30, implicit=True):
         super().__init__(iterations=iterations, data_filters=data_filters, prior_filters=prior_filters, data_size=data_size,
                          prior_size=prior_size, per_colour=per_colour, share=share, start=start, width=width, zero_sum=zero_sum,
                          initial=initial, tol=tol, max_iter=max_iter, implicit=implicit)
@@ -207,7 +224,7 @@ class SIMAP(MAPModel):
     weights_prefix, default_weights = "simap-", "gaussian1"
 
     def __init__(self, iterations=2, data_filters=3, prior_filters=5, data_size=5, prior_size=5, per_colour=True, *, start="l2", width=64,
-                 zero_sum=True, initial=0.02, tol=1e-5, max_iter=30, implicit=True):
+                 zero_sum=True, initial=0.01, tol=1e-5, max_iter=30, implicit=True):
         super().__init__(iterations=iterations, data_filters=data_filters, prior_filters=prior_filters, data_size=data_size,
                          prior_size=prior_size, per_colour=per_colour, share=False, start=start, width=width, zero_sum=zero_sum,
                          initial=initial, tol=tol, max_iter=max_iter, implicit=implicit)

@@ -1,0 +1,145 @@
+"""Training of `models.SVMAP` and `models.SIMAP` on crops under kernels of many sizes."""
+import math
+import warnings
+
+import torch
+from torch.nn import functional
+
+from svconv.data import KernelPairs, list_photographs, split_photographs
+from svconv.models import SIMAP, SVMAP
+from svconv.nn import SSIMLoss
+from svconv.training.svmap_settings import SIMAPSettings, SVMAPSettings
+from svconv.training.task import Task
+
+STRUCTURE = ("iterations", "data_filters", "prior_filters", "width", "share")
+
+
+class SIMAPTask(Task):
+    """SIMAP: deblurring with a known kernel, MAP steps with uniform filters and pixel weights, from sharp photographs"""
+
+    kind, settings_class = "simap", SIMAPSettings
+    model_class: type = SIMAP
+    measured_by = ("kernel_least", "kernel_most", "measured", "noise", "degradation", "validation_size", "validation_pairs")
+    betas = (0.9, 0.999)
+
+    def __init__(self, photographs, settings, device):
+        s = settings
+        training, held = split_photographs(list_photographs(photographs))
+        options = dict(kernel_sizes=(s.kernel_least, s.kernel_most), measured=s.measured, noise=s.noise, degradation=s.degradation)
+        self.pairs = KernelPairs(training, s.size, length=1 << 62, seed=s.seed, **options)
+        self.pairs[0]       # whether there are photographs as large as a crop is known before anything is written
+        fixed = KernelPairs(held, s.validation_size, length=s.validation_pairs, seed=-1, **options)
+        self.validation = [fixed[i] for i in range(len(fixed))]
+        self.similarity, self.left_out, self.unsolved, self.told = SSIMLoss(), 0, 0, {}
+        super().__init__(s, device, self.model_class(**self._arguments(s)))
+        self.model.precision = s.precision if s.precision != "auto" else "bfloat16" if self.device.type == "cuda" else "float32"
+
+    def _arguments(self, s):
+        """The arguments of the model that the settings describe."""
+        named = {name: getattr(s, name) for name in STRUCTURE if hasattr(s, name)}
+        return {**named, "initial": s.initial, "tol": s.cg_tol, "max_iter": s.cg_iter}
+
+    def prepare(self, phase):
+        """Everything learns from the beginning."""
+
+    def batch(self, position, count):
+        items = [self.pairs[i] for i in range(position, position + count)]
+        blurry, sharp, kernels = zip(*items)
+        return torch.stack(blurry), torch.stack(sharp), torch.stack([_centred(k, self.settings.kernel_most) for k in kernels])
+
+    def loss(self, blurry, sharp, kernel):
+        weight = self.settings.intermediate
+        if weight and self.settings.iterations > 1:
+            *earlier, last = self.model(blurry, kernel, details=True).images[1:]
+        else:
+            earlier, last = [], self.model(blurry, kernel)
+        loss = (last - sharp).abs().mean()
+        error = float(loss.detach())
+        if not math.isfinite(error):
+            self.left_out += 1
+            return None, error
+        if earlier:
+            loss = loss + weight * torch.stack([(image - sharp).abs().mean() for image in earlier]).mean()
+        return loss, error
+
+    def step(self, tensors, rate):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            error = super().step(tensors, rate)
+        for warning in caught:
+            if "adjoint solve" in str(warning.message):     # expected at few steps of conjugate gradients; counted, not repeated
+                self.unsolved += 1
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno, registry=self.told)
+        return error
+
+    def usable(self, parameters):
+        """Clips the gradient values; a gradient that is not finite is left out and counted."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if not all(bool(torch.isfinite(g).all()) for g in gradients):
+            self.left_out += 1
+            return False
+        for g in gradients:
+            g.clamp_(-self.settings.clip, self.settings.clip)
+        return True
+
+    def validate(self, model):
+        """Mean PSNR and SSIM of the restored held-out crops, and the mean steps of conjugate gradients in the last iteration."""
+        scores, steps = [], []
+        for pair in self.validation:
+            blurry, sharp, kernel = (self.place(t[None]) for t in pair)
+            found = model(blurry, kernel, details=True)
+            scores.append(self._scores(found.x, sharp))
+            steps.append(found.reports[-1].iterations.float())
+        return {**_means(scores, ""), "cg_steps": round(float(torch.cat(steps).mean()), 2)}
+
+    def _scores(self, image, sharp):
+        image = image.clamp(0, 1)
+        error = (image - sharp).square().mean((1, 2, 3))
+        return -10 * torch.log10(error.clamp_min(1e-12)), self.similarity.similarity(image, sharp)
+
+    def score(self, result):
+        return round(-result["psnr"], 4)
+
+    @torch.no_grad()
+    def baselines(self):
+        """The scores of the blurred crops and of the deconvolutions from which the model starts."""
+        blurred, first, model = [], [], self.model_class(**{**self._arguments(self.settings), "iterations": 1, "max_iter": 1})
+        for pair in self.validation:
+            blurry, sharp, kernel = (t[None] for t in pair)
+            blurred.append(self._scores(blurry, sharp))
+            first.append(self._scores(model(blurry, kernel, details=True).images[0], sharp))
+        return {**_means(blurred, "_blurred"), **_means(first, "_first")}
+
+    def notes(self):
+        return {"adjoint_unsolved": self.unsolved, "left_out": self.left_out}
+
+    def state(self):
+        return {**super().state(), "unsolved": self.unsolved, "left_out": self.left_out}
+
+    def load_state(self, state, former, phase):
+        for name in STRUCTURE:
+            if hasattr(former, name) and getattr(former, name) != getattr(self.settings, name):
+                raise ValueError(f"{name}: expected {getattr(former, name)} as in the checkpoint, got {getattr(self.settings, name)}")
+        precision = self.model.precision
+        super().load_state({**state, "arguments": {**state["arguments"], **self._arguments(self.settings)}}, former, phase)
+        self.model.precision, self.unsolved, self.left_out = precision, state["unsolved"], state["left_out"]
+
+
+class SVMAPTask(SIMAPTask):
+    """SVMAP: deblurring with a known kernel, MAP steps with filters for every pixel, from sharp photographs"""
+
+    kind, settings_class, model_class = "svmap", SVMAPSettings, SVMAP
+
+
+def _centred(kernel, side):
+    """[1, side, side]: a kernel inside of zeros, both centres at half the side. One size for all crops: what stands farther outside of the
+    image than light can come from takes part in the prior, so the padding must not depend on the other crops of a batch."""
+    before = side // 2 - kernel.shape[-1] // 2
+    after = side - kernel.shape[-1] - before
+    return functional.pad(kernel, (before, after, before, after))
+
+
+def _means(scores, name):
+    psnr, similarity = (torch.cat(column).mean() for column in zip(*scores))
+    return {f"psnr{name}": round(float(psnr), 4), f"ssim{name}": round(float(similarity), 6)}
