@@ -66,8 +66,8 @@ def map_filters(y, kernel, data_filters, prior_filters, *, data_weights=None, pr
             data_weights without data_filters.
 
     Gradients of every order in y, kernel, filters and weights, implicit ones at the accuracy of tol; none in x0 with implicit=True.
-    Bit-identical from run to run with a fixed number of threads. Memory: the prior filters once more, on the plane, about ten images, and on
-    a CPU while a solve runs the values of the two normal operators, 41 planes each for a channel and filters of 5 x 5.
+    Bit-identical from run to run with a fixed number of threads. Memory: the prior filters once more, on the plane, about ten images, and
+    on a CPU while a solve runs the values of the two normal operators, 41 planes each for a channel and filters of 5 x 5.
     Learning Spatially-Variant MAP Models for Non-blind Image Deblurring (2021).
 
     >>> import torch, svconv

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import torch
 
-from svconv._plane import Plane
 from svconv._shapes import computed, shape_text
 from svconv.operators import Conv
 from svconv.operators.division import power, prior_power, transform, untransform
@@ -59,7 +58,8 @@ class MAPProblem:
         """
         smooth = beta * prior_power("gradient", self.plane.size, self.y)
         eigenvalues = power(self.op.spectrum) + smooth
-        inverse = 1 / (eigenvalues + 0.5 * beta * eigenvalues.detach().amax((-2, -1), keepdim=True).clamp_min(torch.finfo(self.y.dtype).tiny))
+        largest = eigenvalues.detach().amax((-2, -1), keepdim=True).clamp_min(torch.finfo(self.y.dtype).tiny)
+        inverse = 1 / (eigenvalues + 0.5 * beta * largest)
 
         def normal(x):
             seen = _masked(self.mask, self.plane.leave(self.op(x)))

@@ -89,8 +89,8 @@ def processes():
     if not (torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()):
         yield Alone()
         return
-    # Its functions keep the group that exists when they are first imported, which optimisers do, as a default argument. A group that outlives
-    # its destruction leaves a gloo thread that may abort the interpreter at its end, so the import comes before the group.
+    # Its functions keep the group that exists when they are first imported, which optimisers do, as a default argument. A group that
+    # outlives its destruction leaves a gloo thread that may abort the interpreter at its end, so the import comes before the group.
     importlib.import_module("torch.distributed.nn.functional")
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:

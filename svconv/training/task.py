@@ -101,10 +101,14 @@ class Task(abc.ABC):
         """Take the weights in a file of the model's `save`; FileError if they do not fit the settings."""
         loaded = type(self.model).load(path)
         try:
-            self.model.load_state_dict(loaded.state_dict())
+            self.model.load_state_dict(self.fitted(loaded.state_dict()))
         except RuntimeError as error:
             raise FileError(f"{path}: weights of {type(self.model).__name__}({loaded.extra_repr()}), expected "
                             f"({self.model.extra_repr()})") from error
+
+    def fitted(self, state):
+        """The weights of a file as the model of this run takes them."""
+        return state
 
     def state(self):
         """What a resumed run needs; tensors, numbers, strings, lists and dicts of them."""

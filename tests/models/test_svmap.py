@@ -195,7 +195,8 @@ def disturbed(model, seed=3):
 
 @pytest.mark.parametrize("kind", [SVMAP, SIMAP])
 def test_gradients_are_finite_differences(kind):
-    """On weights of the first and the last layer of every predictor, T = 2. A solve in float64 leaves 1e-11 of the loss, a quotient of it 2e-8; the smallest gradients are 4e-5."""
+    """On weights of the first and the last layer of every predictor, T = 2. A solve in float64 leaves 1e-11 of the loss, a quotient
+    of it 2e-8; the smallest gradients are 4e-5."""
     model = disturbed(seeded(kind, **SMALL))
     y, kernel = texture()
     loss(model, y, kernel).backward()

@@ -46,7 +46,8 @@ class MAPModel(Pretrained, nn.Module):
     def __init__(self, *, iterations, data_filters, prior_filters, data_size, prior_size, per_colour, share, start, width, zero_sum,
                  initial, tol, max_iter, implicit):
         super().__init__()
-        counts = {"iterations": iterations, "prior_filters": prior_filters, "data_size": data_size, "prior_size": prior_size, "width": width}
+        counts = {"iterations": iterations, "prior_filters": prior_filters, "data_size": data_size, "prior_size": prior_size,
+                  "width": width}
         counts = {name: number(name, value, least=1, integer=True) for name, value in counts.items()}
         if start not in ("l2", "random"):
             raise ValueError(f"start: expected 'l2' or 'random', got {start!r}")
@@ -102,6 +103,11 @@ class MAPModel(Pretrained, nn.Module):
             del made
         return MAPDetails(x, tuple(images), tuple(filters), tuple(reports)) if details else x
 
+    def first(self, y, kernel):
+        """x^0 [B, 3, H, W]."""
+        problem = MAPProblem(y, kernel)
+        return problem.plane.leave(problem.first(self.arguments["initial"], FIRST_STEPS)).contiguous()
+
     def _told(self, callback, step):
         """The callback of one of the solves."""
         if callback is None:
@@ -112,17 +118,18 @@ class MAPModel(Pretrained, nn.Module):
     def _made(self, step, misfit, x, plane):
         """`StepFilters`, or what makes them wherever they are needed."""
         if plane is None or not (self.recompute and torch.is_grad_enabled()):
-            with self._casting(x.device):
+            with self.casting(x.device):
                 return self.step_filters(step, misfit, x, plane)
         names, weights = zip(*((f"model.{name}", p) for name, p in self.named_parameters() if name.split(".")[1] == str(step)))
 
         def make(misfit, x, *weights):
-            with self._casting(x.device):
+            with self.casting(x.device):
                 return torch.func.functional_call(PredictedStep(self), dict(zip(names, weights)), (step, misfit, x))
 
         return Recomputed(make, (misfit, x, *weights))
 
-    def _casting(self, device):
+    def casting(self, device):
+        """The context in which the predictors compute."""
         dtype = PRECISIONS[self.precision]
         return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
@@ -186,8 +193,8 @@ class SVMAP(MAPModel):
 
     weights_prefix, default_weights = "svmap-", "gaussian1"
 
-    def __init__(self, iterations=2, data_filters=3, prior_filters=5, data_size=5, prior_size=5, per_colour=True, share=False, *, start="l2",
-                 width=64, zero_sum=True, initial=0.01, tol=1e-5, max_iter=30, implicit=True):
+    def __init__(self, iterations=2, data_filters=3, prior_filters=5, data_size=5, prior_size=5, per_colour=True, share=False, *,
+                 start="l2", width=64, zero_sum=True, initial=0.01, tol=1e-5, max_iter=30, implicit=True):
         super().__init__(iterations=iterations, data_filters=data_filters, prior_filters=prior_filters, data_size=data_size,
                          prior_size=prior_size, per_colour=per_colour, share=share, start=start, width=width, zero_sum=zero_sum,
                          initial=initial, tol=tol, max_iter=max_iter, implicit=implicit)
