@@ -6,7 +6,8 @@ from svconv.cli import defocus_map, map_options, psf_grid, shake, svmap, unseen
 from svconv.cli.errors import InputError, shown, warn
 from svconv.files.limits import MAX_PIXELS, check_memory
 
-METHODS = {"kernel": ("irls", "cg", "hyper", "svmap"), "blind": ("ltd", "l0"), "psf-grid": psf_grid.METHODS, "defocus-map": defocus_map.METHODS}
+METHODS = {"kernel": ("irls", "cg", "hyper", "svmap"), "blind": ("ltd", "l0"), "psf-grid": psf_grid.METHODS,
+           "defocus-map": defocus_map.METHODS}
 REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 1 / 3000}
 BLIND = 5  # times as much with an estimated kernel, which is never exact
 WINDOW = 1024  # the side of the part of the photograph that a kernel is estimated from
@@ -71,8 +72,8 @@ def add_parser(subparsers):
         "--final", choices=("irls", "hyper"), help="how the photograph is restored with the estimated kernel (default: irls)"
     )
     blind.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
-    parser.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones (--blind, --method svbr, "
-                        "--method svmap, which takes the name of shipped ones too)")
+    parser.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones (--blind, --method "
+                        "svbr, --method svmap, which takes the name of shipped ones too)")
     parser.add_argument(
         "--grid", type=psf_grid.grid_size, metavar="RxC",
         help="rows x columns of overlapping patches, for example 4x6: with --blind a kernel for each, since the camera rolled too (ltd); "

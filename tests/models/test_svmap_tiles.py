@@ -75,8 +75,10 @@ def test_a_batch_and_kernels_of_every_layout(scene):
     assert HALO >= 48
 
 
-@pytest.mark.parametrize("change, text", [(dict(tile=0), "tile: "), (dict(tile=1.5), "tile: "), (dict(whole=-1), "whole: "),
-                                          (dict(y=torch.rand(1, 1, 9, 9)), "y: expected 3 at axis 1"), (dict(kernel=torch.rand(3)), "kernel: ")])
+@pytest.mark.parametrize("change, text", [
+    (dict(tile=0), "tile: "), (dict(tile=1.5), "tile: "), (dict(whole=-1), "whole: "), (dict(kernel=torch.rand(3)), "kernel: "),
+    (dict(y=torch.rand(1, 1, 9, 9)), "y: expected 3 at axis 1"),
+])
 def test_bad_arguments_are_named(scene, change, text):
     with pytest.raises(ValueError, match=text):
         restore_tiled(seeded(SVMAP), **{"y": scene[0], "kernel": scene[1], **change})

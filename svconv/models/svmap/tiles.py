@@ -1,8 +1,7 @@
 """SVMAP and SIMAP on photographs too large for one pass: overlapping tiles, cross-faded."""
 import torch
 
-from svconv._shapes import Dims
-from svconv._shapes import number as checked_number
+from svconv._shapes import Dims, number as checked_number
 from svconv._tiles import plan
 
 WHOLE = 800 * 1024      # pixels of an image that is restored in one pass
