@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from svconv.data import KernelPairs, list_photographs, split_photographs
 from svconv.models import SIMAP, SVMAP
+from svconv.models.svmap import reweighted_bank
 from svconv.nn import SSIMLoss
 from svconv.training.svmap_settings import SIMAPSettings, SVMAPSettings
 from svconv.training.task import Task
@@ -112,6 +113,18 @@ class SIMAPTask(Task):
             first.append(self._scores(model(blurry, kernel, details=True).images[0], sharp))
         return {**_means(blurred, "_blurred"), **_means(first, "_first")}
 
+    def fitted(self, state):
+        """Where a file has fewer predictors, of a shared or a shorter model, its last ones serve the further iterations too; more of them
+        than the model has do not fit."""
+        found = {name: t for name, t in state.items() if name not in self.model.state_dict()}
+        for name in self.model.state_dict():
+            net, step, rest = name.split(".", 2)
+            there = [int(key.split(".")[1]) for key in state if key.startswith(f"{net}.") and key.endswith(f".{rest}")]
+            place = f"{net}.{min(int(step), max(there, default=int(step)))}.{rest}"
+            if place in state:
+                found[name] = state[place]
+        return found
+
     def notes(self):
         return {"adjoint_unsolved": self.unsolved, "left_out": self.left_out}
 
@@ -133,6 +146,24 @@ class SVMAPTask(SIMAPTask):
     """SVMAP: deblurring with a known kernel, MAP steps with filters for every pixel, from sharp photographs"""
 
     kind, settings_class, model_class = "svmap", SVMAPSettings, SVMAP
+
+    def prepare(self, phase):
+        self.imitates = phase.imitates
+
+    def loss(self, blurry, sharp, kernel):
+        return self._imitation(blurry, sharp, kernel) if self.imitates else super().loss(blurry, sharp, kernel)
+
+    def _imitation(self, blurry, sharp, kernel):
+        """The distance of the prior filters, predicted from images between x^0 and the sharp one, from those of the sharp image."""
+        model = self.model
+        with torch.no_grad():
+            first = model.first(blurry, kernel)
+            between = first + (sharp - first) * torch.rand((len(first), 1, 1, 1), device=first.device)
+            wanted = reweighted_bank(sharp, model.arguments["prior_filters"], model.arguments["prior_size"])
+        with model.casting(between.device):
+            found = [predictor(between) for predictor in model.prior]
+        loss = torch.stack([(filters.float() - wanted).square().sum((3, 4)).mean() for filters in found]).mean()
+        return loss, float(loss.detach())
 
 
 def _centred(kernel, side):

@@ -10,9 +10,10 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 class Phase(NamedTuple):
-    """The only part of the plan."""
+    """A part of the plan: to imitate the filters of re-weighted least squares, or to restore."""
 
     steps: int
+    imitates: bool = False
 
 
 @dataclasses.dataclass
@@ -68,3 +69,8 @@ class SVMAPSettings(SIMAPSettings):
     """Settings of `svconv train svmap`; otherwise as those of `svconv train simap`."""
 
     share: bool = option(False, "the same predictors in every MAP step")
+    imitate: int = option(0, "steps before the others, without any solve, in which the prior filters learn those that re-weighted least "
+                          "squares would take for the sharp image", least=0)
+
+    def plan(self):
+        return [Phase(self.imitate, True), *super().plan()] if self.imitate else super().plan()

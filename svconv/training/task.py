@@ -106,9 +106,13 @@ class Task(abc.ABC):
         if any(loaded.arguments[name] != self.model.arguments[name] for name in self.bound_arguments):
             raise unlike
         try:
-            self.model.load_state_dict(loaded.state_dict())
+            self.model.load_state_dict(self.fitted(loaded.state_dict()))
         except RuntimeError as error:
             raise unlike from error
+
+    def fitted(self, state):
+        """The weights of a file as the model of this run takes them."""
+        return state
 
     def state(self):
         """What a resumed run needs; tensors, numbers, strings, lists and dicts of them."""

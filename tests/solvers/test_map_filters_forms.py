@@ -9,7 +9,7 @@ from svconv.ops import pixel_filter_stencil
 from svconv.ops.pixel_filter_stencil import GramStencil, pays
 from svconv.solvers import map_filters, map_problem
 from svconv.solvers.map_preconditioner import HalfSpectra, circulant_inverse, mean_autocorrelation
-from svconv.solvers.map_problem import MAPProblem
+from svconv.solvers.map_problem import MAPProblem, StepFilters
 
 F64 = torch.float64
 compiled = pytest.mark.skipif(backends.why_not("cpu", "pixel_filter", "pixel_filter_stencil", "cpu") is not None,
@@ -78,7 +78,7 @@ def test_the_operator_and_the_preconditioner_on_half_spectra():
     y, k, data, prior = problem()
     mask = (numbers(2, 1, 20, 23) > -1).to(F64)
     here = MAPProblem(y, k, mask)
-    tensors, bind = here.terms(data, prior, None, None)
+    tensors, bind = here.terms(StepFilters(data, prior), 0)
     step, size = bind(tensors), here.plane.size
     inverse = circulant_inverse(here.op.spectrum, size, data, prior)
     spectra, x = HalfSpectra(size, inverse), numbers(2, 3, *size, seed=9)

@@ -264,3 +264,27 @@ def test_every_setting_is_an_option(capsys, kind, fields):
     for field in dataclasses.fields(fields):
         assert f"--{field.name.replace('_', '-')}" in text and field.metadata["help"] in text
     assert "[--measured PATH|none]" in text and ("--share" in text) == (kind == "svmap")
+
+
+@pytest.mark.parametrize("former", [{"share": True}, {"iterations": 1}])
+def test_a_run_begins_with_a_model_that_has_fewer_predictors(photographs, tmp_path, former):
+    assert not trained(photographs, tmp_path / "a", settings(**former)).run(max_steps=2, progress=False)
+    path = tmp_path / "a" / "best.pt"
+    kept = SVMAP.load(path).state_dict()
+    model = trained(photographs, tmp_path / "b", settings(), start=path).task.model
+    for name, weight in model.state_dict().items():
+        net, _, rest = name.split(".", 2)
+        assert torch.equal(weight, kept[f"{net}.0.{rest}"])
+
+
+def test_the_prior_imitates_the_filters_of_reweighted_least_squares(photographs, tmp_path):
+    """Before it restores, without a solve: the distance falls; a resumed run goes through both phases to the same bits."""
+    given = settings(imitate=12, steps=2, rate=1e-3, validate_every=6, average=0.5)
+    whole = trained(photographs, tmp_path / "a", given)
+    assert whole.run(progress=False) and whole.step == 14
+    first, second = [r["train_error"] for r in whole.log.read()[1:3]]
+    assert second < first
+    begun = trained(photographs, tmp_path / "b", given)
+    assert not begun.run(max_steps=5, progress=False)
+    resumed = trained(photographs, tmp_path / "b", resume=tmp_path / "b" / "last.pt")
+    assert resumed.run(progress=False) and same(whole, resumed)
