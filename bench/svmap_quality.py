@@ -169,8 +169,9 @@ def degradation_section(results):
     text = pages.paragraph(f"""
 Written by `python bench/svmap_quality.py --table degradations`. {len(next(iter(results.values()))[0]["blurred"])} of the scenes above, a
 kernel each; mean PSNR in dB / SSIM. "saturated": so bright that {svmap_scenes.CASES["saturated"]["saturated"]:.0%} of the pixels of the
-sharp image reach white, these {svmap_scenes.BRIGHTER} times brighter still, clipped after blur and noise; impulse noise beside 1 % Gaussian noise. Levin: {BEST_LEVIN} re-weightings.
-Strengths chosen for each column on the other pictures: {chosen}.""")
+sharp image reach white, these {svmap_scenes.BRIGHTER} times brighter still, clipped after blur and noise; impulse noise beside 1 %
+Gaussian noise. Levin: {BEST_LEVIN} re-weightings. Strengths chosen for each column on the other pictures:
+{chosen}.""")
     return f"""## Degradations it was not trained for
 
 {text}
