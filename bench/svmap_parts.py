@@ -30,7 +30,7 @@ def laid_out(model, layout):
 def predict(model, y, precision):
     """The filters of one iteration."""
     model.precision = precision
-    with torch.no_grad(), model._casting(y.device):
+    with torch.no_grad(), model.casting(y.device):
         return model.step_filters(0, y, y)
 
 
@@ -54,8 +54,8 @@ def main():
         sys.exit(f"bench/svmap_parts.py: {failed}")
     median = {name: statistics.median(seconds) for name, seconds in samples.items()}
     machine = measure.processor()["name"]
-    print(f"one iteration at {size[0]} x {size[1]} RGB, {torch.get_num_threads()} threads, {machine}, load "
-          f"{measure.load_average()}\n\n| part | s |\n| --- | ---: |")
+    print(f"one iteration at {size[0]} x {size[1]} RGB, {torch.get_num_threads()} threads, {machine}, load {measure.load_average()}\n")
+    print("| part | s |\n| --- | ---: |")
     for name, seconds in median.items():
         print(f"| {name} | {seconds:.2f} |")
     for precision in ("float32", "bfloat16"):

@@ -25,8 +25,8 @@ from svconv.operators.division import transform, untransform
 from svconv.ops import image_quotient, pixel_filter_gram, pixel_filter_stencil
 from svconv.ops.pixel_filter_stencil import GramStencil
 from svconv.solvers import conjugate_gradients, map_filters
-from svconv.solvers.map_preconditioner import HalfSpectra, circulant_inverse
-from svconv.solvers.map_problem import MAPProblem, Step
+from svconv.solvers.map_preconditioner import circulant_inverse
+from svconv.solvers.map_problem import MAPProblem, StepFilters
 
 PAGE, SECTION = ROOT / "docs" / "models" / "svmap_solve.md", "attempts"
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -161,9 +161,9 @@ def steps(options):
 def in_spectra(problem, data, prior, count):
     """The same with half spectra as unknowns: four transforms in an iteration instead of six."""
     with torch.no_grad():
-        step = Step(problem.op, problem.plane, count, problem.y, problem.op.tensors[0], prior, data)
-        spectra = HalfSpectra(problem.plane.size, circulant_inverse(problem.op.spectrum, problem.plane.size, data, prior))
-        b = by_filters(problem, data, prior).right_hand_side()
+        tensors, bind = problem.terms(StepFilters(data, prior), count)
+        step = bind(tensors)
+        spectra, b = step.spectra(), step.right_hand_side()
         return lambda x0: conjugate_gradients.solve(step, b, x0, tol=0, max_iter=count, apart=2, coordinates=spectra).x
 
 

@@ -7,10 +7,11 @@ import torch
 import svconv
 from bench.cases import Case, bytes_of, no_grad, random
 from bench.peers import svmap as peers
+from svconv.models.svmap.model import FIRST_STEPS
 from svconv.solvers.map_filters import map_step
-from svconv.solvers.map_problem import MAPProblem
+from svconv.solvers.map_problem import MAPProblem, StepFilters
 
-COUNT, KERNEL, BUDGET = 30, 31, 120.0
+COUNT, KERNEL, BUDGET, START = 30, 31, 120.0, (0.01, FIRST_STEPS)
 LARGE, MIDDLE, SMOKE = (800, 1024), (400, 512), (40, 48)      # `unfold` takes minutes where the image is large
 
 
@@ -18,10 +19,6 @@ LARGE, MIDDLE, SMOKE = (800, 1024), (400, 512), (40, 48)      # `unfold` takes m
 def model():
     torch.manual_seed(0)
     return svconv.models.SVMAP(tol=0, max_iter=COUNT)
-
-
-def start(y, k):
-    return svconv.image_quotient(y, k, beta=model().arguments["initial"], prior="gradient", padding="replicate")
 
 
 def blurred(size, device):
@@ -44,10 +41,10 @@ def with_filters(size, device):
 
 def step(v, backend=None):
     problem = MAPProblem(v["y"], v["k"])
-    x0 = problem.extended(start(v["y"], v["k"]))
+    x0 = problem.first(*START)
 
     def call():
-        return map_step(problem, v["data_filters"], v["prior_filters"], x0=x0, tol=0, max_iter=COUNT).extended
+        return map_step(problem, StepFilters(v["data_filters"], v["prior_filters"]), x0=x0, tol=0, max_iter=COUNT).extended
 
     return no_grad(call)
 
@@ -55,7 +52,7 @@ def step(v, backend=None):
 def step_by_hand(gram):
     def factory(v):
         problem = MAPProblem(v["y"], v["k"])
-        x0 = problem.extended(start(v["y"], v["k"]))
+        x0 = problem.first(*START)
         return no_grad(lambda: peers.map_step(problem, v["data_filters"], v["prior_filters"], x0, COUNT, gram))
     return factory
 
@@ -98,7 +95,7 @@ def cases():
         yield Case("svmap", "SVMAP", text, functools.partial(blurred, size),
                    lambda v, backend=None: no_grad(lambda: model()(v["y"], v["k"])), read=bytes_of("y", "k"), written=bytes_of("y"),
                    flops=operations(400),
-                   peers={name: lambda v, gram=gram: no_grad(lambda: peers.restore(model(), start, v["y"], v["k"], COUNT, gram))
+                   peers={name: lambda v, gram=gram: no_grad(lambda: peers.restore(model(), START, v["y"], v["k"], COUNT, gram))
                           for name, gram in peers.GRAMS.items()},
                    references={"predictors": predictors}, targets=(("vs unfold and einsum", ">=", 3),), tolerance=1e-3, budget=BUDGET,
                    smoke=smoke, gpu=False)

@@ -101,9 +101,9 @@ def map_step(problem, data_filters, prior_filters, x0, count, gram):
 
 
 def restore(model, start, y, k, count, gram):
-    """`model(y, k)` with the model's predictors; start(y, k) is x^0."""
+    """`model(y, k)` with the model's predictors and start."""
     problem = MAPProblem(y, k)
-    extended = problem.extended(start(y, k))
+    extended = problem.first(*start)
     for step in range(model.arguments["iterations"]):
         made = model.step_filters(step % model.nets, problem.misfit(extended), problem.plane.leave(extended))
         extended = map_step(problem, made.data_filters, made.prior_filters, extended, count, gram)

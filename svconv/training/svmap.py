@@ -12,7 +12,7 @@ from svconv.nn import SSIMLoss
 from svconv.training.svmap_settings import SIMAPSettings, SVMAPSettings
 from svconv.training.task import Task
 
-STRUCTURE = ("iterations", "data_filters", "prior_filters", "width", "share")
+STRUCTURE = ("iterations", "data_filters", "prior_filters", "width", "zero_sum", "share")
 
 
 class SIMAPTask(Task):
@@ -21,7 +21,7 @@ class SIMAPTask(Task):
     kind, settings_class = "simap", SIMAPSettings
     model_class: type = SIMAP
     measured_by = ("kernel_least", "kernel_most", "measured", "noise", "degradation", "validation_size", "validation_pairs")
-    betas = (0.9, 0.999)
+    betas, bound_arguments = (0.9, 0.999), ("zero_sum",)
 
     def __init__(self, photographs, settings, device):
         s = settings
@@ -34,6 +34,7 @@ class SIMAPTask(Task):
         self.similarity, self.left_out, self.unsolved, self.told = SSIMLoss(), 0, 0, {}
         super().__init__(s, device, self.model_class(**self._arguments(s)))
         self.model.precision = s.precision if s.precision != "auto" else "bfloat16" if self.device.type == "cuda" else "float32"
+        self.model.recompute = s.recompute
 
     def _arguments(self, s):
         """The arguments of the model that the settings describe."""
@@ -131,12 +132,14 @@ class SIMAPTask(Task):
         return {**super().state(), "unsolved": self.unsolved, "left_out": self.left_out}
 
     def load_state(self, state, former, phase):
+        arguments, before = self._arguments(self.settings), {"zero_sum": False, **state["arguments"]}
         for name in STRUCTURE:
-            if hasattr(former, name) and getattr(former, name) != getattr(self.settings, name):
-                raise ValueError(f"{name}: expected {getattr(former, name)} as in the checkpoint, got {getattr(self.settings, name)}")
-        precision = self.model.precision
-        super().load_state({**state, "arguments": {**state["arguments"], **self._arguments(self.settings)}}, former, phase)
-        self.model.precision, self.unsolved, self.left_out = precision, state["unsolved"], state["left_out"]
+            if name in arguments and before[name] != arguments[name]:
+                raise ValueError(f"{name}: expected {before[name]} as in the checkpoint, got {arguments[name]}")
+        precision, recompute = self.model.precision, self.model.recompute
+        super().load_state({**state, "arguments": {**before, **arguments}}, former, phase)
+        self.model.precision, self.model.recompute = precision, recompute
+        self.unsolved, self.left_out = state["unsolved"], state["left_out"]
 
 
 class SVMAPTask(SIMAPTask):

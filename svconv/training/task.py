@@ -20,6 +20,7 @@ class Task(abc.ABC):
         kind: the name on the command line and in checkpoints. settings_class: its `Settings`.
         measured_by: the settings that the score depends on; when one changes, the best score starts afresh.
         betas: of Adam.
+        bound_arguments: those of the model without which its weights mean something else, beside those that change their sizes.
         processes: those that share the run, see `svconv.training.distributed`; the loop sets it.
     """
 
@@ -27,6 +28,7 @@ class Task(abc.ABC):
     settings_class: type = Settings
     measured_by: tuple = ()
     betas: tuple = (0.9, 0.99)
+    bound_arguments: tuple = ()
     processes = Alone()
 
     def __init__(self, settings, device, model):
@@ -100,11 +102,13 @@ class Task(abc.ABC):
     def start_from(self, path):
         """Take the weights in a file of the model's `save`; FileError if they do not fit the settings."""
         loaded = type(self.model).load(path)
+        unlike = FileError(f"{path}: weights of {type(self.model).__name__}({loaded.extra_repr()}), expected ({self.model.extra_repr()})")
+        if any(loaded.arguments[name] != self.model.arguments[name] for name in self.bound_arguments):
+            raise unlike
         try:
             self.model.load_state_dict(self.fitted(loaded.state_dict()))
         except RuntimeError as error:
-            raise FileError(f"{path}: weights of {type(self.model).__name__}({loaded.extra_repr()}), expected "
-                            f"({self.model.extra_repr()})") from error
+            raise unlike from error
 
     def fitted(self, state):
         """The weights of a file as the model of this run takes them."""

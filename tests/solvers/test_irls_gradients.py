@@ -7,7 +7,7 @@ from scenes import blur_kernel, photograph, picture
 from svconv import Conv, DiskBlur, EFFBlur, EFFGrid, Identity, PixelFilter
 from svconv.operators import EXAMPLES, Operator
 from svconv.ops import pixel_filter
-from svconv.solvers import cg, irls
+from svconv.solvers import cg, irls, reweighted
 from svconv.solvers.derivatives import FILTERS, derivative, normal, stencil
 from svconv.solvers.irls import levin_weights
 
@@ -197,6 +197,16 @@ def test_a_graph_changes_no_bit(make, weights):
         found = irls(make(kernel), image, weights=weights)
         assert found.x.requires_grad and torch.equal(found.x, plain.x) and torch.equal(found.iterations, plain.iterations)
         assert not found.residuals.requires_grad and torch.equal(found.residuals, plain.residuals)
+
+
+def test_solves_apply_one_stencil_and_gradients_the_filters_once_each(monkeypatch):
+    k, y = scene()
+    calls = []
+    monkeypatch.setattr(reweighted, "normal", lambda *given: calls.append(1) or normal(*given))
+    x = irls(Conv(k.requires_grad_()), y).x
+    assert x.requires_grad and not calls
+    x.sum().backward()
+    assert len(calls) == 3
 
 
 def kept_values(y, **options):

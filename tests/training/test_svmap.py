@@ -160,6 +160,16 @@ def test_the_precision_of_the_predictors(photographs, tmp_path, monkeypatch, pre
     assert SVMAPTask(photographs, settings(precision=precision), place).model.precision == expected
 
 
+def test_filters_that_are_predicted_again_learn_the_same(photographs, tmp_path):
+    kept, again = (trained(photographs, tmp_path / f"{r}", settings(recompute=r)).task for r in (False, True))
+    for task in (kept, again):
+        loss = task.loss(*task.batch(0, 2))[0]
+        loss.backward()
+    assert again.model.recompute and not kept.model.recompute
+    for a, b in zip(kept.model.parameters(), again.model.parameters()):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-3 * float(a.grad.abs().max()) + 1e-9)
+
+
 def test_a_resumed_run_keeps_the_precision_and_takes_other_solver_settings(photographs, tmp_path):
     first = trained(photographs, tmp_path / "o", settings(precision="bfloat16"))
     first.run(max_steps=2, progress=False)
@@ -185,7 +195,8 @@ def test_other_crops_and_kernels_from_a_checkpoint(photographs, tmp_path, change
     assert again.run(progress=False) and again.step == 5 and (tmp_path / "p" / "best.pt").is_file()
 
 
-@pytest.mark.parametrize("change", [dict(iterations=3), dict(data_filters=0), dict(prior_filters=4), dict(width=8), dict(share=True)])
+@pytest.mark.parametrize("change", [dict(iterations=3), dict(data_filters=0), dict(prior_filters=4), dict(width=8), dict(share=True),
+                                    dict(zero_sum=False)])
 def test_a_checkpoint_of_another_model_shape_is_named(photographs, tmp_path, change):
     trained(photographs, tmp_path / "o", settings()).run(max_steps=1, progress=False)
     (name, value), = change.items()
@@ -203,7 +214,7 @@ def test_a_run_may_start_from_the_weights_of_another(photographs, tmp_path, caps
     assert stored["step"] == 0 and all(torch.equal(t, weights[name]) for name, t in stored["task"]["model"].items())
     assert trained(photographs, tmp_path / "q", settings(), start=tmp_path / "o" / "best.pt").log.read()[0]["start"] == "best.pt"
     capsys.readouterr()
-    for change, named in ((("--width", "8"), "best.pt: weights of SVMAP("), (("--resume", str(tmp_path / "o" / "last.pt")), "--start: "),
+    for change, named in ((("--width", "8"), "best.pt: weights of SVMAP("), (("--no-zero-sum",), "best.pt: weights of SVMAP("), (("--resume", str(tmp_path / "o" / "last.pt")), "--start: "),
                           (("--start", str(photographs / "photo0.png")), "photo0.png")):
         assert main([*base, "--out", str(tmp_path / "r"), *options(SMALL), *change]) == 2
         error = capsys.readouterr().err
