@@ -5,7 +5,7 @@ import statistics
 
 import torch
 
-from bench import quality, svmap_scenes
+from bench import pages, quality, svmap_scenes
 from svconv import Conv, solvers
 from svconv.files import outputs, read_image, read_kernel
 from svconv.files.images import write_image
@@ -36,11 +36,13 @@ def section(data, networks, say=print):
         found = [quality.best_psnr(restore(y, k), x) for _, x, y, k in pairs]
         lines.append(f"| {row} | " + " | ".join(f"{value:.2f}" for value in (*found, statistics.fmean(found))) + " |")
         say(lines[-1])
+    text = pages.paragraph(f"""
+Written by `python bench/svmap_quality.py --table captured`. PSNR in dB on the {len(pairs)} pairs of Levin et al. 2009, taken by a camera
+that shook, restored with the kernel measured from the same shake; scores as in [Quality](../quality.md), the settings of the classical
+methods those that served best there. Grey images go through the networks as three equal colours.""")
     return f"""## Captured blur
 
-Written by `python bench/svmap_quality.py --table captured`. PSNR in dB on the {len(pairs)} pairs of Levin et al. 2009, taken by a camera
-that shook, restored with the kernel measured from the same shake; scores as in [Quality](../quality.md), the settings of the classical methods
-those that served best there. Grey images go through the networks as three equal colours.
+{text}
 
 """ + "\n".join(lines)
 
@@ -120,11 +122,13 @@ def filter_section(data, networks, few=None):
     for (role, t, kind), (*values, count) in filter_table(data, model, few).items():
         guide = f"y - K x^{t}" if role == "data" else f"x^{t}"
         lines.append(f"| {role}, from {guide} | {kind} | " + " | ".join(f"{value:.3f}" for value in values) + f" | {count} |")
+    text = pages.paragraph(f"""
+Written by `python bench/svmap_quality.py --table filters`: {row}, the scenes of the column "saturated". Mean distance of the filters of
+two pixels of an area, and of a pixel of either, up to {SAMPLE} pixels each, over the mean norm of a pixel's filters less their mean over
+the image. Saturated: a colour of the blurred image of at least {SATURATED}, ordinary: all below 0.9; flat and textured: the quarters of
+the ordinary pixels with the least and the largest deviation within 7 x 7 pixels of the blurred image.""")
     return f"""## Filters in areas of different kinds
 
-Written by `python bench/svmap_quality.py --table filters`: {row}, the scenes of the column "saturated". Mean distance of the filters of
-two pixels of an area, and of a pixel of either, up to {SAMPLE} pixels each, over the mean norm of a pixel's filters less their mean over the
-image. Saturated: a colour of the blurred image of at least {SATURATED}, ordinary: all below 0.9; flat and textured: the quarters of the ordinary
-pixels with the least and the largest deviation within 7 x 7 pixels of the blurred image.
+{text}
 
 """ + "\n".join(lines)

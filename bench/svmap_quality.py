@@ -147,14 +147,17 @@ def degradation_table(results):
 def main_section(found, chosen, steps):
     scenes = svmap_scenes
     levin = ", ".join(f"{n}: {value:g}" for n, value in chosen.items() if n != "hyper")
-    return f"""## Photographs and kernels that training has not seen
-
-Written by `python bench/svmap_quality.py --table main`. {len(found["blurred"])} scenes: the middle {scenes.SIDE} x {scenes.SIDE} pixels of
-{", ".join(scenes.REPORTED)}, each under one measured kernel ({", ".join(scenes.MEASURED)}) and one synthetic one
+    tried = {method: ", ".join(f"{value:g}" for value in values) for method, values in STRENGTHS.items()}
+    text = pages.paragraph(f"""
+Written by `python bench/svmap_quality.py --table main`. {len(found["blurred"])} scenes: the middle {scenes.SIDE} x {scenes.SIDE} pixels
+of {", ".join(scenes.REPORTED)}, each under one measured kernel ({", ".join(scenes.MEASURED)}) and one synthetic one
 ({", ".join(scenes.SYNTHETIC)}; "motion N": `motion_kernel` of N pixels, seed {scenes.SEED} + N), light coming in from outside, 1 % noise.
 Means of PSNR in dB and SSIM, {scenes.MARGIN} pixels left out at each border. Strengths with the best mean PSNR on
-{", ".join(scenes.CHOSEN)}: lam {chosen["hyper"]:g} of {", ".join(f"{s:g}" for s in STRENGTHS["hyper"])}; reg of Levin by re-weightings
-{levin} of {", ".join(f"{s:g}" for s in STRENGTHS["levin"])}.
+{", ".join(scenes.CHOSEN)}: lam {chosen["hyper"]:g} of {tried["hyper"]}; reg of Levin by re-weightings
+{levin} of {tried["levin"]}.""")
+    return f"""## Photographs and kernels that training has not seen
+
+{text}
 
 {main_table(found, steps)}
 
@@ -163,12 +166,15 @@ Means of PSNR in dB and SSIM, {scenes.MARGIN} pixels left out at each border. St
 
 def degradation_section(results):
     chosen = "; ".join(f"{case}: lam {s['hyper']:g}, reg {s[BEST_LEVIN]:g}" for case, (_, s) in results.items())
+    text = pages.paragraph(f"""
+Written by `python bench/svmap_quality.py --table degradations`. {len(next(iter(results.values()))[0]["blurred"])} of the scenes above, a
+kernel each; mean PSNR in dB / SSIM. "saturated": so bright that {svmap_scenes.CASES["saturated"]["saturated"]:.0%} of the pixels of the
+sharp image reach white, these {svmap_scenes.BRIGHTER} times brighter still, clipped after blur and noise; impulse noise beside 1 %
+Gaussian noise. Levin: {BEST_LEVIN} re-weightings. Strengths chosen for each column on the other pictures:
+{chosen}.""")
     return f"""## Degradations it was not trained for
 
-Written by `python bench/svmap_quality.py --table degradations`. {len(next(iter(results.values()))[0]["blurred"])} of the scenes above, a
-kernel each; mean PSNR in dB / SSIM. "saturated": {svmap_scenes.CASES["saturated"]["saturation"]} times as bright before blur, clipped after
-noise; impulse noise beside 1 % Gaussian noise. Levin: {BEST_LEVIN} re-weightings. Strengths chosen for each column on the other pictures:
-{chosen}.
+{text}
 
 {degradation_table(results)}"""
 
