@@ -161,7 +161,7 @@ def test_the_precision_of_the_predictors(photographs, tmp_path, monkeypatch, pre
 
 
 def test_filters_that_are_predicted_again_learn_the_same(photographs, tmp_path):
-    kept, again = (trained(photographs, tmp_path / f"{r}", settings(recompute=r, cg_iter=80)).task for r in (False, True))
+    kept, again = (trained(photographs, tmp_path / f"{r}", settings(recompute=r, cg_iter=200)).task for r in (False, True))
     for task in (kept, again):
         loss = task.loss(*task.batch(0, 2))[0]
         loss.backward()
