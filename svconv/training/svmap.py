@@ -12,6 +12,7 @@ from svconv.nn import SSIMLoss
 from svconv.training.svmap_settings import SIMAPSettings, SVMAPSettings
 from svconv.training.task import Task
 
+USUAL = 0.05        # of what a new norm of a gradient counts in the usual one
 STRUCTURE = ("iterations", "data_filters", "prior_filters", "width", "zero_sum", "share")
 
 
@@ -31,7 +32,7 @@ class SIMAPTask(Task):
         self.pairs[0]       # whether there are photographs as large as a crop is known before anything is written
         fixed = KernelPairs(held, s.validation_size, length=s.validation_pairs, seed=-1, **options)
         self.validation = [fixed[i] for i in range(len(fixed))]
-        self.similarity, self.left_out, self.unsolved, self.told = SSIMLoss(), 0, 0, {}
+        self.similarity, self.left_out, self.unsolved, self.told, self.usual = SSIMLoss(), 0, 0, {}, {}
         super().__init__(s, device, self.model_class(**self._arguments(s)))
         self.model.precision = s.precision if s.precision != "auto" else "bfloat16" if self.device.type == "cuda" else "float32"
         self.model.recompute = s.recompute
@@ -42,7 +43,7 @@ class SIMAPTask(Task):
         return {**named, "initial": s.initial, "tol": s.cg_tol, "max_iter": s.cg_iter}
 
     def prepare(self, phase):
-        """Everything learns from the beginning."""
+        self.usual = {}
 
     def batch(self, position, count):
         items = [self.pairs[i] for i in range(position, position + count)]
@@ -50,19 +51,14 @@ class SIMAPTask(Task):
         return torch.stack(blurry), torch.stack(sharp), torch.stack([_centred(k, self.settings.kernel_most) for k in kernels])
 
     def loss(self, blurry, sharp, kernel):
-        weight = self.settings.intermediate
-        if weight and self.settings.iterations > 1:
-            *earlier, last = self.model(blurry, kernel, details=True).images[1:]
-        else:
-            earlier, last = [], self.model(blurry, kernel)
-        loss = (last - sharp).abs().mean()
-        error = float(loss.detach())
+        first, *images = ((image - sharp).abs().mean((1, 2, 3)) for image in self.model.images(blurry, kernel))
+        error = float(images[-1].detach().mean())
         if not math.isfinite(error):
             self.left_out += 1
             return None, error
-        if earlier:
-            loss = loss + weight * torch.stack([(image - sharp).abs().mean() for image in earlier]).mean()
-        return loss, error
+        scale = first.detach().clamp_min(1e-6) if self.settings.relative else 1.0
+        *earlier, last = ((image / scale).mean() for image in images)
+        return last + self.settings.intermediate * (torch.stack(earlier).mean() if earlier else 0), error
 
     def step(self, tensors, rate):
         with warnings.catch_warnings(record=True) as caught:
@@ -76,14 +72,31 @@ class SIMAPTask(Task):
         return error
 
     def usable(self, parameters):
-        """Clips the gradient values; a gradient that is not finite is left out and counted."""
+        """Limits the gradients; one that is not finite is left out and counted."""
         gradients = [p.grad for p in parameters if p.grad is not None]
         if not all(bool(torch.isfinite(g).all()) for g in gradients):
             self.left_out += 1
             return False
+        if self.settings.steady:
+            self._steady()
         for g in gradients:
             g.clamp_(-self.settings.clip, self.settings.clip)
         return True
+
+    def _steady(self):
+        """The gradient of each predictor has at most twice its usual norm: those of some pairs are twenty times as large as most, and their
+        direction says little about the others."""
+        for name, predictor in _predictors(self.model):
+            gradients = [p.grad for p in predictor.parameters() if p.grad is not None]
+            if not gradients:
+                continue
+            norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
+            usual = self.usual.setdefault(name, norm)
+            limit = 2 * usual
+            if norm > limit:
+                for g in gradients:
+                    g.mul_(limit / norm)
+            self.usual[name] = usual + USUAL * (min(norm, limit) - usual)
 
     def validate(self, model):
         """Mean PSNR and SSIM of the restored held-out crops, and the mean steps of conjugate gradients in the last iteration."""
@@ -129,7 +142,7 @@ class SIMAPTask(Task):
         return {"adjoint_unsolved": self.unsolved, "left_out": self.left_out}
 
     def state(self):
-        return {**super().state(), "unsolved": self.unsolved, "left_out": self.left_out}
+        return {**super().state(), "unsolved": self.unsolved, "left_out": self.left_out, "usual": dict(self.usual)}
 
     def load_state(self, state, former, phase):
         arguments, before = self._arguments(self.settings), {"zero_sum": False, **state["arguments"]}
@@ -139,7 +152,7 @@ class SIMAPTask(Task):
         precision, recompute = self.model.precision, self.model.recompute
         super().load_state({**state, "arguments": {**before, **arguments}}, former, phase)
         self.model.precision, self.model.recompute = precision, recompute
-        self.unsolved, self.left_out = state["unsolved"], state["left_out"]
+        self.unsolved, self.left_out, self.usual = state["unsolved"], state["left_out"], dict(state.get("usual", {}))
 
 
 class SVMAPTask(SIMAPTask):
@@ -148,6 +161,7 @@ class SVMAPTask(SIMAPTask):
     kind, settings_class, model_class = "svmap", SVMAPSettings, SVMAP
 
     def prepare(self, phase):
+        super().prepare(phase)
         self.imitates = phase.imitates
 
     def loss(self, blurry, sharp, kernel):
@@ -164,6 +178,11 @@ class SVMAPTask(SIMAPTask):
             found = [predictor(between) for predictor in model.prior]
         loss = torch.stack([(filters.float() - wanted).square().sum((3, 4)).mean() for filters in found]).mean()
         return loss, float(loss.detach())
+
+
+def _predictors(model):
+    """(name, predictor) of every iteration and part."""
+    return [(f"{part}.{step}", predictor) for part, nets in model.named_children() for step, predictor in enumerate(nets)]
 
 
 def _centred(kernel, side):

@@ -29,6 +29,8 @@ class SIMAPSettings(Settings):
     optimiser: str = option("adam", "adam, soap (Adam in a learned eigenbasis) or adadelta", choices=("adam", "soap", "adadelta"))
     rate: float = option(1e-4, "learning rate", above=0)
     clip: float = option(0.5, "largest magnitude of each gradient value", above=0)
+    steady: bool = option(True, "limit the gradient of each predictor to twice its usual norm")
+    relative: bool = option(True, "divide the loss of each pair by the error of its first image: hard pairs would drown the others")
     intermediate: float = option(0.0, "weight of the mean loss of the images before the last one", least=0)
     iterations: int = option(2, "MAP steps of the model", least=1)
     data_filters: int = option(3, "data filters per pixel; 0: the plain data term", least=0)

@@ -85,6 +85,15 @@ class MAPModel(Pretrained, nn.Module):
         raise NotImplementedError
 
     def forward(self, y, kernel, *, details=False, callback=None):
+        images, filters, reports = self._steps(y, kernel, details, callback)
+        return MAPDetails(images[-1], tuple(images), tuple(filters), tuple(reports)) if details else images[-1]
+
+    def images(self, y, kernel):
+        """x^0 .. x^T, [B, 3, H, W] each, without keeping the filters."""
+        return tuple(self._steps(y, kernel)[0])
+
+    def _steps(self, y, kernel, details=False, callback=None):
+        """(images, filters, reports); the latter two stay empty without details."""
         Dims().check("y", y, "B 3 H W")
         own = next(self.parameters()).dtype
         if y.dtype != own:
@@ -98,10 +107,11 @@ class MAPModel(Pretrained, nn.Module):
             made = self._made(step % self.nets, misfit, x, None if details else problem.plane)
             found = map_step(problem, made, x0=extended, callback=self._told(callback, step), **options)
             x, extended, misfit = found.x, found.extended, found.misfit
+            images.append(x)
             if details:
-                images, filters, reports = [*images, x], [*filters, made], [*reports, found]
-            del made
-        return MAPDetails(x, tuple(images), tuple(filters), tuple(reports)) if details else x
+                filters, reports = [*filters, made], [*reports, found]
+            del made, found
+        return images, filters, reports
 
     def first(self, y, kernel):
         """x^0 [B, 3, H, W]."""
