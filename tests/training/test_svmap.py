@@ -207,16 +207,16 @@ def test_a_checkpoint_of_another_model_shape_is_named(photographs, tmp_path, cha
 def test_a_run_may_start_from_the_weights_of_another(photographs, tmp_path, capsys):
     first = trained(photographs, tmp_path / "o", settings())
     first.run(max_steps=2, progress=False)
-    base = ["train", "svmap", "--data", str(photographs), "--quiet", "--max-steps", "0", "--start", str(tmp_path / "o" / "best.pt")]
+    base = ["train", "svmap", "--data", str(photographs), "--quiet", "--max-steps", "0", "--weights", str(tmp_path / "o" / "best.pt")]
     assert main([*base, "--out", str(tmp_path / "p"), *options({**SMALL, "noise": 0.05})]) == 0
     stored = load_checkpoint(tmp_path / "p" / "last.pt", "svmap")
     weights = SVMAP.load(tmp_path / "o" / "best.pt").state_dict()
     assert stored["step"] == 0 and all(torch.equal(t, weights[name]) for name, t in stored["task"]["model"].items())
-    assert trained(photographs, tmp_path / "q", settings(), start=tmp_path / "o" / "best.pt").log.read()[0]["start"] == "best.pt"
+    assert trained(photographs, tmp_path / "q", settings(), weights=tmp_path / "o" / "best.pt").log.read()[0]["weights"] == "best.pt"
     capsys.readouterr()
     for change, named in ((("--width", "8"), "best.pt: weights of SVMAP("), (("--no-zero-sum",), "best.pt: weights of SVMAP("),
-                          (("--resume", str(tmp_path / "o" / "last.pt")), "--start: "),
-                          (("--start", str(photographs / "photo0.png")), "photo0.png")):
+                          (("--resume", str(tmp_path / "o" / "last.pt")), "--weights: "),
+                          (("--weights", str(photographs / "photo0.png")), "photo0.png")):
         assert main([*base, "--out", str(tmp_path / "r"), *options(SMALL), *change]) == 2
         error = capsys.readouterr().err
         assert named in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "r").exists()
@@ -271,7 +271,7 @@ def test_a_run_begins_with_a_model_that_has_fewer_predictors(photographs, tmp_pa
     assert not trained(photographs, tmp_path / "a", settings(**former)).run(max_steps=2, progress=False)
     path = tmp_path / "a" / "best.pt"
     kept = SVMAP.load(path).state_dict()
-    model = trained(photographs, tmp_path / "b", settings(), start=path).task.model
+    model = trained(photographs, tmp_path / "b", settings(), weights=path).task.model
     for name, weight in model.state_dict().items():
         net, _, rest = name.split(".", 2)
         assert torch.equal(weight, kept[f"{net}.0.{rest}"])
