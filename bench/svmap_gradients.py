@@ -92,8 +92,8 @@ def main():
     text = [f"Printed by `python bench/svmap_gradients.py` on {measure.processor()['name']}, weights {weights}: the gradient of the mean",
             f"absolute error in the weights of each predictor, crops of {size} pixels under kernels up to {most}.", "",
             "Cosine with the gradient of converged solves, and the ratio of the norms, one batch of four:", "", *first, "",
-            f"{count} pairs one by one; signal is |mean gradient|^2 over the mean of |gradient|^2, {1 / count:.3f} for random directions:", "",
-            *second]
+            f"{count} pairs one by one; signal is |mean gradient|^2 over the mean of |gradient|^2, {1 / count:.3f} for random directions:",
+            "", *second]
     print("\n".join(text))
     if not given.smoke:
         pages.fill(PAGE, "gradients", "\n".join(text), "What the gradients are worth")
