@@ -95,7 +95,7 @@ def test_strengths_are_those_with_the_best_mean_and_every_score_is_kept(monkeypa
 
     monkeypatch.setattr(svmap_methods, "hyper", solved)
     monkeypatch.setattr(svmap_methods, "levin", solved)
-    run = svmap_quality.Run(Record(None, {}), {}, lambda case, chosen: [scene("b"), scene("c", 1)] if chosen else [scene("d", 2)], print)
+    run = svmap_quality.Run(Record(None, {}), {}, lambda case, chosen, both: [scene("b"), scene("c", 1)] if chosen else [scene("d", 2)], print)
     found, chosen = run.rows("1 % noise", (1, 50), {})
     assert chosen == {"hyper": 2000, 1: 0.002, 50: 0.001} and list(found) == ["blurred", "hyper-Laplacian", "Levin, 1 re-weighting",
                                                                              "Levin, 50 re-weightings"]
