@@ -56,7 +56,7 @@ def _add_model(models, name, model):
     )
     p.add_argument("--out", required=True, metavar="DIR", help="folder for checkpoints, weights and the log; it must not hold another run")
     p.add_argument("--resume", metavar="FILE", help="go on from this checkpoint; options that are not given keep its values")
-    p.add_argument("--start", metavar="FILE", help="begin with these weights, e.g. the best ones of another run; not beside --resume")
+    p.add_argument("--weights", metavar="FILE", help="begin with these weights, e.g. the best ones of another run; not beside --resume")
     p.add_argument("--max-steps", type=_at_least(0, int), metavar="N", help="stop (and save) after this many steps of this run")
     p.add_argument(
         "--minutes", type=_at_least(0, float), metavar="MINUTES", help="stop (and save) after this much processor time of this run"
@@ -154,10 +154,10 @@ def _trainer(args, task, group):
     given = {name: getattr(args, name) for name in names if hasattr(args, name)}
     try:
         former = stored_settings(task, load_checkpoint(args.resume, task.kind), args.resume) if args.resume else task.settings_class()
-        return Trainer(task, args.data, args.out, dataclasses.replace(former, **given), resume=args.resume, start=args.start,
+        return Trainer(task, args.data, args.out, dataclasses.replace(former, **given), resume=args.resume, weights=args.weights,
                        processes=group)
     except FileError:
         raise
     except ValueError as error:
         name, _, text = str(error).partition(":")
-        raise InputError(f"{_option(name)}:{text}" if name in (*names, "start") else str(error)) from error
+        raise InputError(f"{_option(name)}:{text}" if name in (*names, "weights") else str(error)) from error

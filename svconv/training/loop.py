@@ -29,7 +29,7 @@ class Trainer:
         out: folder for last.pt (checkpoint), the best weights and metrics.jsonl (log). It must not hold another run.
         settings: the task's settings; None: those of the checkpoint, or the defaults.
         resume: go on from this checkpoint; in its own folder or in one without a run.
-        start: begin with the weights of this file, which a model's `save` has written; not beside resume.
+        weights: begin with the weights of this file, which a model's `save` has written; not beside resume.
         processes: those that share the run, as `svconv.training.distributed.processes` yields them; None: this one alone. Each learns
             from its share of every batch; the first one writes.
 
@@ -40,9 +40,9 @@ class Trainer:
     machine and versions.
     """
 
-    def __init__(self, task, photographs, out, settings=None, *, resume=None, start=None, processes=None):
-        if resume is not None and start is not None:
-            raise ValueError("start: expected no weights to begin with beside a checkpoint to resume")
+    def __init__(self, task, photographs, out, settings=None, *, resume=None, weights=None, processes=None):
+        if resume is not None and weights is not None:
+            raise ValueError("weights: expected none to begin with beside a checkpoint to resume")
         self.processes = processes or Alone()
         self.out = pathlib.Path(out)
         stored = load_checkpoint(resume, task.kind) if resume is not None else None
@@ -61,11 +61,11 @@ class Trainer:
         if stored is not None:
             self._restore(stored, former, resume)
         else:
-            if start is not None:
-                self.task.start_from(start)
+            if weights is not None:
+                self.task.start_from(weights)
             self.task.begin(s.plan()[0])
         if self.processes.rank == 0:
-            self._open_folder(former, {} if start is None else {"start": os.path.basename(start)})
+            self._open_folder(former, {} if weights is None else {"weights": os.path.basename(weights)})
 
     def _open_folder(self, former, notes):
         baselines = self.task.baselines() if self.settings != former else None

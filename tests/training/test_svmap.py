@@ -117,18 +117,38 @@ def test_kernels_of_a_batch_are_padded_to_one_side_about_their_centres(photograp
     assert all(torch.equal(a[0], b[2]) for a, b in zip(single, (blurry, sharp, kernels)))
 
 
-def test_the_images_before_the_last_may_count_too(photographs, tmp_path):
-    plain, all_of_them = (trained(photographs, tmp_path / f"{w}", settings(intermediate=w, iterations=3)).task for w in (0, 0.5))
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_images_before_the_last_may_count_too(photographs, tmp_path, relative):
+    """relative: the error of each pair is divided by that of its first image."""
+    plain, all_of_them = (trained(photographs, tmp_path / f"{w}", settings(intermediate=w, iterations=3, relative=relative)).task
+                          for w in (0, 0.5))
     blurry, sharp, kernel = plain.batch(0, 2)
     (a, error), (b, also) = plain.loss(blurry, sharp, kernel), all_of_them.loss(blurry, sharp, kernel)
-    images = plain.model(blurry, kernel, details=True).images
-    errors = [(image - sharp).abs().mean().item() for image in images]
-    assert len(images) == 4 and error == pytest.approx(errors[-1], rel=1e-5) and also == pytest.approx(error, rel=1e-5)
-    assert a.item() == pytest.approx(errors[-1], rel=1e-5) and b.item() == pytest.approx(errors[-1] + 0.25 * sum(errors[1:3]), rel=1e-5)
+    with torch.no_grad():
+        errors = torch.stack([(image - sharp).abs().mean((1, 2, 3)) for image in plain.model(blurry, kernel, details=True).images])
+    assert len(errors) == 4 and error == pytest.approx(float(errors[-1].mean()), rel=1e-5) and also == pytest.approx(error, rel=1e-5)
+    last, *earlier = (errors / errors[0] if relative else errors).mean(1)[[3, 1, 2]].tolist()
+    assert a.item() == pytest.approx(last, rel=1e-5) and b.item() == pytest.approx(last + 0.25 * sum(earlier), rel=1e-5)
+
+
+@pytest.mark.parametrize("steady", [True, False])
+def test_a_gradient_is_at_most_twice_its_usual_norm(photographs, tmp_path, steady):
+    task = trained(photographs, tmp_path / "o", settings(steady=steady, clip=1e9)).task
+    sizes = []
+    for size in (1.0, 1.0, 50.0, 1.5):
+        for p in task.model.parameters():
+            p.grad = torch.zeros_like(p)
+        for predictor in (*task.model.data, *task.model.prior):
+            predictor.layers[0].bias.grad[0] = size
+        assert task.usable(list(task.model.parameters()))
+        sizes.append([float(predictor.layers[0].bias.grad[0]) for predictor in (*task.model.data, *task.model.prior)])
+    expected = [1.0, 1.0, 2.0, 1.5] if steady else [1.0, 1.0, 50.0, 1.5]
+    torch.testing.assert_close(torch.tensor(sizes), torch.tensor(expected)[:, None].expand(4, 4))
+    assert all(usual == pytest.approx(0.95 * 1.05 + 0.05 * 1.5) for usual in task.usual.values()) and len(task.usual) == 4 * steady
 
 
 def test_gradients_are_clipped_and_those_that_are_not_finite_are_left_out(photographs, tmp_path, monkeypatch):
-    task = trained(photographs, tmp_path / "o", settings(clip=1e-3)).task
+    task = trained(photographs, tmp_path / "o", settings(relative=False, steady=False, clip=1e-3)).task
     blurry, sharp, kernel = task.batch(0, 2)
     task.step((blurry, 1000 * sharp, kernel), 1e-4)
     largest = max(float(p.grad.abs().max()) for p in task.model.parameters())
@@ -207,16 +227,16 @@ def test_a_checkpoint_of_another_model_shape_is_named(photographs, tmp_path, cha
 def test_a_run_may_start_from_the_weights_of_another(photographs, tmp_path, capsys):
     first = trained(photographs, tmp_path / "o", settings())
     first.run(max_steps=2, progress=False)
-    base = ["train", "svmap", "--data", str(photographs), "--quiet", "--max-steps", "0", "--start", str(tmp_path / "o" / "best.pt")]
+    base = ["train", "svmap", "--data", str(photographs), "--quiet", "--max-steps", "0", "--weights", str(tmp_path / "o" / "best.pt")]
     assert main([*base, "--out", str(tmp_path / "p"), *options({**SMALL, "noise": 0.05})]) == 0
     stored = load_checkpoint(tmp_path / "p" / "last.pt", "svmap")
     weights = SVMAP.load(tmp_path / "o" / "best.pt").state_dict()
     assert stored["step"] == 0 and all(torch.equal(t, weights[name]) for name, t in stored["task"]["model"].items())
-    assert trained(photographs, tmp_path / "q", settings(), start=tmp_path / "o" / "best.pt").log.read()[0]["start"] == "best.pt"
+    assert trained(photographs, tmp_path / "q", settings(), weights=tmp_path / "o" / "best.pt").log.read()[0]["weights"] == "best.pt"
     capsys.readouterr()
     for change, named in ((("--width", "8"), "best.pt: weights of SVMAP("), (("--no-zero-sum",), "best.pt: weights of SVMAP("),
-                          (("--resume", str(tmp_path / "o" / "last.pt")), "--start: "),
-                          (("--start", str(photographs / "photo0.png")), "photo0.png")):
+                          (("--resume", str(tmp_path / "o" / "last.pt")), "--weights: "),
+                          (("--weights", str(photographs / "photo0.png")), "photo0.png")):
         assert main([*base, "--out", str(tmp_path / "r"), *options(SMALL), *change]) == 2
         error = capsys.readouterr().err
         assert named in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "r").exists()
@@ -271,7 +291,7 @@ def test_a_run_begins_with_a_model_that_has_fewer_predictors(photographs, tmp_pa
     assert not trained(photographs, tmp_path / "a", settings(**former)).run(max_steps=2, progress=False)
     path = tmp_path / "a" / "best.pt"
     kept = SVMAP.load(path).state_dict()
-    model = trained(photographs, tmp_path / "b", settings(), start=path).task.model
+    model = trained(photographs, tmp_path / "b", settings(), weights=path).task.model
     for name, weight in model.state_dict().items():
         net, _, rest = name.split(".", 2)
         assert torch.equal(weight, kept[f"{net}.0.{rest}"])
