@@ -15,6 +15,8 @@ Every score is kept in build/svmap_quality.json as soon as it is known: a run th
 Photographs and kernels come from the development data (SVCONV_DATA, by default ../shared/data beside the checkout).
 """
 import argparse
+import functools
+import itertools
 import os
 import statistics
 import sys
@@ -38,7 +40,7 @@ BEST_LEVIN = 3          # re-weightings of Levin beside the networks under other
 class Run:
     """[PSNR, SSIM] of every scene and method, made when they are asked for and kept in the record.
 
-    networks: {row: model}. scenes: function(case, chosen) -> scenes, one after the other.
+    networks: {row: model}. scenes: function(case, chosen, both) -> scenes, one after the other; both: under two kernels.
     """
 
     def __init__(self, record, networks, scenes, say=print, levin_counts=LEVIN):
@@ -58,7 +60,7 @@ class Run:
         """{"hyper": lam, n: reg of Levin with n re-weightings} with the best mean PSNR on the pictures for choosing; with 50 re-weightings
         only the two neighbours of the best with 3 are tried beside it."""
         strengths, found = (STRENGTHS if case == MAIN else NOISY), {}
-        scenes = list(self.scenes(case, True))
+        scenes = list(self.scenes(case, True, False))
 
         def best(tried, name, solve):
             means = {strength: statistics.fmean(self.score(scene, case, f"{name} {strength:g}", lambda s=scene, t=strength: solve(s, t))[0]
@@ -75,10 +77,10 @@ class Run:
             found[count] = best(tried, f"levin, {count}", lambda scene, reg, count=count: svmap_methods.levin(scene, reg, count))
         return found
 
-    def rows(self, case, counts, networks):
+    def rows(self, case, counts, networks, both=True):
         """({row: [PSNR, SSIM] of each scene}, the strengths)"""
         chosen, found = self.choose(case, counts), {}
-        for scene in self.scenes(case, False):
+        for scene in self.scenes(case, False, both):
             methods = {"blurred": lambda s=scene: s.blurred}
             if networks:
                 methods["initial deconvolution"] = lambda s=scene: svmap_methods.first(s, next(iter(networks.values())))
@@ -214,7 +216,7 @@ def degradations(run, networks, special):
         here = {} if chief is None else {f"{chief}, trained with 1 % noise": networks[chief]}
         if case in special:
             here["the same, trained for it"] = special[case]
-        results[case] = run.rows(case, (BEST_LEVIN,), here)
+        results[case] = run.rows(case, (BEST_LEVIN,), here, both=False)
     return results
 
 
@@ -242,7 +244,7 @@ def main():
         record = Record(arguments.records / "svmap_quality.json", settings)
     except OtherRun as error:
         sys.exit(f"bench/svmap_quality.py: {error}")
-    run = Run(record, networks, lambda case, chosen: scenes_of(data, case, chosen))
+    run = Run(record, networks, functools.partial(scenes_of, data))
     sections = {"main": lambda: main_section(*run.rows(MAIN, LEVIN, networks), steps),
                 "degradations": lambda: degradation_section(degradations(run, networks, trained_for(arguments.trained))),
                 "captured": lambda: svmap_captured.section(data, networks),
@@ -254,8 +256,8 @@ def main():
             pages.fill(arguments.output, f"quality:{name}", text, "SVMAP and SIMAP")
 
 
-def scenes_of(data, case, chosen):
-    return svmap_scenes.for_choosing(data, case) if chosen else svmap_scenes.reported(data, case, both=case == MAIN)
+def scenes_of(data, case, chosen, both):
+    return svmap_scenes.for_choosing(data, case) if chosen else svmap_scenes.reported(data, case, both)
 
 
 def smoke(data):
@@ -263,8 +265,8 @@ def smoke(data):
     networks = {"SVMAP, T = 2": SVMAP(width=4, max_iter=3).eval()}
     svmap_scenes.SIDE = 64
 
-    def few(case, chosen):
-        return list(scenes_of(data, case, chosen))[:1]
+    def few(*arguments):
+        return itertools.islice(scenes_of(data, *arguments), 1)
 
     STRENGTHS.update(hyper=(1000, 2000), levin=(0.001, 0.002))
     NOISY.update(STRENGTHS)

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import svmap_captured, svmap_methods, svmap_quality, svmap_scenes
+from bench import svmap_captured, svmap_methods, svmap_quality, svmap_scenes, svmap_tiles
 from bench.eff_quality import Record
 from svconv.models import SIMAP, SVMAP
+from svconv.models.svmap import tiles
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DATA = Path(os.environ.get("SVCONV_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
@@ -95,7 +96,10 @@ def test_strengths_are_those_with_the_best_mean_and_every_score_is_kept(monkeypa
 
     monkeypatch.setattr(svmap_methods, "hyper", solved)
     monkeypatch.setattr(svmap_methods, "levin", solved)
-    run = svmap_quality.Run(Record(None, {}), {}, lambda case, chosen: [scene("b"), scene("c", 1)] if chosen else [scene("d", 2)], print)
+    def scenes(case, chosen, both):
+        return [scene("b"), scene("c", 1)] if chosen else [scene("d", 2)]
+
+    run = svmap_quality.Run(Record(None, {}), {}, scenes)
     found, chosen = run.rows("1 % noise", (1, 50), {})
     assert chosen == {"hyper": 2000, 1: 0.002, 50: 0.001} and list(found) == ["blurred", "hyper-Laplacian", "Levin, 1 re-weighting",
                                                                              "Levin, 50 re-weightings"]
@@ -156,3 +160,16 @@ def test_areas_and_the_distances_of_filters():
     first, second, between = svmap_captured.distances(filters, left, ~left)
     assert between > 2 * max(first, second) and first == pytest.approx(second, rel=0.1)
     assert svmap_captured.distances(filters, left & False, ~left) is None
+
+
+# tiles ----------------------------------------------------------------------------------------------------------------
+
+def test_tiles_that_see_more_are_closer_to_one_pass():
+    torch.manual_seed(0)
+    model, usual = SVMAP(width=4, max_iter=25), tiles.HALO
+    small = torch.rand(1, 3, 10, 20, generator=torch.Generator().manual_seed(0))
+    y, kernel = torch.nn.functional.interpolate(small, scale_factor=10, mode="bilinear"), torch.full((1, 5, 5), 1 / 25)
+    rows, change = svmap_tiles.measured(model, y, kernel, 100)
+    assert tiles.HALO == usual and [row[0] for row in rows] == list(svmap_tiles.HALOS) and change > 0
+    assert rows[0][2] > 3 * rows[-1][2] and rows[0][3] >= rows[0][2]
+    assert "| 48 | " in svmap_tiles.section(rows, change, (100, 200), 100)
