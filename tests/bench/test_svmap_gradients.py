@@ -21,7 +21,8 @@ def test_gradients_of_solves_that_stop_early_are_compared_with_those_of_converge
         warnings.simplefilter("ignore", RuntimeWarning)
         head, *rows = svmap_gradients.stopped_early(model, batch(), 100)
     assert "| data 1 | data 2 | prior 1 | prior 2 |" in head and model.arguments == before
-    cells = {tuple(row.split(" | ")[:3]): [tuple(map(float, cell.strip(" |").split(", "))) for cell in row.split(" | ")[3:]] for row in rows}
+    cells = {tuple(row.split(" | ")[:3]): [tuple(map(float, cell.strip(" |").split(", "))) for cell in row.split(" | ")[3:]]
+             for row in rows}
     assert len(cells) == len(svmap_gradients.CASES) and all(len(found) == 4 for found in cells.values())
     assert all(cosine > 0.9 for cosine, _ in cells["| 60", "implicit", "yes"])
 
