@@ -3,6 +3,7 @@
     <!-- NAME --> ... <!-- /NAME -->
 """
 import pathlib
+import textwrap
 
 
 def write(path, text):
@@ -33,3 +34,8 @@ def fill(path, name, body, title):
     """Replaces the section in the file at `path`; a file that is not there yet begins with `title`."""
     path = pathlib.Path(path)
     write(path, replaced(path.read_text() if path.exists() else f"# {title}\n", name, body))
+
+
+def paragraph(text):
+    """The text in lines of at most 140 characters."""
+    return textwrap.fill(" ".join(text.split()), 140, break_long_words=False, break_on_hyphens=False)

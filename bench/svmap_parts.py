@@ -30,7 +30,7 @@ def laid_out(model, layout):
 def predict(model, y, precision):
     """The filters of one iteration."""
     model.precision = precision
-    with torch.no_grad(), model._casting(y.device):
+    with torch.no_grad(), model.casting(y.device):
         return model.step_filters(0, y, y)
 
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 HALF = (torch.float16, torch.bfloat16)
 DTYPES = (torch.float32, torch.float64, *HALF)
-MAY_BE_EMPTY = frozenset("BCMnNLO")     # letters whose size may be 0; all others are sides and at least 1
+MAY_BE_EMPTY = frozenset((*"BCMnNLO", "WB", "WC"))    # letters whose size may be 0; all others are sides and at least 1
 MEANINGS = {"B": "a batch of 1 or that", "C": "channels of 1 or those"}
 
 

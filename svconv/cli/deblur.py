@@ -2,11 +2,12 @@
 import os
 import time
 
-from svconv.cli import defocus_map, map_options, psf_grid, shake, unseen
+from svconv.cli import defocus_map, map_options, psf_grid, shake, svmap, unseen
 from svconv.cli.errors import InputError, shown, warn
 from svconv.files.limits import MAX_PIXELS, check_memory
 
-METHODS = {"kernel": ("irls", "cg", "hyper"), "blind": ("ltd", "l0"), "psf-grid": psf_grid.METHODS, "defocus-map": defocus_map.METHODS}
+METHODS = {"kernel": ("irls", "cg", "hyper", "svmap"), "blind": ("ltd", "l0"), "psf-grid": psf_grid.METHODS,
+           "defocus-map": defocus_map.METHODS}
 REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 1 / 3000}
 BLIND = 5  # times as much with an estimated kernel, which is never exact
 WINDOW = 1024  # the side of the part of the photograph that a kernel is estimated from
@@ -17,6 +18,7 @@ EPILOG = """\
 examples:
   svconv deblur photo.jpg --kernel psf.npy -o sharp.png
   svconv deblur photo.jpg --kernel psf.png --method hyper --reg 1e-3 -o sharp.png
+  svconv deblur photo.jpg --kernel psf.png --method svmap -o sharp.png
   svconv deblur photo.jpg --blind --kernel-size 17 -o sharp.png --save-kernel psf.png
   svconv deblur photo.jpg --blind --grid 4x6 -o sharp.png --save-kernel grid.npy
   svconv deblur sky.fits --psf-grid psfs.fits --method rl --background 120 -o sharp.fits
@@ -70,8 +72,8 @@ def add_parser(subparsers):
         "--final", choices=("irls", "hyper"), help="how the photograph is restored with the estimated kernel (default: irls)"
     )
     blind.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
-    blind.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones "
-                       "(--blind, --method svbr)")
+    parser.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones (--blind, --method "
+                        "svbr, --method svmap, which takes the name of shipped ones too)")
     parser.add_argument(
         "--grid", type=psf_grid.grid_size, metavar="RxC",
         help="rows x columns of overlapping patches, for example 4x6: with --blind a kernel for each, since the camera rolled too (ltd); "
@@ -112,6 +114,7 @@ def run(arguments):
     if arguments.psf_grid is not None:
         return psf_grid.run(arguments, limits)
     check_options(arguments)
+    model = svmap.load_model(arguments.weights) if arguments.method == "svmap" else None
     picture, source = images.read_image(arguments.image, **limits).with_white(white_of(arguments))
     images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
     say_what_is_lost(arguments, picture)
@@ -121,7 +124,8 @@ def run(arguments):
     else:
         kernel, method, reg = find_kernel(arguments, picture, limits)
         kh, kw = kernel.shape[1:]
-        result = restore(picture, kernel, method, reg, arguments.quiet)
+        result = restore(picture, kernel, method, reg, arguments.quiet) if model is None else svmap.restore(picture, kernel, model,
+                                                                                                           arguments.quiet)
         said = f"{'estimated ' if arguments.blind else ''}kernel {kw} x {kh}, {method}"
     images.write_image(arguments.output, result)
     height, width = picture.size
@@ -149,8 +153,10 @@ def find_kernel(arguments, picture, limits):
         kernel = kernels.read_kernel(arguments.kernel, **limits)
         kernels.check_fits(arguments.kernel, kernel, picture)
         method = arguments.method or METHODS["kernel"][0]
-        check_memory(arguments.image, memory.needed(picture, kernel.shape[1:], method, TILE, HALO), "restoring it")
-        return kernel, method, arguments.reg or REG[method]
+        size = kernel.shape[1:]
+        needed = svmap.needed(picture, size) if method == "svmap" else memory.needed(picture, size, method, TILE, HALO)
+        check_memory(arguments.image, needed, "restoring it")
+        return kernel, method, arguments.reg or REG.get(method)
     method = arguments.final or "irls"
     size = arguments.kernel_size or 17
     check_memory(arguments.image, memory.needed(picture, (size, size), method, TILE, HALO, WINDOW), "restoring it")
@@ -206,9 +212,13 @@ def check_options(arguments):
     if arguments.reg is not None and not 0 < arguments.reg < float("inf"):
         raise InputError(f"--reg: expected a number > 0, got {arguments.reg:g}")
     if mode == "kernel":
-        for option in ("kernel_size", "final", "save_kernel", "weights", "refine"):
+        for option in ("kernel_size", "final", "save_kernel", "refine"):
             if getattr(arguments, option):
                 raise InputError(f"--{option.replace('_', '-')}: only with --blind")
+        if arguments.weights and arguments.method != "svmap":
+            raise InputError("--weights: only with --blind or --method svmap")
+        if arguments.reg is not None and arguments.method == "svmap":
+            raise InputError("--reg: svmap has no smoothing to be set")
     if mode == "blind" and arguments.method == "l0":
         if arguments.weights or arguments.refine:
             raise InputError(f"{'--weights' if arguments.weights else '--refine'}: only with --method ltd")

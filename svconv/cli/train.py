@@ -21,8 +21,12 @@ class Model(typing.NamedTuple):
 MODELS = {
     "ltd": Model("Learning to Deblur: blind kernel estimation from sharp photographs",
                  "svconv.training.learning_to_deblur_settings.LtDSettings", "svconv.training.learning_to_deblur.LearningToDeblurTask"),
+    "simap": Model("SIMAP: deblurring with a known kernel, MAP steps with uniform filters and pixel weights, from sharp photographs",
+                   "svconv.training.svmap_settings.SIMAPSettings", "svconv.training.svmap.SIMAPTask"),
     "svbr": Model("SVBR-Net: defocus removal with a radius map, from sharp photographs",
                   "svconv.training.svbr_net_settings.SVBRSettings", "svconv.training.svbr_net.SVBRNetTask"),
+    "svmap": Model("SVMAP: deblurring with a known kernel, MAP steps with filters for every pixel, from sharp photographs",
+                   "svconv.training.svmap_settings.SVMAPSettings", "svconv.training.svmap.SVMAPTask"),
 }
 
 
@@ -52,6 +56,7 @@ def _add_model(models, name, model):
     )
     p.add_argument("--out", required=True, metavar="DIR", help="folder for checkpoints, weights and the log; it must not hold another run")
     p.add_argument("--resume", metavar="FILE", help="go on from this checkpoint; options that are not given keep its values")
+    p.add_argument("--weights", metavar="FILE", help="begin with these weights, e.g. the best ones of another run; not beside --resume")
     p.add_argument("--max-steps", type=_at_least(0, int), metavar="N", help="stop (and save) after this many steps of this run")
     p.add_argument(
         "--minutes", type=_at_least(0, float), metavar="MINUTES", help="stop (and save) after this much processor time of this run"
@@ -77,7 +82,7 @@ def _add_setting(parser, field):
         parser.add_argument(_option(field.name), action=argparse.BooleanOptionalAction, **common)
         return
     choices = field.metadata["limits"]["choices"]
-    form = f"{{{','.join(choices)}}}" if choices else {int: "N", float: "X", str: "NAME", tuple: "N,N,..."}[kind]
+    form = f"{{{','.join(choices)}}}" if choices else {int: "N", float: "X", str: "PATH", tuple: "N,N,..."}[kind]
     metavar = f"{form}|none" if optional else form
     parser.add_argument(_option(field.name), type=_reader(field, kind, optional), metavar=metavar, **common)
 
@@ -122,18 +127,23 @@ def run(args):
     """Train; 0 when done or out of budget, 130 after an interrupt."""
     import torch
 
+    from svconv.training.distributed import processes
+
     torch.set_num_threads(args.threads)
-    trainer = _trainer(args, load(MODELS[args.model].task))
-    try:
-        done = trainer.run(max_steps=args.max_steps, cpu_minutes=args.minutes, progress=not args.quiet and sys.stderr.isatty())
-    except KeyboardInterrupt:
-        print(f"interrupted; go on with --resume {pathlib.Path(args.out) / 'last.pt'}")
-        return 130
-    print(f"{'done' if done else 'budget used'} at step {trainer.step}; best held-out score {trainer.best}; weights in {args.out}")
+    with processes() as group:
+        say = print if group.rank == 0 else lambda text: None
+        trainer = _trainer(args, load(MODELS[args.model].task), group)
+        shown = not args.quiet and group.rank == 0 and sys.stderr.isatty()
+        try:
+            done = trainer.run(max_steps=args.max_steps, cpu_minutes=args.minutes, progress=shown)
+        except KeyboardInterrupt:
+            say(f"interrupted; go on with --resume {pathlib.Path(args.out) / 'last.pt'}")
+            return 130
+    say(f"{'done' if done else 'budget used'} at step {trainer.step}; best held-out score {trainer.best}; weights in {args.out}")
     return 0
 
 
-def _trainer(args, task):
+def _trainer(args, task, group):
     """The run that the options describe; whatever is wrong with them, the photographs or the checkpoint is the user's to mend."""
     from svconv.cli.errors import InputError
     from svconv.files import FileError
@@ -144,9 +154,10 @@ def _trainer(args, task):
     given = {name: getattr(args, name) for name in names if hasattr(args, name)}
     try:
         former = stored_settings(task, load_checkpoint(args.resume, task.kind), args.resume) if args.resume else task.settings_class()
-        return Trainer(task, args.data, args.out, dataclasses.replace(former, **given), resume=args.resume)
+        return Trainer(task, args.data, args.out, dataclasses.replace(former, **given), resume=args.resume, weights=args.weights,
+                       processes=group)
     except FileError:
         raise
     except ValueError as error:
         name, _, text = str(error).partition(":")
-        raise InputError(f"{_option(name)}:{text}" if name in names else str(error)) from error
+        raise InputError(f"{_option(name)}:{text}" if name in (*names, "weights") else str(error)) from error

@@ -20,10 +20,10 @@ def enough_gradient(image):
 
 
 def valid_convolution(image, kernel):
-    """Convolution of [H, W] with [k, k] where the kernel lies fully inside: [H - k + 1, W - k + 1], computed by FFT in float32."""
+    """Convolution of [..., H, W] with [k, k] where the kernel lies fully inside: [..., H - k + 1, W - k + 1], by FFT in float32."""
     k, (height, width) = kernel.shape[-1], image.shape[-2:]
     full = torch.fft.irfft2(torch.fft.rfft2(image) * torch.fft.rfft2(kernel, s=(height, width)), s=(height, width))
-    return full[k - 1 :, k - 1 :]
+    return full[..., k - 1 :, k - 1 :]
 
 
 class BlurPairs(torch.utils.data.Dataset):

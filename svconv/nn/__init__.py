@@ -6,4 +6,5 @@ from svconv.nn.pixel_filter import FilterPredictor, PixelFilter2d
 from svconv.nn.quotient import Barthann, ImageQuotient, KernelQuotient
 from svconv.nn.ssim import SSIMLoss
 
-__all__ = ["Barthann", "DiskBlur", "EFFConv2d", "ImageQuotient", "KernelQuotient", "FilterPredictor", "MAPSolve", "PixelFilter2d", "SSIMLoss"]
+__all__ = ["Barthann", "DiskBlur", "EFFConv2d", "ImageQuotient", "KernelQuotient", "FilterPredictor", "MAPSolve", "PixelFilter2d",
+           "SSIMLoss"]

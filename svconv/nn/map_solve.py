@@ -28,8 +28,8 @@ class MAPSolve(nn.Module):
         self.implicit = bool(implicit)
 
     def forward(self, y, kernel, data_filters, prior_filters, *, data_weights=None, prior_weights=None, x0=None, mask=None, details=False):
-        found = map_filters(y, kernel, data_filters, prior_filters, data_weights=data_weights, prior_weights=prior_weights, x0=x0, mask=mask,
-                            tol=self.tol, max_iter=self.max_iter, implicit=self.implicit)
+        found = map_filters(y, kernel, data_filters, prior_filters, data_weights=data_weights, prior_weights=prior_weights, x0=x0,
+                            mask=mask, tol=self.tol, max_iter=self.max_iter, implicit=self.implicit)
         return found if details else found.x
 
     def extra_repr(self):

@@ -39,8 +39,8 @@ class PixelFilter2d(nn.Module):
 class FilterPredictor(nn.Module):
     """A small CNN that predicts `filters` filters of size x size for every pixel and channel.
 
-    `depth` times conv 3x3 + ReLU of `width` channels, then conv 3x3 to channels * filters * size^2, all zero-padded. The output is a
-    view of the last convolution's result, ready for `svconv.pixel_filter`. Learning Spatially-Variant MAP Models (2021), Table 5.
+    `depth` times conv 3x3 + ReLU of `width` channels, then conv 3x3 to channels * filters * size^2, all zero-padded. The output is
+    contiguous, ready for `svconv.pixel_filter`. Learning Spatially-Variant MAP Models (2021), Table 5.
 
     Args:
         in_channels: channels of the guide image.

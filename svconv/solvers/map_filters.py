@@ -48,7 +48,8 @@ def map_filters(y, kernel, data_filters, prior_filters, *, data_weights=None, pr
         kernel: PSF [B|1, C|1, kh, kw] or [B|1, kh, kw], centre k//2, dtype of y; of any size and any positive sum.
         data_filters: [B|1, C|1, M, s, s, H, W], applied to the residual as in `svconv.pixel_filter` (padding "zeros"); None: one
             delta, the plain |y - K x|^2. bfloat16 or float16 also beside a float32 image.
-        prior_filters: [B|1, C|1, N, t, t, H, W], applied to x; uniform ones may be expanded views.
+        prior_filters: [B|1, C|1, N, t, t, H, W], applied to x; uniform ones may be expanded views, whose gradient stands at one pixel
+            for all (so that the gradient of what was expanded is right).
         data_weights, prior_weights: None (all ones) or [B|1, C|1, M, H, W] and [B|1, C|1, N, H, W], >= 0, dtype of y.
         x0: start, like y or like `.extended` of another result with the same y and kernel; None: y.
         mask: [B|1, 1|C, H, W], 1 = use the pixel, 0 = leave it out (it may be NaN).
@@ -65,8 +66,8 @@ def map_filters(y, kernel, data_filters, prior_filters, *, data_weights=None, pr
             data_weights without data_filters.
 
     Gradients of every order in y, kernel, filters and weights, implicit ones at the accuracy of tol; none in x0 with implicit=True.
-    Bit-identical from run to run with a fixed number of threads. Memory: the prior filters once more, on the plane, about ten images, and on
-    a CPU while a solve runs the values of the two normal operators, 41 planes each for a channel and filters of 5 x 5.
+    Bit-identical from run to run with a fixed number of threads. Memory: the prior filters once more, on the plane, about ten images, and
+    on a CPU while a solve runs the values of the two normal operators, 41 planes each for a channel and filters of 5 x 5.
     Learning Spatially-Variant MAP Models for Non-blind Image Deblurring (2021).
 
     >>> import torch, svconv

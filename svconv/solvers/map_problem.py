@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import torch
 
-from svconv._plane import Plane
 from svconv._shapes import computed, shape_text
 from svconv.operators import Conv
 from svconv.operators.division import power, prior_power, transform, untransform
@@ -59,7 +58,8 @@ class MAPProblem:
         """
         smooth = beta * prior_power("gradient", self.plane.size, self.y)
         eigenvalues = power(self.op.spectrum) + smooth
-        inverse = 1 / (eigenvalues + 0.5 * beta * eigenvalues.detach().amax((-2, -1), keepdim=True).clamp_min(torch.finfo(self.y.dtype).tiny))
+        largest = eigenvalues.detach().amax((-2, -1), keepdim=True).clamp_min(torch.finfo(self.y.dtype).tiny)
+        inverse = 1 / (eigenvalues + 0.5 * beta * largest)
 
         def normal(x):
             seen = _masked(self.mask, self.plane.leave(self.op(x)))
@@ -82,6 +82,12 @@ class MAPProblem:
         if filters.stride()[-2:] == (0, 0):     # uniform ones stay a view
             return filters[..., :1, :1].expand(*filters.shape[:-2], *self.plane.size)
         return dataclasses.replace(self.plane, padding="replicate").enter(filters)
+
+    def seen(self, filters):
+        """Those of the pixels of the image, a view, where they stand on the plane; None stays None."""
+        if filters is None or filters.shape[-2:] == self.plane.image:
+            return filters
+        return self.plane.leave(filters)
 
     def terms(self, filters, applications):
         """(tensors, bind): what a solve depends on and bind(tensors) -> Step, for about so many applications of its normal operator. A step
@@ -138,7 +144,10 @@ class Step:
 
     def spectra(self):
         """`HalfSpectra` with the inverse of the circulant preconditioner."""
-        return HalfSpectra(self.plane.size, circulant_inverse(self.op.spectrum, self.plane.size, *self.filters))
+        data, prior, data_weights, prior_weights = self.filters
+        seen = self.problem.seen
+        return HalfSpectra(self.plane.size, circulant_inverse(self.op.spectrum, self.plane.size, data, seen(prior), data_weights,
+                                                              seen(prior_weights)))
 
     @functools.cached_property
     def _data_gram(self):
@@ -182,7 +191,8 @@ class Step:
 def _gram(filters, weights, padding, applications):
     """x -> sum_m F_m' W_m F_m x: by a stencil where nothing is differentiated and so many applications repay its assembly."""
     if pays(filters, applications):
-        return GramStencil(filters, weights=weights, padding=padding, dtype=computed(filters[..., :0]).dtype)
+        wide = computed(filters[:0]).dtype      # a stencil rounded to a half type is the operator of other filters, and may be indefinite
+        return GramStencil(filters, weights=weights, padding=padding, dtype=wide)
     return functools.partial(pixel_filter_gram, filters=filters, weights=weights, padding=padding)
 
 

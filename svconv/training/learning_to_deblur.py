@@ -33,16 +33,17 @@ class LearningToDeblurTask(Task):
         for p in self.model.parameters():
             p.requires_grad_(not phase.frozen or id(p) in new)
 
-    def batch(self, position):
-        items = [self.pairs[i] for i in range(position, position + self.settings.batch)]
+    def batch(self, position, count):
+        items = [self.pairs[i] for i in range(position, position + count)]
         blurry, _, truth = (torch.stack(t) for t in zip(*items))
         return blurry, truth
 
     def loss(self, blurry, truth):
         estimate = self.model.estimate(blurry)[0][-1]
         errors = kernel_error(estimate, truth, self.settings.loss)
-        keep = self.rejection(errors.detach())
-        loss = errors[keep].sum() / self.settings.batch if keep.any() else None
+        everywhere, own = self.processes.gathered(errors.detach())
+        keep = self.rejection(everywhere)
+        loss = errors[keep[own]].sum() / len(errors) if keep.any() else None
         return loss, float(kernel_error(estimate.detach(), truth).mean())
 
     def validate(self, model, batch=8):

@@ -1,6 +1,7 @@
 """The training loop of every model: phases, budget, interrupt, checkpoints, log, progress, the best weights, the device."""
 import copy
 import dataclasses
+import math
 import os
 import pathlib
 import time
@@ -10,6 +11,7 @@ import torch
 from svconv.files import FileError
 from svconv.files.outputs import check_folder, make_folder
 from svconv.training.checkpoint import load_checkpoint, save_checkpoint
+from svconv.training.distributed import Alone
 from svconv.training.interrupt import delayed_interrupt
 from svconv.training.metrics import MetricsLog
 
@@ -27,6 +29,9 @@ class Trainer:
         out: folder for last.pt (checkpoint), the best weights and metrics.jsonl (log). It must not hold another run.
         settings: the task's settings; None: those of the checkpoint, or the defaults.
         resume: go on from this checkpoint; in its own folder or in one without a run.
+        weights: begin with the weights of this file, which a model's `save` has written; not beside resume.
+        processes: those that share the run, as `svconv.training.distributed.processes` yields them; None: this one alone. Each learns
+            from its share of every batch; the first one writes.
 
     Raises:
         ValueError: settings, photographs, a checkpoint or a folder that does not fit. Nothing is written then.
@@ -35,29 +40,41 @@ class Trainer:
     machine and versions.
     """
 
-    def __init__(self, task, photographs, out, settings=None, *, resume=None):
+    def __init__(self, task, photographs, out, settings=None, *, resume=None, weights=None, processes=None):
+        if resume is not None and weights is not None:
+            raise ValueError("weights: expected none to begin with beside a checkpoint to resume")
+        self.processes = processes or Alone()
         self.out = pathlib.Path(out)
         stored = load_checkpoint(resume, task.kind) if resume is not None else None
         former = stored_settings(task, stored, resume) if stored is not None else None
         self.settings = s = settings or former or task.settings_class()
-        refuse_other_run(self.out, resume)
-        self.device = choose_device(s.device)
+        self.offset, self.share = self.processes.share(s.batch)
+        if self.processes.rank == 0:
+            refuse_other_run(self.out, resume)
+        self.device = self.processes.device(choose_device(s.device))
         torch.manual_seed(s.seed)
         self.task = task(photographs, s, self.device)
+        self.task.processes = self.processes
         self.step = self.position = self.phase = self.phase_step = 0
         self.cpu_seconds, self.best = 0.0, None
         self.log = MetricsLog(self.out / LOG)
         if stored is not None:
             self._restore(stored, former, resume)
         else:
+            if weights is not None:
+                self.task.start_from(weights)
             self.task.begin(s.plan()[0])
-        baselines = self.task.baselines() if s != former else None
+        if self.processes.rank == 0:
+            self._open_folder(former, {} if weights is None else {"weights": os.path.basename(weights)})
+
+    def _open_folder(self, former, notes):
+        baselines = self.task.baselines() if self.settings != former else None
         make_folder(self.out)
         check_folder(self.out / CHECKPOINT)
-        if stored is not None:
+        if former is not None:
             self.log.rewind(self.step)
-        if s != former:
-            self.log.write(step=self.step, settings=dataclasses.asdict(s), **baselines)
+        if self.settings != former:
+            self.log.write(step=self.step, settings=dataclasses.asdict(self.settings), **notes, **baselines)
 
     def _restore(self, stored, former, path):
         try:
@@ -78,7 +95,9 @@ class Trainer:
             raise FileError(f"{path}: the checkpoint does not fit: {type(error).__name__}: {str(error).splitlines()[0]}") from error
 
     def save(self, path=None):
-        """Write a checkpoint (default: last.pt in the output folder)."""
+        """Write a checkpoint (default: last.pt in the output folder); the first process does."""
+        if self.processes.rank:
+            return
         save_checkpoint(path or self.out / CHECKPOINT, self.task.kind, {
             "settings": dataclasses.asdict(self.settings), **{name: getattr(self, name) for name in PROGRESS}, "task": self.task.state(),
             "rng": torch.get_rng_state(), "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None})
@@ -91,7 +110,7 @@ class Trainer:
 
     def one_step(self):
         """One step of the task; returns the error of its batch."""
-        tensors = [self.task.place(t) for t in self.task.batch(self.position)]
+        tensors = [self.task.place(t) for t in self.task.batch(self.position + self.offset, self.share)]
         error = self.task.step(tensors, self.settings.rate_at(self.phase, self.phase_step))
         self.position += self.settings.batch
         self.step += 1
@@ -137,26 +156,23 @@ class Trainer:
         bar = _progress_bar(progress, sum(phase.steps for phase in plan), self.step)
         with delayed_interrupt() as interrupted:
             while self._next_phase(plan):
-                if (
-                    max_steps is not None
-                    and self.step - first >= max_steps
-                    or cpu_minutes is not None
-                    and self.cpu_seconds - base > 60 * cpu_minutes
-                ):
+                used = (max_steps is not None and self.step - first >= max_steps
+                        or cpu_minutes is not None and self.cpu_seconds - base > 60 * cpu_minutes)
+                if any(self.processes.any(used, interrupted())):
                     break
                 error = self.one_step()
-                recent += (error - recent) * max(0.01, 1 / (self.step - first))
+                if math.isfinite(error):
+                    recent += (error - recent) * max(0.01, 1 / (self.step - first))
                 self.cpu_seconds = base + time.process_time() - started
                 bar.update(1)
-                if self.step % s.validate_every == 0 or self.phase_step == plan[self.phase].steps:
+                if self.processes.rank == 0 and (self.step % s.validate_every == 0 or self.phase_step == plan[self.phase].steps):
                     bar.set_postfix(train=f"{recent:.4f}", held=f"{self._validate(recent):.4f}", **self.task.notes())
                 if self.step % s.save_every == 0:
                     self.save()
-                if interrupted():
-                    break
             self.save()
+            (stopped,) = self.processes.any(interrupted())
         bar.close()
-        if interrupted():
+        if stopped:
             raise KeyboardInterrupt
         return self.phase == len(plan)
 

@@ -84,6 +84,10 @@ def checked(field, value):
         return tuple(_number(field.name, int, v, limits) for v in values)
     if kind in (int, float):
         return _number(field.name, kind, value, limits)
+    if kind is str and not limits["choices"]:
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"{field.name}: expected a text, got {value!r}")
+        return value
     expected = limits["choices"] or ("on", "off")
     if value not in (limits["choices"] or (True, False)):
         raise ValueError(f"{field.name}: expected {', '.join(expected[:-1])} or {expected[-1]}, got {value!r}")

@@ -34,8 +34,8 @@ class SVBRNetTask(Task):
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.train(not phase.frozen)
 
-    def batch(self, position):
-        items = [self._item(i) for i in range(position, position + self.settings.batch)]
+    def batch(self, position, count):
+        items = [self._item(i) for i in range(position, position + count)]
         return tuple(torch.stack(t) for t in zip(*items))
 
     def _item(self, index):

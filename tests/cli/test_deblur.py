@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import svconv
-from svconv.cli import deblur, demo
+from svconv.cli import deblur, demo, memory
 from svconv.files import images
 
 
@@ -42,7 +42,7 @@ def psnr(picture, truth):
     return -10 * np.log10(((picture.pixels / picture.scale - truth.pixels / truth.scale) ** 2).mean())
 
 
-@pytest.mark.parametrize("method", deblur.METHODS["kernel"])
+@pytest.mark.parametrize("method", memory.SOLVERS)
 @pytest.mark.parametrize("source", ["blurred.png", "blurred16.png"])
 def test_every_method_sharpens(run, tmp_path, scene, method, source):
     folder, sharp = scene

@@ -7,7 +7,7 @@ import torch
 import tqdm
 
 import svconv
-from svconv.cli import deblur, demo, main, progress
+from svconv.cli import deblur, demo, main, memory, progress
 
 
 class Terminal(io.StringIO):
@@ -35,7 +35,7 @@ def check(moves, total):
     assert moves and done == sorted(done) and all(n <= of for n, of in moves) and moves[-1] == (total, total)
 
 
-@pytest.mark.parametrize("method", deblur.METHODS["kernel"])
+@pytest.mark.parametrize("method", memory.SOLVERS)
 def test_three_colours_that_use_all_their_steps(seen, tmp_path, photo_file, kernel_file, monkeypatch, method):
     monkeypatch.setattr(deblur, "CG_ITER", 3)  # too few to converge
     assert main(["deblur", str(photo_file), "--kernel", str(kernel_file), "--method", method, "-o", str(tmp_path / "out.png")]) == 0

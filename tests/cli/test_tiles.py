@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from svconv import _tiles
-from svconv.cli import deblur, demo, tiles
+from svconv.cli import deblur, demo, memory, tiles
 
 
 @pytest.mark.parametrize("length, side, halo", [(10, 10, 3), (100, 40, 8), (101, 13, 5), (97, 24, 40), (1, 5, 3), (50, 7, 30), (40, 9, 0)])
@@ -30,7 +30,7 @@ def test_pointwise_functions_come_back_whole():
     assert len(seen) == 9
 
 
-@pytest.mark.parametrize("method", deblur.METHODS["kernel"])
+@pytest.mark.parametrize("method", memory.SOLVERS)
 def test_a_restored_picture_has_no_seams(monkeypatch, method):
     picture = demo.photograph(size=200)
     picture.pixels = picture.pixels[..., :1]

@@ -5,7 +5,7 @@ import tifffile
 import torch
 from scipy.ndimage import uniform_filter
 
-from svconv.cli import deblur, demo, unseen
+from svconv.cli import deblur, demo, memory, unseen
 from svconv.files import images
 
 
@@ -34,7 +34,7 @@ def stored(dtype, colour, alpha):
     return images.Picture(*((np.rint(a * full) if full != 1 else a).astype(dtype) for a in (colour, alpha)))
 
 
-@pytest.mark.parametrize("method", deblur.METHODS["kernel"])
+@pytest.mark.parametrize("method", memory.SOLVERS)
 @pytest.mark.parametrize("dtype, suffix", CASES)
 def test_hidden_colours_do_not_reach_the_visible_ones(run, tmp_path, blurred, dtype, suffix, method):
     np.save(tmp_path / "k.npy", np.ones((5, 5)))
@@ -52,7 +52,7 @@ def test_hidden_colours_do_not_reach_the_visible_ones(run, tmp_path, blurred, dt
     assert (found[0] != before.pixels[alpha > 0]).any()
 
 
-@pytest.mark.parametrize("method", deblur.METHODS["kernel"])
+@pytest.mark.parametrize("method", memory.SOLVERS)
 def test_tiles_carry_the_mask(monkeypatch, blurred, method):
     alpha = seen(blurred.shape[:2])
     alpha[:40, :40] = 0

@@ -10,7 +10,9 @@ import svconv
 from svconv.data import degrade, motion_kernel
 from svconv.files import read_image
 from svconv.models import SIMAP, SVMAP
+from svconv.models.svmap import banded
 from svconv.models.svmap.start import STRENGTH, delta_bank, derivative_bank
+from svconv.solvers.map_problem import MAPProblem
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -193,7 +195,8 @@ def disturbed(model, seed=3):
 
 @pytest.mark.parametrize("kind", [SVMAP, SIMAP])
 def test_gradients_are_finite_differences(kind):
-    """On weights of the first and the last layer of every predictor, T = 2. A solve in float64 leaves 1e-11 of the loss, a quotient of it 2e-8; the smallest gradients are 4e-5."""
+    """On weights of the first and the last layer of every predictor, T = 2. A solve in float64 leaves 1e-11 of the loss, a quotient
+    of it 2e-8; the smallest gradients are 4e-5."""
     model = disturbed(seeded(kind, **SMALL))
     y, kernel = texture()
     loss(model, y, kernel).backward()
@@ -232,3 +235,42 @@ def test_every_parameter_learns(kind):
     model = disturbed(seeded(kind, **SMALL))
     loss(model, *texture()).backward()
     assert [name for name, p in model.named_parameters() if not (bool(torch.isfinite(p.grad).all()) and p.grad.any())] == []
+
+
+# large images ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("kind", [SVMAP, SIMAP])
+def test_predicting_by_bands_is_one_pass(monkeypatch, kind):
+    """The filters are written on the plane of the solve; with details on the image. Bands of the least height."""
+    model, (y, kernel) = seeded(kind, **{**SMALL, "tol": 1e-10}, start="random"), texture(70, 33, 5, batch=2)
+    with torch.no_grad():
+        expected = model(y, kernel, details=True)
+        for name in ("BAND", "LEAST"):
+            monkeypatch.setattr(banded, name, 8)
+        found, plain = model(y, kernel, details=True), model(y, kernel)
+    for ours, theirs in zip(found.filters, expected.filters):
+        for a, b in zip(ours, theirs):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.images[1], expected.images[1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(plain, found.x, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("zero_sum", [False, True])
+def test_bands_continue_the_filters_over_the_plane(monkeypatch, zero_sum):
+    monkeypatch.setattr(banded, "BAND", 8)
+    predictor = svconv.nn.FilterPredictor(3, 2, 3, width=4, zero_sum=zero_sum).double()
+    y, kernel = texture(61, 20, 5)
+    problem = MAPProblem(y, kernel)
+    with torch.no_grad():
+        expected = problem.continued(predictor(y))
+        found = banded.predicted(predictor, y, problem.plane)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        assert found.is_contiguous() and problem.continued(found) is found and torch.equal(problem.seen(found), problem.plane.leave(found))
+        torch.testing.assert_close(banded.predicted(predictor, y), predictor(y), rtol=0, atol=1e-12)
+
+
+def test_bands_are_only_for_large_images_without_gradients():
+    small, large = torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 512, 512)
+    assert not banded.pays(large)
+    with torch.no_grad():
+        assert banded.pays(large) and not banded.pays(small)

@@ -12,13 +12,22 @@ def test_parameter_counts_of_the_paper(filters, size, channels, count):
     assert sum(p.numel() for p in net.parameters()) == count
 
 
-def test_output_is_a_view_of_the_head():
+def test_filters_lie_plane_by_plane():
+    """The last convolution writes channels last; the filters are read plane by plane."""
     net = nn.FilterPredictor(1, 2, 3, channels=2, width=4, depth=1)
-    heads = []
-    net.layers[-1].register_forward_hook(lambda module, inputs, output: heads.append(output))
-    out = net(torch.rand(2, 1, 6, 7).contiguous(memory_format=torch.channels_last))
-    assert out.shape == (2, 2, 2, 3, 3, 6, 7)
-    assert out.untyped_storage().data_ptr() == heads[0].untyped_storage().data_ptr()
+    x = torch.rand(2, 1, 6, 7)
+    out = net(x.contiguous(memory_format=torch.channels_last))
+    assert out.shape == (2, 2, 2, 3, 3, 6, 7) and out.is_contiguous()
+    torch.testing.assert_close(out.flatten(1, 4), net.layers(x))
+
+
+def test_zero_sum_takes_the_mean_off_every_filter():
+    torch.manual_seed(0)
+    free, zero = (nn.FilterPredictor(1, 2, 3, channels=2, width=4, depth=1, zero_sum=zero_sum) for zero_sum in (False, True))
+    zero.load_state_dict(free.state_dict())
+    x = torch.rand(1, 1, 6, 7)
+    expected = free(x)
+    torch.testing.assert_close(zero(x), expected - expected.mean((3, 4), keepdim=True))
 
 
 def test_gradient_reaches_the_predictor():

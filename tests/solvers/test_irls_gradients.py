@@ -7,7 +7,7 @@ from scenes import blur_kernel, photograph, picture
 from svconv import Conv, DiskBlur, EFFBlur, EFFGrid, Identity, PixelFilter
 from svconv.operators import EXAMPLES, Operator
 from svconv.ops import pixel_filter
-from svconv.solvers import cg, irls
+from svconv.solvers import cg, irls, reweighted
 from svconv.solvers.derivatives import FILTERS, derivative, normal, stencil
 from svconv.solvers.irls import levin_weights
 
@@ -79,11 +79,12 @@ def test_two_reweightings_second_order_and_forward_mode():
     assert torch.autograd.gradgradcheck(f, inputs, fast_mode=True, atol=1e-4)
 
 
-def test_torch_func_and_vmap():
+@pytest.mark.parametrize("weights", ["differentiated", "held"])
+def test_torch_func_and_vmap(weights):
     y, reg, filters = torch.rand(2, 1, 5, 4, dtype=F64), torch.tensor([0.05, 0.02], dtype=F64), positive(1, 2, 2, 5, 4) / 4
 
     def loss(y, reg, filters):
-        return irls(PixelFilter(filters), y, reg=reg, reweightings=1, border=None, **EXACT).x.pow(3).sum()
+        return irls(PixelFilter(filters), y, reg=reg, reweightings=1, weights=weights, border=None, **EXACT).x.pow(3).sum()
 
     inputs = leaves(y, reg, filters)
     expected = torch.autograd.grad(loss(*inputs), inputs)
@@ -196,6 +197,16 @@ def test_a_graph_changes_no_bit(make, weights):
         found = irls(make(kernel), image, weights=weights)
         assert found.x.requires_grad and torch.equal(found.x, plain.x) and torch.equal(found.iterations, plain.iterations)
         assert not found.residuals.requires_grad and torch.equal(found.residuals, plain.residuals)
+
+
+def test_solves_apply_one_stencil_and_gradients_the_filters_once_each(monkeypatch):
+    k, y = scene()
+    calls = []
+    monkeypatch.setattr(reweighted, "normal", lambda *given: calls.append(1) or normal(*given))
+    x = irls(Conv(k.requires_grad_()), y).x
+    assert x.requires_grad and not calls
+    x.sum().backward()
+    assert len(calls) == 3
 
 
 def kept_values(y, **options):

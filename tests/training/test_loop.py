@@ -59,8 +59,8 @@ class LineTask(Task):
         self.phases.append(phase.name)
         self.model.slope.requires_grad_(phase.name == "both")
 
-    def batch(self, position):
-        x = torch.linspace(-1, 1, self.settings.batch) + position % 3
+    def batch(self, position, count):
+        x = torch.linspace(-1, 1, count) + position % 3
         return x, 3 * x + 1
 
     def loss(self, x, y):
@@ -127,7 +127,7 @@ def test_everything_that_is_computed_with_is_placed_on_the_device(photographs, t
     settings = LtDSettings(**{**tiny, "optimiser": "soap"})
     trainer = Trainer(LearningToDeblurTask, photographs, tmp_path / "o", settings)
     assert not trainer.run(max_steps=5, progress=False)
-    assert all(t.dtype == torch.float32 for t in trainer.task.batch(0))
+    assert all(t.dtype == torch.float32 for t in trainer.task.batch(0, 2))
     again = Trainer(LearningToDeblurTask, photographs, tmp_path / "o", resume=tmp_path / "o" / "last.pt")
     assert again.run(progress=False)
     tensors = [*again.task.model.parameters(), *again.task.average.values.values()]

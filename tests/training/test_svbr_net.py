@@ -73,7 +73,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(photographs, tmp_path):
 
 def test_it_learns(photographs, tmp_path):
     trainer = trained(photographs, tmp_path / "o", SVBRSettings(**{**SMALL, "steps": (40, 2), "rate": 0.003, "validate_every": 10}))
-    known = trainer.task.batch(0)
+    known = trainer.task.batch(0, 2)
     before = trainer.task.loss(*known)[1]
     assert not trainer.run(max_steps=39, progress=False)
     trainer.one_step()
@@ -90,17 +90,18 @@ def test_it_learns(photographs, tmp_path):
 
 def test_the_second_phase_takes_interpolated_maps_half_of_them_by_either_method(photographs, tmp_path):
     task = trained(photographs, tmp_path / "o", SVBRSettings(**{**SMALL, "batch": 3})).task
-    blurry, sharp, true = task.batch(6)         # 6, 7 and 8, which begins the next eight
+    blurry, sharp, true = task.batch(6, 3)         # 6, 7 and 8, which begins the next eight
     plan = task.settings.plan()
     assert [phase.maps for phase in plan] == ["true", "interpolated"]
     task.begin(plan[1])
-    again, _, found = task.batch(6)
+    again, _, found = task.batch(6, 3)
     items = [task.pairs[i] for i in (6, 7, 8)]
     assert torch.equal(again, blurry) and torch.equal(true, torch.stack([item[2] for item in items]))
     for i, method in enumerate(("matting", "domain", "matting")):
         expected = interpolated_map(true[i:i + 1], blurry[i:i + 1], method=method)
         assert float((found[i:i + 1] != expected).float().mean()) < 0.02        # rounding moves few pixels to the next radius
-    assert not torch.equal(found, true) and torch.equal(task.batch(0)[2], task.batch(0)[2]) and torch.equal(task.batch(6)[2], found)
+    assert not torch.equal(found, true) and torch.equal(task.batch(0, 3)[2], task.batch(0, 3)[2])
+    assert torch.equal(task.batch(6, 3)[2], found)
 
 
 def test_with_true_maps_only_both_phases_see_the_same_pairs(photographs, tmp_path):
@@ -158,7 +159,7 @@ def test_statistics_may_be_kept_in_the_second_phase(photographs, tmp_path):
 def test_the_absolute_error_may_be_added(photographs, tmp_path):
     plain, added = (trained(photographs, tmp_path / f"{w}", SVBRSettings(**SMALL, absolute=w)).task for w in (0, 2))
     added.model.load_state_dict(plain.model.state_dict())
-    blurry, sharp, radius = plain.batch(0)
+    blurry, sharp, radius = plain.batch(0, 2)
     (a, error), (b, also) = plain.loss(blurry, sharp, radius), added.loss(blurry, sharp, radius)
     image = plain.model(blurry, radius)
     expected = 2 * float((image - sharp).abs().mean().detach())

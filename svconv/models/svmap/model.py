@@ -8,6 +8,7 @@ from torch import nn
 
 from svconv._shapes import Dims, number
 from svconv.models.pretrained import Pretrained
+from svconv.models.svmap import banded
 from svconv.models.svmap.start import GAIN, delta_bank, derivative_bank, start_from
 from svconv.nn import FilterPredictor
 from svconv.solvers.map_filters import map_step
@@ -45,7 +46,8 @@ class MAPModel(Pretrained, nn.Module):
     def __init__(self, *, iterations, data_filters, prior_filters, data_size, prior_size, per_colour, share, start, width, zero_sum,
                  initial, tol, max_iter, implicit):
         super().__init__()
-        counts = {"iterations": iterations, "prior_filters": prior_filters, "data_size": data_size, "prior_size": prior_size, "width": width}
+        counts = {"iterations": iterations, "prior_filters": prior_filters, "data_size": data_size, "prior_size": prior_size,
+                  "width": width}
         counts = {name: number(name, value, least=1, integer=True) for name, value in counts.items()}
         if start not in ("l2", "random"):
             raise ValueError(f"start: expected 'l2' or 'random', got {start!r}")
@@ -77,11 +79,21 @@ class MAPModel(Pretrained, nn.Module):
     def _zero_sum(self):
         return self.arguments["zero_sum"] and self.arguments["prior_size"] > 1
 
-    def step_filters(self, step, misfit, x):
-        """`StepFilters` of an iteration from `misfit` = y - K x and x, [B, 3, H, W]."""
+    def step_filters(self, step, misfit, x, plane=None):
+        """`StepFilters` of an iteration from `misfit` = y - K x and x, [B, 3, H, W]. plane: where the prior filters may already stand,
+        continued, if that saves memory."""
         raise NotImplementedError
 
-    def forward(self, y, kernel, *, details=False):
+    def forward(self, y, kernel, *, details=False, callback=None):
+        images, filters, reports = self._steps(y, kernel, details, callback)
+        return MAPDetails(images[-1], tuple(images), tuple(filters), tuple(reports)) if details else images[-1]
+
+    def images(self, y, kernel):
+        """x^0 .. x^T, [B, 3, H, W] each, without keeping the filters."""
+        return tuple(self._steps(y, kernel)[0])
+
+    def _steps(self, y, kernel, details=False, callback=None):
+        """(images, filters, reports); the latter two stay empty without details."""
         Dims().check("y", y, "B 3 H W")
         own = next(self.parameters()).dtype
         if y.dtype != own:
@@ -92,28 +104,42 @@ class MAPModel(Pretrained, nn.Module):
         misfit, images, filters, reports = problem.misfit(extended), [x], [], []
         options = {name: self.arguments[name] for name in ("tol", "max_iter", "implicit")}
         for step in range(self.arguments["iterations"]):
-            made = self._made(step % self.nets, misfit, x, self.recompute and not details and torch.is_grad_enabled())
-            found = map_step(problem, made, x0=extended, **options)
+            made = self._made(step % self.nets, misfit, x, None if details else problem.plane)
+            found = map_step(problem, made, x0=extended, callback=self._told(callback, step), **options)
             x, extended, misfit = found.x, found.extended, found.misfit
+            images.append(x)
             if details:
-                images, filters, reports = [*images, x], [*filters, made], [*reports, found]
-            del made
-        return MAPDetails(x, tuple(images), tuple(filters), tuple(reports)) if details else x
+                filters, reports = [*filters, made], [*reports, found]
+            del made, found
+        return images, filters, reports
 
-    def _made(self, step, misfit, x, recompute):
+    def first(self, y, kernel):
+        """x^0 [B, 3, H, W]."""
+        problem = MAPProblem(y, kernel)
+        return problem.plane.leave(problem.first(self.arguments["initial"], FIRST_STEPS)).contiguous()
+
+    def _told(self, callback, step):
+        """The callback of one of the solves."""
+        if callback is None:
+            return None
+        before, steps = step * self.arguments["max_iter"], self.arguments["iterations"] * self.arguments["max_iter"]
+        return lambda done, _, x: callback(before + done, steps, x)
+
+    def _made(self, step, misfit, x, plane):
         """`StepFilters`, or what makes them wherever they are needed."""
-        if not recompute:
-            with self._casting(x.device):
-                return self.step_filters(step, misfit, x)
+        if plane is None or not (self.recompute and torch.is_grad_enabled()):
+            with self.casting(x.device):
+                return self.step_filters(step, misfit, x, plane)
         names, weights = zip(*((f"model.{name}", p) for name, p in self.named_parameters() if name.split(".")[1] == str(step)))
 
         def make(misfit, x, *weights):
-            with self._casting(x.device):
+            with self.casting(x.device):
                 return torch.func.functional_call(PredictedStep(self), dict(zip(names, weights)), (step, misfit, x))
 
         return Recomputed(make, (misfit, x, *weights))
 
-    def _casting(self, device):
+    def casting(self, device):
+        """The context in which the predictors compute."""
         dtype = PRECISIONS[self.precision]
         return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
@@ -132,8 +158,9 @@ class PredictedStep(nn.Module):
 class SVMAP(MAPModel):
     """Deblurring by MAP steps `argmin_x sum_i |F_i (y - K x)|^2 + sum_j |G_j x|^2` whose filters are predicted for every pixel.
 
-    x^0 is the l2 deconvolution with a gradient prior, light from outside of the image unknown. In each iteration one `nn.FilterPredictor` makes the data filters from y - K x, another the
-    prior filters from x, and conjugate gradients go on from x (`svconv.solvers.map_filters`).
+    x^0 is the l2 deconvolution with a gradient prior, light from outside of the image unknown. In each iteration one `nn.FilterPredictor`
+    makes the data filters from y - K x, another the prior filters from x, and conjugate gradients go on from x
+    (`svconv.solvers.map_filters`).
 
     Args:
         iterations: T.
@@ -148,13 +175,14 @@ class SVMAP(MAPModel):
         tol, max_iter, implicit: of conjugate gradients, see `svconv.solvers.map_filters`.
 
     Shapes:
-        forward(y [B, 3, H, W], 0..1; kernel [B|1, 1|3, kh, kw] or [B|1, kh, kw]; details=False) -> [B, 3, H, W], with details=True
-        `MAPDetails`. Parameters: 1,290,416 at T = 2, half of it with T = 1 or share=True.
+        forward(y [B, 3, H, W], 0..1; kernel [B|1, 1|3, kh, kw] or [B|1, kh, kw]; details=False, callback=None) -> [B, 3, H, W], with
+        details=True `MAPDetails`. callback(step, steps, x) is called after every CG step. Parameters: 1,290,416 at T = 2, half of it with
+        T = 1 or share=True.
 
     Attributes:
         precision: "float32", or "bfloat16": the predictors compute in bfloat16 and the filters stay so, everything else is float32.
-        recompute: True: in training the filters of an iteration are not kept for the backward pass but predicted again there, three
-            predictions more; memory then holds the filters and features of one iteration instead of all.
+        recompute: True: in training the filters of an iteration are not kept for the backward pass but predicted again there, twice;
+            memory then holds the filters and features of one iteration instead of all.
 
     Raises:
         ValueError, TypeError: naming the argument; NaN or infinite pixels, a PSF that is zero or negative in sum.
@@ -175,8 +203,8 @@ class SVMAP(MAPModel):
 
     weights_prefix, default_weights = "svmap-", "gaussian1"
 
-    def __init__(self, iterations=2, data_filters=3, prior_filters=5, data_size=5, prior_size=5, per_colour=True, share=False, *, start="l2",
-                 width=64, zero_sum=True, initial=0.01, tol=1e-5, max_iter=30, implicit=True):
+    def __init__(self, iterations=2, data_filters=3, prior_filters=5, data_size=5, prior_size=5, per_colour=True, share=False, *,
+                 start="l2", width=64, zero_sum=True, initial=0.01, tol=1e-5, max_iter=30, implicit=True):
         super().__init__(iterations=iterations, data_filters=data_filters, prior_filters=prior_filters, data_size=data_size,
                          prior_size=prior_size, per_colour=per_colour, share=share, start=start, width=width, zero_sum=zero_sum,
                          initial=initial, tol=tol, max_iter=max_iter, implicit=implicit)
@@ -189,8 +217,8 @@ class SVMAP(MAPModel):
         bank = derivative_bank(prior_filters, prior_size) if started else None
         self.prior = self._predictors(count, prior_filters, prior_size, width, channels, bank, zero_sum=self._zero_sum())
 
-    def step_filters(self, step, misfit, x):
-        return StepFilters(None if self.data is None else self.data[step](misfit), self.prior[step](x))
+    def step_filters(self, step, misfit, x, plane=None):
+        return StepFilters(None if self.data is None else _predicted(self.data[step], misfit), _predicted(self.prior[step], x, plane))
 
 
 class SIMAP(MAPModel):
@@ -231,11 +259,17 @@ class SIMAP(MAPModel):
         bank = torch.ones(prior_filters, 1, 1) if started else None
         self.prior_weights = self._predictors(count, prior_filters, 1, width, channels, bank)
 
-    def step_filters(self, step, misfit, x):
+    def step_filters(self, step, misfit, x, plane=None):
         data = weights = None
         if self.data is not None:
-            data, weights = _uniform(self.data[step](misfit)), torch.sigmoid(_maps(self.data_weights[step](misfit)))
-        return StepFilters(data, _uniform(self.prior[step](x)), weights, torch.relu(_maps(self.prior_weights[step](x))))
+            data = _uniform(_predicted(self.data[step], misfit))
+            weights = torch.sigmoid(_maps(_predicted(self.data_weights[step], misfit)))
+        return StepFilters(data, _uniform(_predicted(self.prior[step], x)), weights,
+                           torch.relu(_maps(_predicted(self.prior_weights[step], x))))
+
+
+def _predicted(predictor, guide, plane=None):
+    return banded.predicted(predictor, guide, plane) if banded.pays(guide) else predictor(guide)
 
 
 def _uniform(filters):
