@@ -48,7 +48,7 @@ def run(what, precision, recompute, batch, height, width, kernel):
 def main():
     parser = argparse.ArgumentParser(prog="python bench/svmap_memory.py", description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="tiny sizes")
-    parser.add_argument("--here", nargs=7, metavar=("WHAT", "PRECISION", "RECOMPUTE", "BATCH", "HEIGHT", "WIDTH", "KERNEL"), help=argparse.SUPPRESS)
+    parser.add_argument("--here", nargs=7, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.here:
         return run(*given.here[:2], *map(int, given.here[2:]))
