@@ -51,9 +51,7 @@ def mark(model):
 
 def first(scene, model):
     """x^0 of the models."""
-    from svconv import image_quotient
-
-    return image_quotient(scene.blurred, scene.kernel, beta=model.arguments["initial"], prior="gradient", padding="replicate")
+    return model.first(scene.blurred, scene.kernel)
 
 
 def hyper(scene, lam):

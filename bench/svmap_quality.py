@@ -126,7 +126,8 @@ def wishes(found):
         lines.append(f"- {wanted} over the better of hyper-Laplacian and Levin ({best}): {gain:+.2f} dB, ahead in {wins} of "
                      f"{len(found[best])} scenes; wanted above 0{'' if gain > 0 else ', **missed**'}")
     for order in (("SIMAP (3, 5)", "SVMAP_share", "SVMAP, T = 2"), ("SVMAP, T = 1", "SVMAP, T = 2", "SVMAP, T = 3")):
-        there = [row for row in order if row in psnr]
+        there = [[key for key in psnr if key == row or key.startswith(f"{row}, ") and key.endswith(" steps")] for row in order]
+        there = [keys[-1] for keys in there if keys]        # of two of a kind the second, which is there for the comparison
         if len(there) > 1:
             values = [psnr[row] for row in there]
             lines.append(f"- the paper's order {' < '.join(there)}: {', '.join(f'{value:.2f}' for value in values)}; "
@@ -193,6 +194,8 @@ def networks_of(texts):
             print(f"left out: {text}: {error}")
             continue
         row = svmap_methods.label(model)
+        if row in found:
+            row = f"{row}, {count} steps"       # a second one of the kind
         found[row], steps[row] = model, count
     order = [*ROWS, *(row for row in found if row not in ROWS)]
     return {row: found[row] for row in order if row in found}, steps

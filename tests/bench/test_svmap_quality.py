@@ -85,6 +85,8 @@ def test_weights_that_are_not_there_are_left_out_with_a_line(capsys, tmp_path, m
     SIMAP(width=4).save(tmp_path / "simap-gaussian1.pt")
     networks, steps = svmap_quality.networks_of(["gaussian1@7", "simap-gaussian1"])
     assert list(networks) == ["SIMAP (3, 5)", "SVMAP, T = 2"] and steps == {"SVMAP, T = 2": 7, "SIMAP (3, 5)": None}
+    networks, steps = svmap_quality.networks_of(["gaussian1", "gaussian1@7"])
+    assert list(networks) == ["SVMAP, T = 2", "SVMAP, T = 2, 7 steps"] and list(steps.values()) == [None, 7]
 
 
 def test_strengths_are_those_with_the_best_mean_and_every_score_is_kept(monkeypatch):
