@@ -274,3 +274,14 @@ def test_bands_are_only_for_large_images_without_gradients():
     assert not banded.pays(large)
     with torch.no_grad():
         assert banded.pays(large) and not banded.pays(small)
+
+
+def test_the_shipped_weights_restore_better_than_reweighted_least_squares():
+    """On the photograph of the package, which no training has seen, under a kernel that none has seen."""
+    model = SVMAP.from_pretrained("gaussian1")
+    assert count(model) == 1_290_416 and model.arguments["max_iter"] == 30 and not model.training
+    sharp, blurred, kernel = (t.float() for t in scene(128, 144, side=19, seed=3))
+    with torch.no_grad():
+        found = model(blurred, kernel)
+    classical = svconv.solvers.irls(svconv.Conv(kernel), blurred, reg=4e-3).x
+    assert rms(found - sharp, 12) < 0.95 * rms(classical - sharp, 12) < 0.95 * rms(blurred - sharp, 12)
