@@ -6,6 +6,7 @@ import torch
 
 from svconv import Conv, solvers
 from svconv.models import SIMAP, SVMAP
+from svconv.models.svmap import load
 
 LEVIN = 1, 2, 3, 50         # re-weightings
 STRENGTHS = {"hyper": (500, 1000, 2000, 4000, 8000), "levin": (0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008)}     # lam, reg
@@ -32,13 +33,7 @@ def loaded(text):
     if not pathlib.Path(name).is_file():
         kind = SIMAP if name.startswith(SIMAP.weights_prefix) else SVMAP
         return kind.from_pretrained(name), int(steps) if steps else None
-    try:
-        model = SVMAP.load(name)
-    except ValueError as error:
-        if "holds weights of SIMAP" not in str(error):
-            raise
-        model = SIMAP.load(name)
-    return model, int(steps) if steps else None
+    return load(name), int(steps) if steps else None
 
 
 def mark(model):

@@ -10,6 +10,7 @@ def load_model(text=None):
     """A SVMAP or SIMAP: the shipped weights of a name (None: the default ones), or those of a file."""
     from svconv.files import FileError
     from svconv.models import SIMAP, SVMAP
+    from svconv.models.svmap import load
 
     known = [*SVMAP.known_weights(), *SIMAP.known_weights()]
     if text is None or f"{SVMAP.weights_prefix}{text}" in known or text in known:
@@ -23,12 +24,7 @@ def load_model(text=None):
     if not os.path.exists(text):
         raise InputError(f"--weights: {text}: no such file, and no shipped weights of this name (known: {', '.join(known) or 'none'})")
     try:
-        return SVMAP.load(text)
-    except FileError as error:
-        if f"holds weights of {SIMAP.__name__}" not in str(error):
-            raise InputError(f"--weights: {error}") from error
-    try:
-        return SIMAP.load(text)
+        return load(text)
     except FileError as error:
         raise InputError(f"--weights: {error}") from error
 

@@ -59,12 +59,22 @@ class Pretrained:
         return ", ".join(f"{k}={v!r}" for k, v in self.arguments.items())
 
 
+def model_in(path):
+    """The name of the model whose weights a file of `Pretrained.save` holds; FileError as in `read_weights`."""
+    return _stored(path)["model"]
+
+
 def read_weights(path, model_name):
     """(arguments, state) of a file of `Pretrained.save`, float32; FileError naming the file if it is damaged or belongs to something
     else."""
-    stored = read_archive(path, "weight file")
-    if not isinstance(stored, dict) or not {"model", "arguments", "state"} <= stored.keys() or not isinstance(stored["state"], dict):
-        raise FileError(f"{path}: not a weight file of svconv")
+    stored = _stored(path)
     if stored["model"] != model_name:
         raise FileError(f"{path}: holds weights of {stored['model']}, expected {model_name}")
     return stored["arguments"], {k: v.float() if v.is_floating_point() else v for k, v in stored["state"].items()}
+
+
+def _stored(path):
+    stored = read_archive(path, "weight file")
+    if not isinstance(stored, dict) or not {"model", "arguments", "state"} <= stored.keys() or not isinstance(stored["state"], dict):
+        raise FileError(f"{path}: not a weight file of svconv")
+    return stored

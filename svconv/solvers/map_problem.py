@@ -54,7 +54,7 @@ class MAPProblem:
     def first(self, beta, steps):
         """The l2 start on the plane: so many preconditioned steps from y towards `argmin_x |m (y - K x)|^2 + beta (|Dx x|^2 + |Dy x|^2)`.
 
-        Unlike the quotient of a continued image it knows that light from outside is unknown: in places that is 7 dB.
+        Unlike the quotient of a continued image it knows that light from outside is unknown.
         """
         smooth = beta * prior_power("gradient", self.plane.size, self.y)
         eigenvalues = power(self.op.spectrum) + smooth
@@ -171,11 +171,9 @@ class Step:
         """b."""
         return self._back(self.y)
 
-    def normal(self, x):
+    def __call__(self, x):
         """A x."""
         return self._back(self.plane.leave(self.op(x))) + self._prior_gram(x)
-
-    __call__ = normal
 
     def normal_of_spectrum(self, spectrum, size):
         """The half spectrum of A x from that of x, planes of `size`."""

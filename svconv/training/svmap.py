@@ -84,7 +84,7 @@ class SIMAPTask(Task):
         return True
 
     def _steady(self):
-        """The gradient of each predictor has at most twice its usual norm: those of some pairs are twenty times as large as most, and their
+        """The gradient of each predictor has at most twice its usual norm: those of some pairs are many times as large as most, and their
         direction says little about the others."""
         for name, predictor in _predictors(self.model):
             gradients = [p.grad for p in predictor.parameters() if p.grad is not None]

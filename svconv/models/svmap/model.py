@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from svconv._shapes import Dims, number
-from svconv.models.pretrained import Pretrained
+from svconv.models.pretrained import Pretrained, model_in
 from svconv.models.svmap import banded
 from svconv.models.svmap.start import GAIN, delta_bank, derivative_bank, start_from
 from svconv.nn import FilterPredictor
@@ -280,3 +280,8 @@ def _uniform(filters):
 def _maps(filters):
     """Filters of one pixel as float32 weights [B, C, M, H, W]."""
     return filters.flatten(2, 4).float() if filters.dtype != torch.float64 else filters.flatten(2, 4)
+
+
+def load(path):
+    """A `SVMAP` or a `SIMAP`, whichever a file of `save` holds; FileError as in `SVMAP.load`."""
+    return (SIMAP if model_in(path) == SIMAP.__name__ else SVMAP).load(path)
