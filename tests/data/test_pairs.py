@@ -6,7 +6,8 @@ from PIL import Image
 from scipy.signal import convolve2d
 
 from svconv.data import BlurPairs
-from svconv.data.pairs import enough_gradient, valid_convolution
+from svconv.data.crops import enough_gradient
+from svconv.data.pairs import valid_convolution
 
 
 @pytest.mark.parametrize("kernel_size", [1, 6, 9])
