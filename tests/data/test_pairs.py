@@ -78,14 +78,6 @@ def test_flat_crops_are_drawn_again(tmp_path):
     assert sum(kept) >= 11  # 20 tries miss the one good photograph of four once in 300 draws
 
 
-def test_the_rejection_rule():
-    image = torch.zeros(101, 101)
-    assert not enough_gradient(image)
-    image[:, ::25] = 1  # 4 or 5 lines, two gradients each: about 8 % of the pixels
-    assert enough_gradient(image)
-    assert not enough_gradient(image * 0.049)
-
-
 def test_bad_arguments(photographs):
     with pytest.raises(ValueError, match="^smallest:"):
         BlurPairs(photographs, 40, 9, smallest=11)
