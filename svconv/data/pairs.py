@@ -1,22 +1,10 @@
 """Pairs of a blurred and a sharp crop with the kernel between them, made on the fly from photographs; every index has one fixed pair."""
-import hashlib
-
 import torch
 
 from svconv._shapes import number
+from svconv.data.crops import PhotographCrops, draw, turned
 from svconv.data.degradation import degrade
 from svconv.data.motion import motion_kernel
-from svconv.data.photographs import PhotographCache, list_photographs
-
-GRADIENT, SHARE, TRIES = 0.05, 0.06, 20
-
-
-def enough_gradient(image):
-    """True unless under 6 % of the pixels have a gradient magnitude (forward differences in x and y) of at least 0.05; image [H, W],
-    0..1."""
-    dy = image[1:, :-1] - image[:-1, :-1]
-    dx = image[:-1, 1:] - image[:-1, :-1]
-    return bool((dx.square() + dy.square() >= GRADIENT**2).float().mean() >= SHARE)
 
 
 def valid_convolution(image, kernel):
@@ -26,7 +14,7 @@ def valid_convolution(image, kernel):
     return full[..., k - 1 :, k - 1 :]
 
 
-class BlurPairs(torch.utils.data.Dataset):
+class BlurPairs(PhotographCrops):
     """Blurred crops of photographs with their kernels; item i is the same on every run, whatever was asked for before.
 
     A crop is enlarged by the kernel, flipped and transposed at random, blurred by a *valid* convolution (so the blurry crop has real
@@ -59,22 +47,15 @@ class BlurPairs(torch.utils.data.Dataset):
         smallest = kernel_size if smallest is None else number("smallest", smallest, least=1, most=kernel_size, integer=True)
         if size < kernel_size:
             raise ValueError(f"size: expected at least the kernel size {kernel_size}, got {size}")
-        self.files = list(photographs) if isinstance(photographs, (list, tuple)) else list_photographs(photographs)
+        super().__init__("", photographs, length, seed, cache_bytes, colour=False)
         self.size, self.kernel_size, self.smallest = size, kernel_size, smallest
-        self.length, self.seed = number("length", length, least=0, integer=True), number("seed", seed, integer=True)
         self.noise = number("noise", noise, least=0)
-        self.cache = PhotographCache(cache_bytes)
-
-    def __len__(self):
-        return self.length
 
     def __getitem__(self, index):
-        if not 0 <= index < self.length:
-            raise IndexError(f"index: expected 0..{self.length - 1}, got {index}")
-        digest = hashlib.sha256(f"{self.seed}/{index}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        generator = self.generator(index)
         kernel = self._kernel(generator)
-        crop = self._crop(generator)
+        side = self.size + self.kernel_size - 1
+        crop = turned(self.window((side, side), generator)[0][0], draw(8, generator), True)
         k, half = self.kernel_size, self.kernel_size // 2
         blurry = valid_convolution(crop, kernel)[None]
         low = k - 1 - half  # pixel p of the valid result is centred on pixel p + k - 1 - k // 2 of the crop
@@ -88,25 +69,3 @@ class BlurPairs(torch.utils.data.Dataset):
         start = self.kernel_size // 2 - side // 2
         kernel[start : start + side, start : start + side] = small
         return kernel
-
-    def _crop(self, generator):
-        side = self.size + self.kernel_size - 1
-        image = None
-        for _ in range(TRIES):
-            photograph = self.cache.get(self.files[int(torch.randint(len(self.files), (), generator=generator))])
-            row, column = torch.rand(2, generator=generator, dtype=torch.float32).tolist()
-            if min(photograph.shape) < side:
-                continue
-            top = int(row * (photograph.shape[0] - side + 1))
-            left = int(column * (photograph.shape[1] - side + 1))
-            image = torch.from_numpy(photograph[top : top + side, left : left + side].astype("float32")) / 255
-            if enough_gradient(image):
-                break
-        if image is None:
-            raise ValueError(f"photographs: none of {TRIES} drawn ones is as large as a crop of {side} x {side} pixels")
-        turn = int(torch.randint(8, (), generator=generator))
-        if turn & 1:
-            image = image.flip(0)
-        if turn & 2:
-            image = image.flip(1)
-        return image.T.contiguous() if turn & 4 else image.contiguous()
