@@ -76,8 +76,12 @@ class Task(abc.ABC):
         """Start a phase: a fresh optimiser and a fresh average."""
         self.prepare(phase)
         self.processes.align(self.model)
-        self.optimiser = make_optimiser(self.settings, [p for p in self.model.parameters() if p.requires_grad], self.betas)
+        self.optimiser = make_optimiser(self.settings, self.learning(), self.betas)
         self.average = AveragedWeights(self.model, self.settings.average)
+
+    def learning(self):
+        """The parameters that the optimiser changes."""
+        return [p for p in self.model.parameters() if p.requires_grad]
 
     def step(self, tensors, rate):
         """One step of the optimiser; returns the error for the log."""

@@ -5,6 +5,7 @@ from torch import nn
 from svconv.models.blur_kernel_space.blocks import SLOPE, ReflectedConv2d, ReflectedResidual, begin
 
 BLOCKS = 4
+GAIN, UNEVEN = 8.0, 0.1        # of the start: of the differences of features, of weights that differ within a kernel
 
 
 class CodeLayers(nn.Sequential):
@@ -30,6 +31,18 @@ class Extractor(nn.Module):
         last = 16 * width if variational else 8 * width
         widths = (width, 2 * width, 4 * width, 8 * width, last, last)
         self.layers = CodeLayers(2 * width, widths, BLOCKS, SLOPE if paper else 0, bias=paper)
+        self._compare()
+
+    @torch.no_grad()
+    def _compare(self):
+        """The start: what the first layer sees is the difference of the features, and the others add up over the image. From random layers
+        the code tells of the image, of which F knows everything, and hardly of the blur: both learn to do without it."""
+        first, width = self.layers[0], self.layers[0].in_channels // 2
+        first.weight *= GAIN
+        first.weight[:, width:] = -first.weight[:, :width]
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d) and layer.stride[0] == 2:
+                layer.weight.copy_(layer.weight.mean((2, 3), keepdim=True) + UNEVEN * layer.weight)
 
     def forward(self, x, y):
         return self.layers(torch.cat([x, y], 1))

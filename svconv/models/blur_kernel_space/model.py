@@ -30,6 +30,9 @@ class BlurKernelSpace(Pretrained, nn.Module):
         transfer(x, y, to) -> the blur of the pair on `to`. sample(n, size) -> codes [n, ...] for images of that size. forward(x, y) =
         blur(x, encode(x, y)). Other sizes are continued by replication to multiples of 128 (their codes are rounded up) and cropped.
 
+    Attributes:
+        typical: the mean code of the pairs of the training, [8 width], where a search for a code may begin.
+
     Raises:
         ValueError, TypeError: naming the argument: a pair that differs, a side below 128, NaN or infinite values, a code that does not
             belong to the size; `sample` and `distribution` of a space that is not variational.
@@ -62,6 +65,7 @@ class BlurKernelSpace(Pretrained, nn.Module):
         self.sharp_features = Preprocess(width)
         self.pair_features = Preprocess(width) if paper else None
         self.extractor, self.applier = Extractor(width, paper, self.variational), Applier(width, paper)
+        self.register_buffer("typical", torch.zeros(self.channels))
         self.to(memory_format=torch.channels_last)
 
     def encode(self, x, y):
@@ -81,7 +85,7 @@ class BlurKernelSpace(Pretrained, nn.Module):
         if x.shape != y.shape:
             raise ValueError(f"y: expected the shape of x, {list(x.shape)}, got {list(y.shape)}")
         features = self.sharp_features if self.pair_features is None else self.pair_features
-        return self.extractor(features(_continued(x)), features(_continued(y))).to(x.dtype)      # under autocast too
+        return self.extractor(features(continued(x)), features(continued(y))).to(x.dtype)      # under autocast too
 
     def blur(self, x, code):
         """x [B, C, H, W] under the blur of a code [B|1, 8 width, ceil(H/128), ceil(W/128)]."""
@@ -93,9 +97,11 @@ class BlurKernelSpace(Pretrained, nn.Module):
                              f"got {got}")
         if code.dtype != x.dtype:
             raise TypeError(f"code: expected {x.dtype} like x, got {code.dtype}")
-        image = _continued(x)
-        blurry = image + self.applier(self.sharp_features(image), code.expand(x.shape[0], *shape))
-        return _like(blurry[..., :x.shape[-2], :x.shape[-1]], x)
+        return _like(self.blurred(continued(x), code.expand(x.shape[0], *shape))[..., :x.shape[-2], :x.shape[-1]], x)
+
+    def blurred(self, x, code):
+        """`blur` without a look at its arguments: x [B, 3, H, W] with sides that are multiples of 128, a code of B."""
+        return x + self.applier(self.sharp_features(x), code)
 
     def transfer(self, x, y, to):
         """`to` under the blur between x and y. Where its size needs another code, that of the pair is resized bilinearly."""
@@ -154,7 +160,7 @@ def fitted_code(code, size):
     return code if code.shape[-2:] == tuple(size) else functional.interpolate(code, tuple(size), mode="bilinear", align_corners=False)
 
 
-def _continued(x):
+def continued(x):
     """[B, 3, H, W] with both sides multiples of 128."""
     height, width = x.shape[-2:]
     padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)

@@ -1,0 +1,99 @@
+"""Training of `models.BlurKernelSpace`: the code of a pair has to bring the blurry crop back from the sharp one."""
+import torch
+
+from svconv.files import FileError
+from svconv.models import BlurKernelSpace
+from svconv.models.blur_kernel_space.widened import variational_state
+from svconv.models.pretrained import read_weights
+from svconv.nn import CharbonnierLoss
+from svconv.training.band_gains import RINGS, SECTORS, band_gains
+from svconv.training.ebks_settings import EBKSSettings
+from svconv.training.pair_task import PairTask, means, psnr
+
+EPS = 1e-6
+
+
+class EBKSTask(PairTask):
+    """The encoded blur kernel space: codes of blur, from sharp photographs or pairs"""
+
+    kind, settings_class = "ebks", EBKSSettings
+    structure = ("variant", "variational", "width")
+    measured_by = (*PairTask.measured_by, "variational")
+
+    def __init__(self, photographs, settings, device):
+        s = settings
+        self.charbonnier = CharbonnierLoss(EPS, reduction="sum")
+        super().__init__(photographs, s, device, BlurKernelSpace(s.variant, s.variational, s.width))
+        self.reader = self.place(torch.nn.Linear(self.model.channels, RINGS * SECTORS))
+        self.hint = s.hints
+
+    def learning(self):
+        return [*super().learning(), *self.reader.parameters()] if self.settings.hints else super().learning()
+
+    def step(self, tensors, rate):
+        self.hint = self.settings.hints * max(0.0, 1 - self.average.steps / self.settings.hint_steps)
+        return super().step(tensors, rate)
+
+    def loss(self, blurry, sharp, kind):
+        """The Charbonnier distance, summed over all pixels, of F(x, G(x, y)) from y, and for a variational space the divergence."""
+        with self.casting():
+            mean, found = self._coded(sharp, blurry)
+            made = self.model.blur(sharp, found)
+        loss = self.charbonnier(made.float(), blurry)
+        error = float(loss.detach()) / blurry.numel()
+        if mean is not None:
+            loss = loss + self.settings.divergence * divergence(mean, self._deviation)
+        loss = loss / blurry.numel()
+        if self.hint:
+            told = self.reader(found.float().mean((2, 3)))
+            loss = loss + self.hint * (told - band_gains(sharp, blurry)).square().mean()
+        return loss, error
+
+    def _coded(self, sharp, blurry):
+        """(mean or None, a code): the code is drawn where the space is variational."""
+        if not self.settings.variational:
+            return None, self.model.encode(sharp, blurry)
+        mean, self._deviation = self.model.distribution(sharp, blurry)
+        return mean, mean + self._deviation * torch.randn_like(mean)
+
+    def validate(self, model):
+        """Mean PSNR to the blurry crop of F with the pair's own code, by kind of blur too, and with the mean of all codes."""
+        codes = [model.encode(sharp, blurry) for blurry, sharp, _ in self.validated()]
+        middle = torch.cat(codes).mean(0, keepdim=True)
+        own, common = [], []
+        for (blurry, sharp, _), code in zip(self.validated(), codes):
+            own.append(psnr(model.blur(sharp, code), blurry))
+            common.append(psnr(model.blur(sharp, middle), blurry))
+        spread = torch.cat(codes).std(0).mean() if len(codes) > 1 else torch.zeros(())
+        return {**self.by_kind(own, "psnr"), "psnr_mean_code": means(common), "code_spread": round(float(spread), 5)}
+
+    def score(self, result):
+        return round(-result["psnr"], 4)
+
+    def baselines(self):
+        """PSNR of the sharp crops to the blurry ones."""
+        return self.by_kind([psnr(sharp, blurry) for blurry, sharp, _ in self.validated()], "psnr_sharp")
+
+    def state(self):
+        return {**super().state(), "reader": self.reader.state_dict()}
+
+    def load_state(self, state, former, phase):
+        self.reader.load_state_dict(state["reader"])
+        super().load_state(state, former, phase)
+
+    def start_from(self, path):
+        """As every model does; a variational space takes the weights of a plain one too, as the mean of its codes."""
+        arguments, state = read_weights(path, type(self.model).__name__)
+        if self.settings.variational and arguments == {**self.model.arguments, "variational": False}:
+            try:
+                self.model.load_state_dict(variational_state(state, self.model.state_dict()))
+            except (KeyError, RuntimeError) as error:
+                raise FileError(f"{path}: weights that do not fit BlurKernelSpace({self.model.extra_repr()})") from error
+            return
+        super().start_from(path)
+
+
+def divergence(mean, deviation):
+    """sum(mu^2 + s^2 - log(1e-8 + s^2) - 1): twice that of N(mu, s^2) from N(0, 1)."""
+    mean, square = mean.float(), deviation.float().square()
+    return (mean.square() + square - torch.log(1e-8 + square) - 1).sum()

@@ -1,0 +1,76 @@
+"""What the trainings of the learned blur spaces share: pairs of a sharp and a blurry crop, and how they are scored by kind of blur."""
+import contextlib
+import math
+
+import torch
+
+from svconv.data import FolderPairs, VariedPairs, list_photographs, split_photographs
+from svconv.training.task import Task
+
+
+class PairTask(Task):
+    """A task on (blurry, sharp, kind) items. A subclass names in `structure` the settings that are arguments of its model.
+
+    The photographs are split as everywhere, every 20th held out; with `blurry` the held-out pairs are those of the held-out names.
+    """
+
+    structure: tuple = ()
+    measured_by = ("blurry", "kinds", "kernel_least", "kernel_most", "noise", "validation_size", "validation_pairs")
+
+    def __init__(self, photographs, settings, device, model):
+        s = settings
+        self.kinds = ("pairs",) if s.blurry else tuple(s.kinds.split(","))
+        training, held = split_photographs(list_photographs(photographs))
+        self.pairs = self._pairs(photographs, training, s.size, 1 << 62, s.seed, s)
+        self.pairs[0]       # whether there are photographs as large as a crop is known before anything is written
+        fixed = self._pairs(photographs, held, s.validation_size, s.validation_pairs, -1, s)
+        self.validation = [fixed[i] for i in range(len(fixed))]
+        super().__init__(s, device, model)
+        low = s.precision == "bfloat16" or s.precision == "auto" and self.device.type == "cuda"
+        self.precision = torch.bfloat16 if low else None
+
+    @staticmethod
+    def _pairs(folder, files, size, length, seed, s):
+        if s.blurry:
+            return FolderPairs(folder, s.blurry, size, files=files, length=length, seed=seed)
+        return VariedPairs(files, size, kinds=tuple(s.kinds.split(",")), strength=(s.kernel_least, s.kernel_most), noise=s.noise,
+                           length=length, seed=seed)
+
+    def casting(self):
+        """The context in which the networks compute."""
+        return contextlib.nullcontext() if self.precision is None else torch.autocast(self.device.type, self.precision)
+
+    def prepare(self, phase):
+        pass
+
+    def batch(self, position, count):
+        items = [self.pairs[i] for i in range(position, position + count)]
+        return tuple(torch.stack(t) for t in zip(*items))
+
+    def validated(self):
+        """The held-out pairs as batches of one on the device: (blurry, sharp, kind)."""
+        for blurry, sharp, kind in self.validation:
+            yield self.place(blurry[None]), self.place(sharp[None]), int(kind)
+
+    def by_kind(self, scores, name):
+        """{name: mean, name_<kind>: mean of those of a kind} of a score [1] for each held-out pair."""
+        kinds = [int(kind) for _, _, kind in self.validation]
+        parts = {f"{name}_{kind}": [score for score, of in zip(scores, kinds) if of == place] for place, kind in enumerate(self.kinds)}
+        return {name: means(scores), **{key: means(part) for key, part in parts.items() if part and len(self.kinds) > 1}}
+
+    def load_state(self, state, former, phase):
+        for name in self.structure:
+            if getattr(former, name) != getattr(self.settings, name):
+                raise ValueError(f"{name}: expected {getattr(former, name)} as in the checkpoint, got {getattr(self.settings, name)}")
+        super().load_state(state, former, phase)
+
+
+def psnr(image, truth):
+    """[B]: the PSNR of images in 0..1, of which only what lies in that range counts."""
+    error = (image.float().clamp(0, 1) - truth).square().mean((1, 2, 3))
+    return -10 * torch.log10(error.clamp_min(1e-12))
+
+
+def means(scores):
+    """The mean of a list of tensors [B], rounded for the log; NaN if there is none."""
+    return round(float(torch.cat(scores).mean()), 4) if scores else math.nan
