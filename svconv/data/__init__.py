@@ -4,6 +4,7 @@ from svconv.data.defocus_pairs import DefocusPairs
 from svconv.data.degradation import degrade, jpeg_round_trip
 from svconv.data.domain_transform import domain_transform
 from svconv.data.estimate_blur import edge_map, estimate_blur, interpolated_map, propagate_blur
+from svconv.data.folder_pairs import FolderPairs
 from svconv.data.kernel_pairs import KernelPairs
 from svconv.data.matting_laplacian import MattingLaplacian, matting_laplacian
 from svconv.data.motion import motion_kernel, motion_path
@@ -15,6 +16,7 @@ from svconv.data.varied_pairs import VariedPairs
 __all__ = [
     "BlurPairs",
     "DefocusPairs",
+    "FolderPairs",
     "KernelPairs",
     "MattingLaplacian",
     "PhotographCache",

@@ -17,6 +17,8 @@ class PhotographCrops(torch.utils.data.Dataset):
         length, seed, cache_bytes: as in `KernelPairs`. colour: of the photographs, or grey.
     """
 
+    judged = slice(None)    # the channels whose gradient counts
+
     def __init__(self, kind, photographs, length, seed, cache_bytes, colour=True):
         self.files = list(photographs) if isinstance(photographs, (list, tuple)) else list_photographs(photographs)
         self.length, self.seed = number("length", length, least=0, integer=True), number("seed", seed, integer=True)
@@ -47,7 +49,7 @@ class PhotographCrops(torch.utils.data.Dataset):
             above, before = min(top, reach), min(left, reach)
             part = photograph[top - above:top + size[0] + reach, left - before:left + size[1] + reach]
             found = channels_first(part), (above, before)
-            if enough_gradient(found[0][:, above:above + size[0], before:before + size[1]].mean(0)):
+            if enough_gradient(found[0][self.judged, above:above + size[0], before:before + size[1]].mean(0)):
                 break
         if found is None:
             raise ValueError(f"photographs: none of {TRIES} drawn ones is as large as a crop of {height} x {width} pixels")

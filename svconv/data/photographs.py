@@ -46,11 +46,12 @@ class PhotographCache:
     """Photographs as uint8, grey [H, W] or with `colour` [H, W, 3], the least recently used ones dropped beyond `max_bytes`.
 
     Pictures whose longer side exceeds `halve_above` are reduced by two until it does not: large photographs are rarely sharp at pixel
-    scale.
+    scale. `read(path, halve_above)` takes the place of `read_colour` and `read_grey`.
     """
 
-    def __init__(self, max_bytes=512 << 20, halve_above=1000, *, colour=False):
-        self.max_bytes, self.read = number("max_bytes", max_bytes, least=0, integer=True), read_colour if colour else read_grey
+    def __init__(self, max_bytes=512 << 20, halve_above=1000, *, colour=False, read=None):
+        self.max_bytes = number("max_bytes", max_bytes, least=0, integer=True)
+        self.read = (read_colour if colour else read_grey) if read is None else read
         self.halve_above = None if halve_above is None else number("halve_above", halve_above, least=1)
         self._images, self._bytes = collections.OrderedDict(), 0
 
@@ -85,6 +86,11 @@ def read_colour(path, halve_above=None, max_pixels=MAX_PIXELS):
     return _read(path, "RGB", halve_above, max_pixels)
 
 
+def read_as_stored(path, halve_above=None, max_pixels=MAX_PIXELS):
+    """The same as uint8 [H, W] when the file is grey, otherwise [H, W, 3]."""
+    return _read(path, None, halve_above, max_pixels)
+
+
 def _read(path, mode, halve_above, max_pixels):
     from PIL import Image
 
@@ -92,7 +98,8 @@ def _read(path, mode, halve_above, max_pixels):
     pixels = picture.pixels
     if picture.bits != 8:
         pixels = np.rint(np.divide(pixels, picture.scale / 255).clip(0, 255)).astype(np.uint8)
-    image = Image.fromarray(pixels[..., 0] if picture.channels == 1 else pixels).convert(mode)
+    image = Image.fromarray(pixels[..., 0] if picture.channels == 1 else pixels)
+    image = image.convert(mode or ("L" if picture.channels == 1 else "RGB"))
     while halve_above and max(image.size) > halve_above:
         image = image.reduce(2)
     return np.asarray(image)
