@@ -1,0 +1,83 @@
+"""The layers of the encoder and the generators of DegradationDeblur."""
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+from svconv.nn import HalfInstanceNorm2d
+
+SLOPE = 0.2     # of the leaky ReLU everywhere
+
+
+def leaky(x):
+    return functional.leaky_relu(x, SLOPE)
+
+
+class InstanceNorm(nn.Module):
+    """Every channel of every image normalised by itself, without weights; a plane of one pixel becomes 0."""
+
+    def forward(self, x):
+        return torch.group_norm(x, x.shape[1]).to(x.dtype)
+
+
+class ReflectedConv2d(nn.Conv2d):
+    """A convolution that keeps the size, with the border continued by reflection, and a side too short for that by replication."""
+
+    def __init__(self, inputs, width, size, bias=True):
+        super().__init__(inputs, width, size, bias=bias)
+        self.reach = size // 2
+
+    def forward(self, x):
+        return super().forward(reflected(x, self.reach))
+
+
+def reflected(x, reach):
+    """x [B, C, H, W] with so many more pixels on each side."""
+    modes = ["reflect" if side > reach else "replicate" for side in x.shape[-2:]]
+    if modes[0] == modes[1]:
+        return functional.pad(x, (reach,) * 4, mode=modes[0])
+    return functional.pad(functional.pad(x, (reach, reach, 0, 0), mode=modes[1]), (0, 0, reach, reach), mode=modes[0])
+
+
+def normed(inputs, width, *, stride=1, size=3, reflect=False, norm=True):
+    """A convolution under spectral normalisation; with `norm` an instance normalisation behind it, which makes a bias needless."""
+    bias = not norm
+    conv = ReflectedConv2d(inputs, width, size, bias=bias) if reflect else nn.Conv2d(inputs, width, size, stride, padding=1, bias=bias)
+    return nn.Sequential(spectral_norm(conv), *([InstanceNorm()] if norm else []))
+
+
+class Residual(nn.Module):
+    """leaky(h + conv3(leaky(conv3(h)))), the borders reflected, without normalisation or with that of the spectrum."""
+
+    def __init__(self, width, spectral):
+        super().__init__()
+        convs = [ReflectedConv2d(width, width, 3) for _ in range(2)]
+        self.first, self.second = (spectral_norm(conv) for conv in convs) if spectral else convs
+
+    def forward(self, x):
+        return leaky(x + self.second(leaky(self.first(x))))
+
+
+class Block(nn.Module):
+    """conv3, half instance normalisation (in encoders), conv1 (in the two-stage network), conv3, a leaky ReLU after each; conv1 of the input
+    added.
+
+    Args:
+        inputs, width: channels of the input and of the result. half_norm: with the normalisation. middle: with the convolution of one pixel
+            between the two; the shortcut has a bias where it is missing.
+    """
+
+    def __init__(self, inputs, width, *, half_norm, middle):
+        super().__init__()
+        self.first = nn.Conv2d(inputs, width, 3, padding=1)
+        self.norm = HalfInstanceNorm2d(width) if half_norm else None
+        self.middle = nn.Conv2d(width, width, 1, bias=False) if middle else None
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.shortcut = nn.Conv2d(inputs, width, 1, bias=not middle)
+
+    def forward(self, x):
+        y = self.first(x)
+        y = leaky(y if self.norm is None else self.norm(y))
+        if self.middle is not None:
+            y = leaky(self.middle(y))
+        return leaky(self.second(y)) + self.shortcut(x)
