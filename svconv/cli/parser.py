@@ -14,7 +14,7 @@ class Parser(argparse.ArgumentParser):
 
 class Version(argparse.Action):
     def __init__(self, option_strings, dest, **_):
-        super().__init__(option_strings, dest, nargs=0, help="print the version and stop")
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help="print the version and stop")
 
     def __call__(self, parser, *_):
         from svconv import __version__

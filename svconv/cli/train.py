@@ -19,6 +19,10 @@ class Model(typing.NamedTuple):
 
 
 MODELS = {
+    "ebks": Model("encoded blur kernel space: codes of blur, from sharp photographs or pairs",
+                  "svconv.training.ebks_settings.EBKSSettings", "svconv.training.ebks.EBKSTask"),
+    "ldr": Model("learned degradation representations: a map of the blur that drives reblurring and deblurring, from sharp photographs or "
+                 "pairs", "svconv.training.ldr_settings.LDRSettings", "svconv.training.ldr.LDRTask"),
     "ltd": Model("Learning to Deblur: blind kernel estimation from sharp photographs",
                  "svconv.training.learning_to_deblur_settings.LtDSettings", "svconv.training.learning_to_deblur.LearningToDeblurTask"),
     "simap": Model("SIMAP: deblurring with a known kernel, MAP steps with uniform filters and pixel weights, from sharp photographs",

@@ -11,6 +11,7 @@ from svconv.data.motion import motion_kernel, motion_path
 from svconv.data.pairs import BlurPairs
 from svconv.data.photographs import PhotographCache, list_photographs, read_grey, split_photographs
 from svconv.data.poses import motion_poses
+from svconv.data.transferred_blur import TransferredBlur
 from svconv.data.varied_pairs import VariedPairs
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "KernelPairs",
     "MattingLaplacian",
     "PhotographCache",
+    "TransferredBlur",
     "VariedPairs",
     "defocus_map",
     "defocus_radii",

@@ -11,6 +11,7 @@ from svconv.training.ebks_settings import EBKSSettings
 from svconv.training.pair_task import PairTask, means, psnr
 
 EPS = 1e-6
+TYPICAL = 0.001     # of what the mean code of a batch counts in the typical one
 
 
 class EBKSTask(PairTask):
@@ -39,6 +40,7 @@ class EBKSTask(PairTask):
         with self.casting():
             mean, found = self._coded(sharp, blurry)
             made = self.model.blur(sharp, found)
+        self.model.typical.lerp_(found.detach().float().mean((0, 2, 3)), max(TYPICAL, 1 / (self.average.steps + 1)))
         loss = self.charbonnier(made.float(), blurry)
         error = float(loss.detach()) / blurry.numel()
         if mean is not None:
