@@ -131,6 +131,17 @@ def check_device(first_name, first, name, t):
         raise TypeError(f"{name}: expected device {first.device} like {first_name}, got {t.device}")
 
 
+def image_pair(x, y):
+    """x and y, images [B, C, H, W] of one shape, dtype and device, in the dtype that they are computed in."""
+    check_image("x", x)
+    check_image("y", y)
+    check_like("y", y, "x", x)
+    check_device("x", x, "y", y)
+    if x.dtype != y.dtype:
+        raise TypeError(f"y: expected {x.dtype} like x, got {y.dtype}")
+    return computed(x), computed(y)
+
+
 def sum_to(t, shape):
     """Sums the first two axes where they are 1 in `shape`."""
     axes = [axis for axis, (n, wanted) in enumerate(zip(t.shape[:2], shape)) if n != wanted]

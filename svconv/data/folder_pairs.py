@@ -1,5 +1,4 @@
 """Pairs of a blurred and a sharp colour crop from pictures that somebody took: two folders, or the layout of GoPro."""
-import pathlib
 
 import numpy as np
 import torch
@@ -15,8 +14,8 @@ class FolderPairs(PhotographCrops):
     Crops whose sharp image has little gradient are drawn again, at most 20 times. Pictures are never reduced in size.
 
     Args:
-        sharp, blurry: two folders in which the pictures of a pair stand under one relative name, whatever its suffix. blurry=None: one folder
-            in which a pair is `.../sharp/NAME` and `.../blur/NAME`, as in GoPro.
+        sharp, blurry: two folders in which the pictures of a pair stand under one relative name, whatever its suffix. blurry=None: one
+            folder in which a pair is `.../sharp/NAME` and `.../blur/NAME`, as in GoPro.
         size: side of the crops in pixels, or (height, width), of which then none is transposed.
         length: number of items; only `__len__` looks at it, the items do not depend on it.
         seed: another seed gives other crops.
@@ -81,7 +80,7 @@ def _in_one_folder(folder):
 
 def _named(folder, files):
     """{relative name without suffix: file}"""
-    found: dict[pathlib.Path, pathlib.Path] = {}
+    found = {}
     for path in files:
         name = path.relative_to(folder).with_suffix("")
         if name in found:

@@ -19,15 +19,16 @@ def write_archive(path, data):
             raise
 
 
-def read_archive(path, what):
+def read_archive(path, what, *, old=False):
     """What `write_archive` wrote, tensors on the CPU. FileError naming the file if it is missing or damaged; `what` says what it should
-    be."""
+    be. old: files of torch before 1.6, which are no archives, are read too."""
     import torch
 
     if not os.path.isfile(path):
         raise FileError(f"{path}: no such {what}")
     try:
-        _check_parts(path)
+        if not old or zipfile.is_zipfile(path):
+            _check_parts(path)
         with alone_and_quiet():
             return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError as error:

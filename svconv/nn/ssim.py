@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from svconv._shapes import Dims, check_device, check_like, computed, number
+from svconv._shapes import image_pair, number
 
 PADDINGS = ("valid", "same")
 K1, K2 = 0.01, 0.03
@@ -58,15 +58,9 @@ class SSIMLoss(nn.Module):
 
     def similarity_map(self, x, y):
         """The structural similarity under each window, [B, C, H, W], for "valid" without half a window at each border."""
-        Dims().check("x", x, "B C H W")
-        Dims().check("y", y, "B C H W")
-        check_like("y", y, "x", x)
-        check_device("x", x, "y", y)
-        if x.dtype != y.dtype:
-            raise TypeError(f"y: expected {x.dtype} like x, got {y.dtype}")
+        x, y = image_pair(x, y)
         if self.padding == "valid" and min(x.shape[-2:]) < self.window:
             raise ValueError(f"x: expected sides of at least {self.window} pixels, the window, got {tuple(x.shape[-2:])}")
-        x, y = computed(x), computed(y)
         c1, c2 = (K1 * self.data_range) ** 2, (K2 * self.data_range) ** 2
         mx, xx, xy = self._smoothed(torch.stack([x, x * x, x * y]))
         my, yy = self._smoothed(torch.stack([y, y * y]))      # apart: the one that is the truth needs no gradient

@@ -1,4 +1,6 @@
 """Pairs from folders: which pictures belong together, crops at one place, turns; what does not fit is named."""
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,12 @@ def test_an_index_has_one_pair_whatever_was_read_before(folders):
     assert not torch.equal(a[1][1], a[2][1]) and not torch.equal(a[1][1], FolderPairs(*folders, 20, seed=4)[1][1]) and len(b) == 50
     batch = next(iter(torch.utils.data.DataLoader(b, batch_size=4, num_workers=0)))
     assert [tuple(t.shape) for t in batch] == [(4, 3, 20, 20), (4, 3, 20, 20), (4,)]
+
+
+def test_it_can_be_sent_to_another_process(folders):
+    pairs = FolderPairs(*folders, 20)
+    copy = pickle.loads(pickle.dumps(pairs))
+    assert all(torch.equal(p, q) for p, q in zip(pairs[3], copy[3]))
 
 
 def test_large_pictures_keep_their_size_and_the_gradient_is_that_of_the_sharp_one(tmp_path):

@@ -164,6 +164,26 @@ def test_an_index_has_one_pair_whatever_was_read_before(coloured):
         assert not torch.equal(a[i][1], a[i + 4][1]) and not torch.equal(a[i][1], other[i][1]) and len(b) == 50
 
 
+def test_the_default_dtype_changes_nothing(coloured):
+    pairs = VariedPairs(coloured, 40, noise=0.02)
+    expected = [pairs[i] for i in range(4)]
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = [pairs[i] for i in range(4)]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for item, other in zip(expected, found):
+        assert all(p.dtype == q.dtype and torch.equal(p, q) for p, q in zip(item, other))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_give_the_same_items(coloured, workers):
+    pairs = VariedPairs(coloured, 32, length=8)
+    batches = list(torch.utils.data.DataLoader(pairs, batch_size=4, num_workers=workers))
+    for i in range(8):
+        assert all(torch.equal(batches[i // 4][part][i % 4], pairs[i][part]) for part in range(3))
+
+
 def test_noise_and_rounding_are_those_asked_for(coloured):
     raw, stored = (VariedPairs(coloured, 64, rounding=rounding) for rounding in (False, True))
     noisy = VariedPairs(coloured, 64, rounding=False, noise=0.03)
