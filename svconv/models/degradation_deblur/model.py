@@ -87,7 +87,7 @@ class DegradationDeblur(Pretrained, nn.Module):
         if version == 2 and reblur:
             raise ValueError("reblur: expected False, version 2 has a G_r of its own")
         width = number("width", width, least=2, integer=True)
-        self.arguments = {"version": version, "width": width, "sn": sn, "code": code, "reblur": bool(reblur)}
+        self.arguments = {"version": int(version), "width": width, "sn": sn, "code": code, "reblur": bool(reblur)}
         self.code, coded = code, code is not None
         self.map_shape = (4 * width, 4, 4) if version == 1 else (32 * width, 8, 8)
         self.encoder = Encoder(version, width, sn, pooled=code == "vector") if coded else None
