@@ -14,8 +14,8 @@ from svconv.models.degradation_deblur.encoder import Encoder
 from svconv.models.degradation_deblur.generators import OneStage, TwoStage
 from svconv.models.degradation_deblur.upsampler import UpSampler
 
-VARIANTS = ({}, {"version": 2}, {"sn": "reference"}, {"version": 2, "sn": "reference"}, {"code": "vector"}, {"code": None}, {"reblur": True},
-            {"sn": "reference", "code": "vector"}, {"version": 2, "code": "vector"}, {"version": 2, "code": None},
+VARIANTS = ({}, {"version": 2}, {"sn": "reference"}, {"version": 2, "sn": "reference"}, {"code": "vector"}, {"code": None},
+            {"reblur": True}, {"sn": "reference", "code": "vector"}, {"version": 2, "code": "vector"}, {"version": 2, "code": None},
             {"code": None, "reblur": True}, {"code": "vector", "reblur": True})
 
 
@@ -48,7 +48,7 @@ def test_the_networks_have_the_papers_parameters(make, expected):
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
-def test_shapes_at_full_width_scale(options):
+def test_shapes(options):
     model = made(**options)
     two = options.get("version") == 2
     y = picture(2, 3, 40, 49)
@@ -109,10 +109,10 @@ def test_every_option_changes_the_model():
         results = [model(y).x for model in models]
     for i, a in enumerate(VARIANTS):
         for j in range(i):
-            same_layers = kinds(models[i]) == kinds(models[j])
-            other = {"code": "vector"} if a.get("sn", "all") == "all" and a.get("version", 1) == 1 else None
-            if same_layers:     # a vector of the table's encoder is the same layers, used otherwise
-                assert other and {a.get("code", "map"), VARIANTS[j].get("code", "map")} == {"map", "vector"}
+            b = VARIANTS[j]
+            if kinds(models[i]) == kinds(models[j]):     # a vector of the table's encoder is the same layers, used otherwise
+                assert {a.get("code", "map"), b.get("code", "map")} == {"map", "vector"}
+                assert "sn" not in a and "version" not in a
                 models[i].load_state_dict(models[j].state_dict())
                 with torch.no_grad():
                     assert not torch.equal(models[i](y).x, results[j])
@@ -136,9 +136,9 @@ def test_a_vector_is_one_at_every_place_and_still_differs_between_images(version
     with torch.no_grad():
         z = model.degradation(y)
         mean = z.mean((2, 3), keepdim=True)
-        assert float((mean[0] - mean[1]).abs().max()) > 0.1 * float(mean.abs().max()) > 0
-        assert torch.equal(model.pyramid(z)[0], model.pyramid(mean.expand_as(z))[0])
+        assert float((mean[0] - mean[1]).abs().max()) > 0.03 * float(mean.abs().max()) > 1e-3
         flat = model.pyramid(z)[0]
+        torch.testing.assert_close(flat, model.pyramid(mean.expand_as(z))[0], rtol=0, atol=1e-5 * float(flat.abs().max()))
         assert float((flat - flat[..., :1, :1]).abs().max()) < 1e-5 * float(flat.abs().max())
 
 
@@ -201,32 +201,35 @@ def test_bad_settings_are_named(bad, error, text):
         DegradationDeblur(**{"width": 4, **bad})
 
 
-def slopes(function, t, seed):
+def slopes(function, t, step, seed=6):
     """The derivative of a number along a random direction: by autograd and by central differences."""
     direction = torch.randn(t.shape, dtype=t.dtype, generator=torch.Generator().manual_seed(seed))
     t = t.detach().requires_grad_()
     gradient, = torch.autograd.grad(function(t), t)
     with torch.no_grad():
-        step = 1e-6
         differences = (function(t + step * direction) - function(t - step * direction)) / (2 * step)
     return float((gradient * direction).sum()), float(differences)
 
 
-@pytest.mark.parametrize("options", [{}, {"version": 2}, {"sn": "reference"}, {"code": "vector", "reblur": True}], ids=str)
-@pytest.mark.parametrize("of", ["image", "map", "reblurred image", "reblurred map"])
-def test_gradients_by_finite_differences(options, of):
+@pytest.mark.parametrize("options, of", [
+    (options, of) for options in ({}, {"version": 2}, {"sn": "reference"}, {"code": "vector", "reblur": True})
+    for of in ("image", "map", "reblurred image", "reblurred map") if "reblurred" not in of or {"version", "reblur"} & options.keys()
+], ids=str)
+def test_gradients_by_finite_differences(options, of, monkeypatch):
+    """With the bends of the activations rounded, as finite differences have to step over some of thousands of them."""
+    softplus = functional.softplus
+    monkeypatch.setattr(functional, "leaky_relu", lambda x, slope, inplace=False: slope * x + (1 - slope) * softplus(x))
+    monkeypatch.setattr(functional, "relu", lambda x, inplace=False: softplus(x))
     model = made(torch.float64, **options)
-    if of.startswith("reblurred") and model.reblurring is None:
-        pytest.skip("no generator for it")
     y, weights = picture(1, 3, 32, 48, dtype=torch.float64), picture(1, 3, 32, 48, dtype=torch.float64, seed=5) - 0.5
     with torch.no_grad():
         z = model.degradation(y)
-    functions = {"image": (lambda t: sum((weights * image).sum() for image in model(t).images), y),
-                 "map": (lambda t: (weights * model(y, t).x).sum(), z),
-                 "reblurred image": (lambda t: (weights * model.reblur(t, z)).sum(), y),
-                 "reblurred map": (lambda t: (weights * model.reblur(y, t)).sum(), z)}
-    found, expected = slopes(*functions[of], seed=6)
-    assert found == pytest.approx(expected, rel=1e-4) and abs(found) > 1e-9
+    functions = {"image": (lambda t: sum((weights * image).sum() for image in model(t).images), y, 1e-6),
+                 "map": (lambda t: (weights * model(y, t).x).sum(), z, 1e-3),
+                 "reblurred image": (lambda t: (weights * model.reblur(t, z)).sum(), y, 1e-6),
+                 "reblurred map": (lambda t: (weights * model.reblur(y, t)).sum(), z, 1e-3)}
+    found, expected = slopes(*functions[of])
+    assert found == pytest.approx(expected, rel=1e-3) and abs(found) > 1e-8
 
 
 @pytest.mark.parametrize("options", [o for o in VARIANTS if o.get("sn") != "reference" or "version" not in o], ids=str)
@@ -360,8 +363,10 @@ def test_discriminators(height, width, first, second):
         assert torch.equal(model(x, y)[0][-1], model(x, y)[0][-1]) and not torch.equal(model(y, x)[0][-1], model(x, y)[0][-1])
 
 
-@pytest.mark.parametrize("change, text", [(lambda x, y: (x[:, :1], y), "^sharp: expected 3"), (lambda x, y: (x, y[..., :-1]), "^blurry: expected"),
-                                          (lambda x, y: (x[..., :9], y[..., :9]), "^sharp: expected sides of at least 16")])
+@pytest.mark.parametrize("change, text", [
+    (lambda x, y: (x[:, :1], y), "^sharp: expected 3"), (lambda x, y: (x, y[..., :-1]), "^blurry: expected"),
+    (lambda x, y: (x[..., :9], y[..., :9]), "^sharp: expected sides of at least 16"),
+])
 def test_bad_pairs_are_named(change, text):
     with pytest.raises(ValueError, match=text):
         Discriminators(4)(*change(picture(1, 3, 20, 20), picture(1, 3, 20, 20)))

@@ -69,7 +69,8 @@ def test_windows_of_a_pointwise_generator_are_one_pass(size, tile, overlap):
 @pytest.mark.parametrize("change, error, text", [
     (dict(tile=15), ValueError, "^tile: expected an integer >= 16"), (dict(tile=20.5), ValueError, "^tile: "),
     (dict(overlap=-1), ValueError, "^overlap: "), (dict(tile=32, overlap=32), ValueError, "^overlap: "),
-    (dict(y=torch.zeros(1, 3, 15, 40)), ValueError, "^y: expected sides"), (dict(y=torch.zeros(1, 2, 20, 20)), ValueError, "^y: expected 3 or 1"),
+    (dict(y=torch.zeros(1, 3, 15, 40)), ValueError, "^y: expected sides"),
+    (dict(y=torch.zeros(1, 2, 20, 20)), ValueError, "^y: expected 3 or 1"),
     (dict(y=torch.full((1, 3, 20, 20), torch.nan)), ValueError, "^y: holds NaN"),
     (dict(y=torch.zeros(1, 3, 20, 20).double()), TypeError, "^y: expected torch.float32"),
 ])

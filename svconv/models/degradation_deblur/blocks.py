@@ -14,8 +14,11 @@ def leaky(x):
 
 
 def spectral(conv):
-    """The convolution under spectral normalisation. It starts with orthogonal weights and without bias: all its singular values are 1, where
-    of random weights only the largest is, and a dozen such layers would leave next to nothing of what tells one map from another."""
+    """The convolution under spectral normalisation, with orthogonal weights and a bias of 0 at the start.
+
+    All its singular values are 1 then. Of random weights only the largest is, and a dozen such layers would leave next to nothing of what
+    tells one map from another.
+    """
     nn.init.orthogonal_(conv.weight)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
@@ -68,8 +71,8 @@ class Residual(nn.Module):
 
 
 class Block(nn.Module):
-    """conv3, half instance normalisation (in encoders), conv1 (in the two-stage network), conv3, a leaky ReLU after each; conv1 of the input
-    added.
+    """conv3, half instance normalisation (in encoders), conv1 (in the two-stage network), conv3, a leaky ReLU after each; conv1 of the
+    input added.
 
     Args:
         inputs, width: channels of the input and of the result. half_norm: with the normalisation. middle: with the convolution of one pixel
