@@ -13,6 +13,18 @@ def leaky(x):
     return functional.leaky_relu(x, SLOPE)
 
 
+def spectral(conv):
+    """The convolution under spectral normalisation, with orthogonal weights and a bias of 0 at the start.
+
+    All its singular values are 1 then. Of random weights only the largest is, and a dozen such layers would leave next to nothing of what
+    tells one map from another.
+    """
+    nn.init.orthogonal_(conv.weight)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return spectral_norm(conv)
+
+
 class InstanceNorm(nn.Module):
     """Every channel of every image normalised by itself, without weights; a plane of one pixel becomes 0."""
 
@@ -43,24 +55,24 @@ def normed(inputs, width, *, stride=1, size=3, reflect=False, norm=True):
     """A convolution under spectral normalisation; with `norm` an instance normalisation behind it, which makes a bias needless."""
     bias = not norm
     conv = ReflectedConv2d(inputs, width, size, bias=bias) if reflect else nn.Conv2d(inputs, width, size, stride, padding=1, bias=bias)
-    return nn.Sequential(spectral_norm(conv), *([InstanceNorm()] if norm else []))
+    return nn.Sequential(spectral(conv), *([InstanceNorm()] if norm else []))
 
 
 class Residual(nn.Module):
     """leaky(h + conv3(leaky(conv3(h)))), the borders reflected, without normalisation or with that of the spectrum."""
 
-    def __init__(self, width, spectral):
+    def __init__(self, width, normalised):
         super().__init__()
         convs = [ReflectedConv2d(width, width, 3) for _ in range(2)]
-        self.first, self.second = (spectral_norm(conv) for conv in convs) if spectral else convs
+        self.first, self.second = map(spectral, convs) if normalised else convs
 
     def forward(self, x):
         return leaky(x + self.second(leaky(self.first(x))))
 
 
 class Block(nn.Module):
-    """conv3, half instance normalisation (in encoders), conv1 (in the two-stage network), conv3, a leaky ReLU after each; conv1 of the input
-    added.
+    """conv3, half instance normalisation (in encoders), conv1 (in the two-stage network), conv3, a leaky ReLU after each; conv1 of the
+    input added.
 
     Args:
         inputs, width: channels of the input and of the result. half_norm: with the normalisation. middle: with the convolution of one pixel

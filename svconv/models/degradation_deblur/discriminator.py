@@ -5,7 +5,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from svconv._shapes import Dims, check_like, number
-from svconv.models.degradation_deblur.blocks import InstanceNorm
+from svconv.models.degradation_deblur.blocks import SLOPE, InstanceNorm
 
 LEAST = 16      # pixels of a side
 
@@ -16,10 +16,10 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, width):
         super().__init__()
         widths = [width * n for n in (1, 2, 4, 8)]
-        layers = [nn.Sequential(nn.Conv2d(6, width, 4, 2, padding=2), nn.LeakyReLU(0.2))]
+        layers = [nn.Sequential(nn.Conv2d(6, width, 4, 2, padding=2), nn.LeakyReLU(SLOPE))]
         for inputs, outputs, stride in zip(widths, widths[1:], (2, 2, 1)):
             conv = spectral_norm(nn.Conv2d(inputs, outputs, 4, stride, padding=2, bias=False))
-            layers.append(nn.Sequential(conv, InstanceNorm(), nn.LeakyReLU(0.2)))
+            layers.append(nn.Sequential(conv, InstanceNorm(), nn.LeakyReLU(SLOPE)))
         self.layers = nn.ModuleList([*layers, nn.Conv2d(widths[-1], 1, 4, padding=2)])
 
     def forward(self, x):

@@ -1,9 +1,8 @@
 """E: from a blurry image of any size to a small map of its degradation."""
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
-from svconv.models.degradation_deblur.blocks import ReflectedConv2d, Residual, leaky, normed
+from svconv.models.degradation_deblur.blocks import SLOPE, ReflectedConv2d, Residual, leaky, normed, spectral
 
 SIDE = 256      # to which images are resized
 
@@ -26,7 +25,7 @@ class Encoder(nn.Module):
         widths = [width * n for n in ((1, 2, 4, 8, 8) if version == 1 else (1, 2, 4, 8, 16))]
         self.strided = nn.ModuleList(normed(inputs, outputs, stride=2, norm=not table) for inputs, outputs in zip([3, *widths], widths))
         wide, deep = ReflectedConv2d(width, width, 7), widths[-1]
-        self.wide = spectral_norm(wide) if every else wide
+        self.wide = spectral(wide) if every else wide
         self.middle = normed(deep, deep, reflect=table, norm=not table) if version == 1 else None
         self.residual = nn.Sequential(*(Residual(deep, every) for _ in range(3)))
         last_norm = not (table or pooled)
@@ -37,7 +36,7 @@ class Encoder(nn.Module):
             self.coarse = nn.Identity()
             layers = [normed(inputs, 32 * width, reflect=True, norm=norm)
                       for inputs, norm in ((deep, True), (32 * width, True), (32 * width, last_norm))]
-            self.last = nn.Sequential(*(part for layer in layers for part in (layer, nn.LeakyReLU(0.2))))
+            self.last = nn.Sequential(*(part for layer in layers for part in (layer, nn.LeakyReLU(SLOPE))))
 
     def features(self, x):
         """The first five maps, each before its activation: the strided convolutions to half, a quarter, an eighth and a sixteenth of the

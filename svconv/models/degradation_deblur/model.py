@@ -50,8 +50,8 @@ class DegradationDeblur(Pretrained, nn.Module):
         reblur: version 1 alone: with a G_r like that of version 2, which takes the pyramid of version 1.
 
     Shapes:
-        images y, x [B, 3, H, W] or grey [B, 1, H, W] (three equal channels inside, their mean outside), 0..1, sides of at least 16, dtype of
-        the weights. Sides are padded to multiples of 16 by replication and cropped.
+        images y, x [B, 3, H, W] or grey [B, 1, H, W] (three equal channels inside, their mean outside), 0..1, sides of at least 16, dtype
+        of the weights. Sides are padded to multiples of 16 by replication and cropped.
         degradation(y) -> map [B, 4 width, 4, 4], in version 2 [B, 32 width, 8, 8]; the image is resized to 256 x 256.
         pyramid(map) -> (Z_1, .., Z_4), Z_l [B, 2^(l-1) width, 512 / 2^l, 512 / 2^l], resized to the features by the nearest neighbour.
         reblur(x, map [B|1, ...]) -> like x. forward(y, map=None) -> `Restored`; a map takes the place of that of y.
@@ -61,8 +61,8 @@ class DegradationDeblur(Pretrained, nn.Module):
             (naming version); `degradation` and `pyramid` without a code (naming code).
 
     Parameters at width 64: version 1 241,287,622 (E 31,249,344, U 80,187,264, G_d 129,851,014), version 2 284,180,614 (E 157,470,464,
-    U 37,715,840, G_r and G_d 44,497,155 each). Gradients reach images, map and weights. Bit-identical from run to run with a fixed number of
-    threads. Memory grows with the image; `svconv.models.degradation_deblur.restore_tiled` takes large photographs in tiles.
+    U 37,715,840, G_r and G_d 44,497,155 each). Gradients reach images, map and weights. Bit-identical from run to run with a fixed number
+    of threads. Memory grows with the image; `svconv.models.degradation_deblur.restore_tiled` takes large photographs in tiles.
 
     Learning Degradation Representations for Image Deblurring (2022).
 
@@ -87,7 +87,7 @@ class DegradationDeblur(Pretrained, nn.Module):
         if version == 2 and reblur:
             raise ValueError("reblur: expected False, version 2 has a G_r of its own")
         width = number("width", width, least=2, integer=True)
-        self.arguments = {"version": version, "width": width, "sn": sn, "code": code, "reblur": bool(reblur)}
+        self.arguments = {"version": int(version), "width": width, "sn": sn, "code": code, "reblur": bool(reblur)}
         self.code, coded = code, code is not None
         self.map_shape = (4 * width, 4, 4) if version == 1 else (32 * width, 8, 8)
         self.encoder = Encoder(version, width, sn, pooled=code == "vector") if coded else None

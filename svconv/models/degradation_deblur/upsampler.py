@@ -1,9 +1,8 @@
 """U: from the map of a degradation to its pyramid, one plane of features for each scale of a generator."""
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
-from svconv.models.degradation_deblur.blocks import ReflectedConv2d, leaky
+from svconv.models.degradation_deblur.blocks import ReflectedConv2d, leaky, spectral
 
 
 class Doubling(nn.Module):
@@ -11,7 +10,7 @@ class Doubling(nn.Module):
 
     def __init__(self, inputs, width):
         super().__init__()
-        self.first, self.second = (spectral_norm(ReflectedConv2d(n, width, 3)) for n in (inputs, width))
+        self.first, self.second = (spectral(ReflectedConv2d(n, width, 3)) for n in (inputs, width))
 
     def forward(self, x):
         return leaky(self.second(functional.interpolate(leaky(self.first(x)), scale_factor=2, mode="nearest")))
