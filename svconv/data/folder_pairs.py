@@ -17,6 +17,7 @@ class FolderPairs(PhotographCrops):
         sharp, blurry: two folders in which the pictures of a pair stand under one relative name, whatever its suffix. blurry=None: one
             folder in which a pair is `.../sharp/NAME` and `.../blur/NAME`, as in GoPro.
         size: side of the crops in pixels, or (height, width), of which then none is transposed.
+        files: those of the sharp pictures that are used; None: all.
         length: number of items; only `__len__` looks at it, the items do not depend on it.
         seed: another seed gives other crops.
         cache_bytes: bound on the memory of decoded pictures (uint8).
@@ -35,9 +36,14 @@ class FolderPairs(PhotographCrops):
 
     judged = slice(0, 3)
 
-    def __init__(self, sharp, blurry=None, size=128, *, length=1_000_000, seed=0, cache_bytes=512 << 20):
+    def __init__(self, sharp, blurry=None, size=128, *, files=None, length=1_000_000, seed=0, cache_bytes=512 << 20):
         self.size = crop_sides(size)
         self.pairs = _in_one_folder(sharp) if blurry is None else _in_two_folders(sharp, blurry)
+        if files is not None:
+            wanted = {pathlib.Path(path) for path in files}
+            self.pairs = [pair for pair in self.pairs if pair[0] in wanted]
+            if len(self.pairs) < len(wanted) or not wanted:
+                raise ValueError(f"files: expected sharp pictures of {sharp}, got {len(wanted) - len(self.pairs)} others of {len(wanted)}")
         self._other = dict(self.pairs)
         super().__init__("folders/", list(self._other), length, seed, cache_bytes)
         self.cache = PhotographCache(cache_bytes, None, read=self._read)

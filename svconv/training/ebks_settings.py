@@ -2,6 +2,7 @@
 torch."""
 import dataclasses
 import math
+import os
 from typing import NamedTuple
 
 from svconv.training.settings import Settings, option
@@ -21,11 +22,11 @@ class PairSettings(Settings):
     """Settings of the pairs that the learned blur spaces are trained on: made of sharp photographs, or two folders of them."""
 
     blurry: str | None = option(None, "folder of blurry photographs with the names of the sharp ones in --data, in the place of blur that "
-                                      "is made here")
+                                      "is made here; that of --data itself: pairs .../sharp/NAME and .../blur/NAME in it, as in GoPro")
     kinds: str = option(",".join(KINDS), "kinds of blur, separated by commas: motion, shake (camera shake with rotation), defocus, frames "
                                          "(averages of shifted frames)")
-    kernel_least: int = option(7, "least side of the blur in pixels, odd", least=1)
-    kernel_most: int = option(25, "largest side of the blur in pixels, odd", least=1)
+    kernel_least: int = option(7, "least side of the blur in pixels, odd", least=5)
+    kernel_most: int = option(25, "largest side of the blur in pixels, odd", least=5)
     noise: float = option(0.0, "standard deviation of Gaussian noise on the blurry crops, images 0..1", least=0)
     precision: str = option("auto", "networks in float32 or bfloat16; auto: bfloat16 on a GPU", choices=PRECISIONS)
     validation_pairs: int = option(32, "held-out pairs", least=1)
@@ -40,6 +41,11 @@ class PairSettings(Settings):
                 raise ValueError(f"{name}: expected an odd number, got {getattr(self, name)}")
         if self.kernel_most < self.kernel_least:
             raise ValueError(f"kernel_most: expected at least the least side {self.kernel_least}, got {self.kernel_most}")
+
+
+    def blurry_folder(self, sharp):
+        """The second argument of `data.FolderPairs`."""
+        return None if os.path.realpath(self.blurry) == os.path.realpath(sharp) else self.blurry
 
 
 def cosine(first, last, share):

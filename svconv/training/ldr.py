@@ -8,8 +8,6 @@ from svconv.training.ldr_settings import LDRSettings
 from svconv.training.pair_task import PairTask, psnr
 from svconv.training.task import make_optimiser
 
-VGG_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
-
 
 class LDRTask(PairTask):
     """Learned degradation representations: a map of the blur that drives reblurring and deblurring, from sharp photographs or pairs"""
@@ -24,7 +22,7 @@ class LDRTask(PairTask):
         code = None if s.code == "none" else s.code
         super().__init__(photographs, s, device, DegradationDeblur(s.version, s.width, s.sn, code, reblur=s.version == 1))
         self.discriminators = self.place(Discriminators(s.width)) if s.gan else None
-        self.perceptual = None if features is None else self.place(FeatureDistance(features, VGG_WEIGHTS))
+        self.perceptual = None if features is None else self.place(FeatureDistance(features, FeatureDistance.REBLURRING))
         self.hinge, self.matching, self.psnr_loss = HingeLoss(), FeatureMatchingLoss(), PSNRLoss()
         self.phase, self.judged = "joint", 0.0
 

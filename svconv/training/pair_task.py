@@ -11,7 +11,7 @@ from svconv.training.task import Task
 class PairTask(Task):
     """A task on (blurry, sharp, kind) items. A subclass names in `structure` the settings that are arguments of its model.
 
-    The photographs are split as everywhere, every 20th held out; with `blurry` the held-out pairs are those of the held-out names.
+    The photographs are split as everywhere, every 20th held out; so are pairs of pictures.
     """
 
     structure: tuple = ()
@@ -20,7 +20,7 @@ class PairTask(Task):
     def __init__(self, photographs, settings, device, model):
         s = settings
         self.kinds = ("pairs",) if s.blurry else tuple(s.kinds.split(","))
-        training, held = split_photographs(list_photographs(photographs))
+        training, held = split_photographs(self._files(photographs, s))
         self.pairs = self._pairs(photographs, training, s.size, 1 << 62, s.seed, s)
         self.pairs[0]       # whether there are photographs as large as a crop is known before anything is written
         fixed = self._pairs(photographs, held, s.validation_size, s.validation_pairs, -1, s)
@@ -30,9 +30,14 @@ class PairTask(Task):
         self.precision = torch.bfloat16 if low else None
 
     @staticmethod
+    def _files(folder, s):
+        """The sharp photographs."""
+        return [sharp for sharp, _ in FolderPairs(folder, s.blurry_folder(folder)).pairs] if s.blurry else list_photographs(folder)
+
+    @staticmethod
     def _pairs(folder, files, size, length, seed, s):
         if s.blurry:
-            return FolderPairs(folder, s.blurry, size, files=files, length=length, seed=seed)
+            return FolderPairs(folder, s.blurry_folder(folder), size, files=files, length=length, seed=seed)
         return VariedPairs(files, size, kinds=tuple(s.kinds.split(",")), strength=(s.kernel_least, s.kernel_most), noise=s.noise,
                            length=length, seed=seed)
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 from svconv.files.archives import write_archive
 from svconv.models.blur_kernel_space.model import continued
 from svconv.models.deep_prior.variables import Latent, code_variable, image_variable
-from svconv.nn import CharbonnierLoss, HyperLaplacianLoss, SSIMLoss
+from svconv.nn import CharbonnierLoss, FeatureDistance, HyperLaplacianLoss, SSIMLoss
 from svconv.solvers.result import Result
 
 DROP, DROPS = 0.7, 5        # the learning rate is multiplied by the one at every so-manieth of the steps
@@ -65,6 +65,10 @@ class Search:
         self.losses = torch.full((options.steps,), torch.nan, device=y.device)
         self.best = torch.full((), torch.inf, device=y.device)
         self.best_x, self.best_code, self.part = y.clone(), start.clone(), -1
+        self.features = options.features        # what they make of y stays the same
+        if isinstance(self.features, FeatureDistance):
+            maps = [t.detach() for t in self.features.features(y)]
+            self.features = lambda x, _: options.features(x, maps)
         self.charbonnier, self.similarity, self.prior = CharbonnierLoss(1e-6), SSIMLoss("same"), HyperLaplacianLoss()
         self._fresh_optimisers()
 
@@ -147,7 +151,7 @@ class Search:
         made, image = made.to(self.y.dtype)[..., :height, :width], image[..., :height, :width]
         terms = []
         if weights.features:
-            terms.append(weights.features * self.options.features(made, self.y))
+            terms.append(weights.features * self.features(made, self.y))
         if weights.similarity:
             terms.append(weights.similarity * self.similarity(made, self.y))
         if weights.charbonnier:
