@@ -1,5 +1,4 @@
 """Pairs of a blurred and a sharp colour crop from pictures that somebody took: two folders, or the layout of GoPro."""
-
 import numpy as np
 import torch
 
