@@ -1,4 +1,6 @@
 """Pairs of a blurred and a sharp colour crop from pictures that somebody took: two folders, or the layout of GoPro."""
+import pathlib
+
 import numpy as np
 import torch
 

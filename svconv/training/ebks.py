@@ -80,8 +80,8 @@ class EBKSTask(PairTask):
         return {**super().state(), "reader": self.reader.state_dict()}
 
     def load_state(self, state, former, phase):
-        self.reader.load_state_dict(state["reader"])
         super().load_state(state, former, phase)
+        self.reader.load_state_dict(state["reader"])
 
     def start_from(self, path):
         """As every model does; a variational space takes the weights of a plain one too, as the mean of its codes."""

@@ -56,7 +56,7 @@ class LDRTask(PairTask):
         error = (made - blurry).abs().mean()
         loss = s.reblurred * error
         if image is not None:
-            loss = loss + s.restored * (image - sharp).abs().mean()
+            loss = loss + s.deblurred * (image - sharp).abs().mean()
         if self.perceptual is not None:
             loss = loss + s.perceptual * self.perceptual(made, blurry)
         if self.discriminators is not None:

@@ -21,7 +21,7 @@ class LDRSettings(PairSettings):
     """Settings of `svconv train ldr`; the defaults are those of the published options, 240,000 and 400,000 steps.
 
     steps: of the two phases. The loss of the first is `adversarial` (hinge) + `matching` (features of the discriminators) + `perceptual`
-    (features of VGG-19, with `--vgg`) + `reblurred` (mean absolute error) on what is reblurred, and `restored` (mean absolute error) on what
+    (features of VGG-19, with `--vgg`) + `reblurred` (mean absolute error) on what is reblurred, and `deblurred` (mean absolute error) on what
     is deblurred; of the second half the PSNR loss on every output, and `features` of the encoder's first five maps.
     """
 
@@ -48,7 +48,7 @@ class LDRSettings(PairSettings):
     perceptual: float = option(30.0, "weight of the distance of VGG-19 features, with --vgg", least=0)
     vgg: str | None = option(None, "state dict of VGG-19 for that distance; none: left out")
     reblurred: float = option(10.0, "weight of the absolute error of the reblurred crop", least=0)
-    restored: float = option(10.0, "weight of the absolute error of the deblurred crop, joint phase", least=0)
+    deblurred: float = option(10.0, "weight of the absolute error of the deblurred crop, joint phase", least=0)
     features: float = option(1.0, "weight of the encoder's feature distance, deblurring phase", least=0)
     size: int = option(256, "side of the training crops, a multiple of 16", least=16)
     validation_size: int = option(256, "side of the held-out crops, a multiple of 16", least=16)
