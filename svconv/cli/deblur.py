@@ -2,11 +2,11 @@
 import os
 import time
 
-from svconv.cli import defocus_map, map_options, psf_grid, shake, svmap, unseen
+from svconv.cli import defocus_map, learned_spaces, map_options, psf_grid, shake, svmap, unseen
 from svconv.cli.errors import InputError, shown, warn
 from svconv.files.limits import MAX_PIXELS, check_memory
 
-METHODS = {"kernel": ("irls", "cg", "hyper", "svmap"), "blind": ("ltd", "l0"), "psf-grid": psf_grid.METHODS,
+METHODS = {"kernel": ("irls", "cg", "hyper", "svmap"), "blind": ("ltd", "l0", *learned_spaces.METHODS), "psf-grid": psf_grid.METHODS,
            "defocus-map": defocus_map.METHODS}
 REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 1 / 3000}
 BLIND = 5  # times as much with an estimated kernel, which is never exact
@@ -21,6 +21,8 @@ examples:
   svconv deblur photo.jpg --kernel psf.png --method svmap -o sharp.png
   svconv deblur photo.jpg --blind --kernel-size 17 -o sharp.png --save-kernel psf.png
   svconv deblur photo.jpg --blind --grid 4x6 -o sharp.png --save-kernel grid.npy
+  svconv deblur photo.jpg --blind --method ebks --weights ebks.pt --preview now.png -o sharp.png
+  svconv deblur photo.jpg --blind --method ldr --weights ldr.pt -o sharp.png
   svconv deblur sky.fits --psf-grid psfs.fits --method rl --background 120 -o sharp.fits
   svconv deblur mosaic.tif --psf-grid psfs.npy --tiles auto -o sharp.tif
   svconv deblur photo.jpg --defocus-map map.png --reg 3e-3 -o sharp.png
@@ -39,7 +41,7 @@ def add_parser(subparsers):
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help=".png, .tif, .jpg, .bmp, .fits or .npy")
     blur = parser.add_mutually_exclusive_group(required=True)
     blur.add_argument("--kernel", metavar="K", help="the blur kernel: .npy ([kh, kw], [kh, kw, 3] or [3, kh, kw]) or an image")
-    blur.add_argument("--blind", action="store_true", help="estimate the kernel from the photograph (uniform blur, or --grid)")
+    blur.add_argument("--blind", action="store_true", help="the blur is not known: estimate it from the photograph")
     blur.add_argument("--psf-grid", metavar="GRID", help="a PSF for each patch of the photograph: .npy or .fits, [rows, columns, kh, kw], "
                       "[R, kh, kw] with --grid, with a last axis of 3 in colour")
     blur.add_argument("--defocus-map", metavar="MAP", help="the radius in pixels of the disk of defocus at every pixel: a grey image, as "
@@ -73,13 +75,14 @@ def add_parser(subparsers):
     )
     blind.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
     parser.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones (--blind, --method "
-                        "svbr, --method svmap, which takes the name of shipped ones too)")
+                        "svbr, --method svmap, ebks and ldr, which take the name of shipped ones too)")
     parser.add_argument(
         "--grid", type=psf_grid.grid_size, metavar="RxC",
         help="rows x columns of overlapping patches, for example 4x6: with --blind a kernel for each, since the camera rolled too (ltd); "
              "with --psf-grid where an array [R, kh, kw] does not say it itself",
     )
     shake.add_options(blind)
+    learned_spaces.add_options(blind)
     psf_grid.add_options(parser)
     map_options.add_options(parser.add_argument_group("with --defocus-map"))
     progress.add_option(parser)
@@ -107,6 +110,7 @@ def run(arguments):
     from svconv.files import images
 
     limits = limits_of(arguments)
+    learned_spaces.check_options(arguments)
     if arguments.defocus_map is None:
         map_options.check_unused(arguments, "--defocus-map")
     else:
@@ -114,6 +118,8 @@ def run(arguments):
     if arguments.psf_grid is not None:
         return psf_grid.run(arguments, limits)
     check_options(arguments)
+    if arguments.method in learned_spaces.METHODS:
+        return learned_spaces.run(arguments, limits)
     model = svmap.load_model(arguments.weights) if arguments.method == "svmap" else None
     picture, source = images.read_image(arguments.image, **limits).with_white(white_of(arguments))
     images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)

@@ -12,7 +12,7 @@ def bar(text, parts=1, quiet=False):
     """Yields `begin`: each call begins the next of `parts` solves that share one bar and returns the callback of that solve.
 
     A solve may call back with its last step twice, end before the number of steps that it announced, or announce another number than the
-    one before it. The bar never goes beyond its end, and it is full when all is done.
+    one before it. The bar never goes beyond its end, and it is full when all is done. `note` is a text behind the bar.
     """
     from tqdm import tqdm
 
@@ -25,10 +25,12 @@ def bar(text, parts=1, quiet=False):
             begun, done, announced = begun + 1, done + announced, 0
             first, left = done, parts - begun + 1
 
-            def callback(step, steps, x):
+            def callback(step, steps, x, note=None):
                 nonlocal announced
                 announced = steps
                 t.total = first + left * steps
+                if note is not None:
+                    t.set_postfix_str(note, refresh=False)
                 t.update(first + step - t.n)
 
             return callback
