@@ -1,6 +1,7 @@
 """`svconv deblur --blind --method ebks`: the search for an image and a code of blur, its preview, and how it is stopped and resumed."""
 import contextlib
 import hashlib
+import math
 import os
 import signal
 import sys
@@ -31,7 +32,8 @@ def restore(arguments, picture, space):
     from svconv.models import deep_prior_deblur
 
     check_outputs(arguments, picture)
-    check_memory(arguments.image, needed(picture, space, arguments.vgg is not None), "searching for its sharp image")
+    memory = needed(picture, space, vgg=arguments.vgg is not None, resumed=arguments.resume is not None)
+    check_memory(arguments.image, memory, "searching for its sharp image")
     y = map_options.planes(picture, False)
     features = None if arguments.vgg is None else vgg_distance(arguments.vgg)
     parts = ingredients(y, space, features)
@@ -43,18 +45,18 @@ def restore(arguments, picture, space):
             advance = begin()
 
             def callback(step, steps, result):
-                advance(step, steps, None, f"loss {result.loss:.4g}")
+                advance(step, steps, None, "warming up" if math.isnan(loss := result.loss) else f"loss {loss:.4g}")
                 if step % PREVIEW == 0 or step == steps or pressed:
                     draw(result.x)
                 return bool(pressed)
 
             found = deep_prior_deblur(
-                y, space, steps=arguments.steps or learned_spaces.STEPS, warmup=WARMUP, features=features, precision=arguments.precision or "float32",
-                generator=torch.Generator().manual_seed(arguments.seed or learned_spaces.SEED), resume=resume, callback=callback)
+                y, space, steps=arguments.steps or learned_spaces.STEPS, warmup=WARMUP, features=features, resume=resume, callback=callback,
+                precision=arguments.precision or "float32", generator=torch.Generator().manual_seed(arguments.seed or learned_spaces.SEED))
             if not found.done:
                 raise KeyboardInterrupt     # leaves the bar where it is
     except KeyboardInterrupt:
-        if found is None:
+        if found is None or found.done:
             raise
         keep(arguments, found, parts)
         return None
@@ -77,11 +79,12 @@ def check_outputs(arguments, picture):
         warn(f"{search_file(arguments)}: an interrupted search is there, --resume goes on from it; this run begins anew")
 
 
-def needed(picture, space, vgg=False):
+def needed(picture, space, vgg=False, resumed=False):
     """Bytes beside the picture itself."""
     height, width = (-(-side // MULTIPLE) * MULTIPLE for side in picture.size)
     channels = space.arguments["width"]
-    searched = IMAGE + CODE * channels**2 + height * width * (PIXEL + CHANNEL * channels + vgg * VGG_PIXEL) + vgg * VGG
+    networks = (1 + resumed) * (IMAGE + CODE * channels**2)
+    searched = networks + height * width * (PIXEL + CHANNEL * channels + vgg * VGG_PIXEL) + vgg * VGG
     return searched + 4 * 4 * picture.pixels.size
 
 

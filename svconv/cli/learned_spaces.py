@@ -10,7 +10,7 @@ PRECISIONS = ("float32", "bfloat16")
 STEPS, SEED = 5000, 0
 _SEARCH = ("steps", "preview", "resume", "vgg", "precision", "seed")        # options of ebks alone
 _KERNEL = ("kernel_size", "final", "save_kernel", "refine", "reg", "grid", "eta")      # options that neither has
-WINDOW_PLANES = 24      # float32 planes of a window for each channel of the width, measured and rounded up (tests/cli/test_learned_spaces.py)
+WINDOW_PLANES = 24      # float32 planes of a window for each channel of the width, measured and rounded up
 
 
 def add_options(group):

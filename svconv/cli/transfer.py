@@ -40,8 +40,7 @@ def run(arguments):
     from svconv.models import BlurKernelSpace
 
     limits, folder = deblur.limits_of(arguments), os.path.isdir(arguments.to)
-    if folder:
-        check_folders(arguments)
+    check_kind(arguments, folder)
     space = learned_spaces.load_model(BlurKernelSpace, arguments.weights, "transfer")
     start = time.perf_counter()
     photographs = listed(arguments) if folder else [(arguments.to, arguments.output)]
@@ -60,8 +59,12 @@ def run(arguments):
     return 0
 
 
-def check_folders(arguments):
-    """InputError unless the output is another folder, or none yet."""
+def check_kind(arguments, folder):
+    """InputError unless the output can be what the photographs are, a file or another folder."""
+    if not folder:
+        if os.path.isdir(arguments.output):
+            raise InputError(f"-o: expected a file, as --to is no folder, got the folder {arguments.output}")
+        return
     if os.path.realpath(arguments.to) == os.path.realpath(arguments.output):
         raise InputError(f"-o: {arguments.output} is the folder of the photographs, which would be overwritten")
     if os.path.exists(arguments.output) and not os.path.isdir(arguments.output):
@@ -103,9 +106,10 @@ def read_pair(arguments, limits):
     given = deblur.white_of(arguments)
     pair = [images.read_image(path, **limits).with_white(given)[0] for path in arguments.pair]
     sharp, blurry = pair
-    for what, one, other in (("size", *(f"{p.size[1]} x {p.size[0]}" for p in pair)), ("channels", *(p.channels for p in pair))):
+    sizes, channels = [f"{p.size[1]} x {p.size[0]}" for p in pair], [p.channels for p in pair]
+    for what, (one, other) in (("same size", sizes), ("same number of channels", channels)):
         if one != other:
-            raise InputError(f"--pair: expected two photographs of one {what}, got {one} in {arguments.pair[0]} and {other} in "
+            raise InputError(f"--pair: expected two photographs of the {what}, got {one} in {arguments.pair[0]} and {other} in "
                              f"{arguments.pair[1]}")
     for path, picture in zip(arguments.pair, pair):
         learned_spaces.check_picture(path, picture, LEAST)

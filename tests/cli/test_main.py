@@ -15,13 +15,14 @@ from svconv.cli import certify
 
 def test_version_and_help(run):
     assert run("--version").out.strip() == f"svconv {svconv.__version__}"
-    for arguments in (["--help"], *([c, "--help"] for c in ("info", "certify", "demo", "deblur", "train")), ["train", "ltd", "--help"]):
+    commands = ("info", "certify", "demo", "deblur", "transfer", "train")
+    for arguments in (["--help"], *([c, "--help"] for c in commands), ["train", "ltd", "--help"]):
         outcome = run(*arguments)
         assert outcome.status == 0 and "usage: svconv" in outcome.out and "%%" not in outcome.out
 
 
 def test_long_commands_have_quiet(run):
-    for arguments in (["demo"], ["deblur"], ["train", "ltd"]):
+    for arguments in (["demo"], ["deblur"], ["transfer"], ["train", "ltd"]):
         assert "--quiet" in run(*arguments, "--help").out
 
 

@@ -167,7 +167,7 @@ def test_folders_that_do_not_fit(transfer, files, folder):
     case("is the folder of the photographs", "in", "in")
     case("-o: expected a folder, as --to is one, got the file", "in", "own.pt")
     case("no photographs", "empty", "out")
-    case("it is a folder", "in/one.png", "empty")
+    case("-o: expected a file, as --to is no folder, got the folder", "in/one.png", "empty")
     case("none.png", "none.png", "out.png")
     assert not (files / "out").exists()
 
@@ -186,8 +186,8 @@ def test_pairs_that_do_not_fit(transfer, files):
         outcome = transfer("photo.png", "out.png", "--pair", files / sharp, files / blurry)
         assert outcome.status == 2 and len(outcome.err.splitlines()) == 1 and all(text in outcome.err for text in naming), outcome
 
-    case(["one size, got 150 x 130 in", "sharp.png and 151 x 130 in", "wide.png"], "sharp.png", "wide.png")
-    case(["one channels, got 3 in", "sharp.png and 1 in", "grey.png"], "sharp.png", "grey.png")
+    case(["the same size, got 150 x 130 in", "sharp.png and 151 x 130 in", "wide.png"], "sharp.png", "wide.png")
+    case(["the same number of channels, got 3 in", "sharp.png and 1 in", "grey.png"], "sharp.png", "grey.png")
     case(["small.png: expected sides of at least 128 pixels, got 127 x 130"], "small.png", "small.png")
     case(["nan.npy: it has NaN"], "nan.npy", "nan.npy")
     case(["damaged.png"], "sharp.png", "damaged.png")
