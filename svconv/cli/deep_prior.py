@@ -25,11 +25,8 @@ def search_file(arguments):
 def restore(arguments, picture, space):
     """The restored Picture, or None after an interrupt, when the search has been written to its file. Pixels that are transparent or broken
     do not change."""
-    import torch
-
-    from svconv.cli import deblur, learned_spaces, map_options, progress
+    from svconv.cli import deblur, map_options
     from svconv.files.limits import check_memory
-    from svconv.models import deep_prior_deblur
 
     check_outputs(arguments, picture)
     memory = needed(picture, space, vgg=arguments.vgg is not None, resumed=arguments.resume is not None)
@@ -39,7 +36,26 @@ def restore(arguments, picture, space):
     parts = ingredients(y, space, features)
     resume = None if arguments.resume is None else stopped(arguments.resume, y, parts)
     deblur.say_what_is_lost(arguments, picture)
-    found, draw = None, preview(arguments, picture)
+    try:
+        found = searched(arguments, y, space, features, resume, preview(arguments, picture))
+    except ValueError as error:
+        if resume is None or not str(error).startswith("resume: "):
+            raise
+        raise InputError(f"--resume: {arguments.resume}: {str(error).removeprefix('resume: ')}") from error
+    if not found.done:
+        keep(arguments, found, parts)
+        return None
+    return map_options.finished(picture, found.x, False)
+
+
+def searched(arguments, y, space, features, resume, draw):
+    """The result of the search, or of its steps up to an interrupt."""
+    import torch
+
+    from svconv.cli import learned_spaces, progress
+    from svconv.models import deep_prior_deblur
+
+    found = None
     try:
         with interrupts() as pressed, progress.bar("searching", quiet=arguments.quiet) as begin:
             advance = begin()
@@ -58,13 +74,7 @@ def restore(arguments, picture, space):
     except KeyboardInterrupt:
         if found is None or found.done:
             raise
-        keep(arguments, found, parts)
-        return None
-    except ValueError as error:
-        if resume is None or not str(error).startswith("resume: "):
-            raise
-        raise InputError(f"--resume: {arguments.resume}: {str(error).removeprefix('resume: ')}") from error
-    return map_options.finished(picture, found.x, False)
+    return found
 
 
 def check_outputs(arguments, picture):
