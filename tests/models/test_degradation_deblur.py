@@ -270,11 +270,16 @@ def test_the_largest_singular_value_becomes_one(passes, bound):
         assert abs(float(torch.linalg.matrix_norm(weight.flatten(1), 2)) - 1) < bound
 
 
-def test_at_the_start_no_singular_value_is_small():
-    model = made(sn="all")
-    for conv in (m for part in (model.encoder, model.upsampler) for m in part.modules() if hasattr(m, "parametrizations")):
-        values = torch.linalg.svdvals(conv.weight.detach().flatten(1))
-        assert float((values - 1).abs().max()) < 1e-4
+def test_at_the_start_the_layers_keep_what_they_are_given():
+    """Orthogonal: the singular values of E are 1, those of U 1 or 0; features of the finest scale are not much smaller than the map."""
+    model = made(sn="all", width=8)
+    for part, allowed in ((model.encoder, (1,)), (model.upsampler, (0, 1))):
+        for conv in (m for m in part.modules() if hasattr(m, "parametrizations")):
+            values = torch.linalg.svdvals(conv.weight.detach().flatten(1))
+            assert float((values[:, None] - torch.tensor(allowed)).abs().amin(1).max()) < 1e-4 and abs(float(values[0]) - 1) < 1e-4
+    with torch.no_grad():
+        a, b = torch.randn(2, 32, 4, 4, generator=torch.Generator().manual_seed(3))
+        assert float((model.pyramid(a[None])[0] - model.pyramid(b[None])[0]).std()) > 0.01 * float((a - b).std())
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)

@@ -13,13 +13,13 @@ def leaky(x):
     return functional.leaky_relu(x, SLOPE)
 
 
-def spectral(conv):
+def spectral(conv, start=nn.init.orthogonal_):
     """The convolution under spectral normalisation, with orthogonal weights and a bias of 0 at the start.
 
     All its singular values are 1 then. Of random weights only the largest is, and a dozen such layers would leave next to nothing of what
-    tells one map from another.
+    tells one map from another. start: another function that fills the weight.
     """
-    nn.init.orthogonal_(conv.weight)
+    start(conv.weight)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
     return spectral_norm(conv)
