@@ -6,7 +6,6 @@ from svconv.models import BlurKernelSpace
 from svconv.models.blur_kernel_space.widened import variational_state
 from svconv.models.pretrained import read_weights
 from svconv.nn import CharbonnierLoss
-from svconv.training.band_gains import RINGS, SECTORS, band_gains
 from svconv.training.ebks_settings import EBKSSettings
 from svconv.training.pair_task import PairTask, means, psnr
 
@@ -25,15 +24,9 @@ class EBKSTask(PairTask):
         s = settings
         self.charbonnier = CharbonnierLoss(EPS, reduction="sum")
         super().__init__(photographs, s, device, BlurKernelSpace(s.variant, s.variational, s.width))
-        self.reader = self.place(torch.nn.Linear(self.model.channels, RINGS * SECTORS))
-        self.hint = s.hints
 
-    def learning(self):
-        return [*super().learning(), *self.reader.parameters()] if self.settings.hints else super().learning()
-
-    def step(self, tensors, rate):
-        self.hint = self.settings.hints * max(0.0, 1 - self.average.steps / self.settings.hint_steps)
-        return super().step(tensors, rate)
+    def code_channels(self):
+        return self.model.channels
 
     def loss(self, blurry, sharp, kind):
         """The Charbonnier distance, summed over all pixels, of F(x, G(x, y)) from y, and for a variational space the divergence."""
@@ -47,8 +40,7 @@ class EBKSTask(PairTask):
             loss = loss + self.settings.divergence * divergence(mean, self._deviation)
         loss = loss / blurry.numel()
         if self.hint:
-            told = self.reader(found.float().mean((2, 3)))
-            loss = loss + self.hint * (told - band_gains(sharp, blurry)).square().mean()
+            loss = loss + self.hinted(found, blurry, sharp)
         return loss, error
 
     def _coded(self, sharp, blurry):
@@ -75,13 +67,6 @@ class EBKSTask(PairTask):
     def baselines(self):
         """PSNR of the sharp crops to the blurry ones."""
         return self.by_kind([psnr(sharp, blurry) for blurry, sharp, _ in self.validated()], "psnr_sharp")
-
-    def state(self):
-        return {**super().state(), "reader": self.reader.state_dict()}
-
-    def load_state(self, state, former, phase):
-        super().load_state(state, former, phase)
-        self.reader.load_state_dict(state["reader"])
 
     def start_from(self, path):
         """As every model does; a variational space takes the weights of a plain one too, as the mean of its codes."""
