@@ -1,8 +1,7 @@
 """Really captured blur for bench/blur_spaces.py: the pairs of GoPro and a photograph of Koehler et al. through every blind method."""
 import torch
 
-from bench import blur_scenes as scenes
-from bench import pages
+from bench import blur_scenes as scenes, pages
 from svconv import Conv, solvers
 from svconv.files import outputs
 from svconv.files.images import write_image

@@ -4,8 +4,7 @@ import time
 
 import torch
 
-from bench import blur_scenes as scenes
-from bench import pages
+from bench import blur_scenes as scenes, pages
 from svconv.models import deep_prior_deblur
 
 STEPS, WARMUP, SEED = {"prior": 1000, "parts": 500}, 100, 0
@@ -16,8 +15,9 @@ FORMS = {"joint": {}, "alternating": {"mode": "alternating"}, "pixels in the pla
 class Run:
     """PSNR of searches, kept in the record by weights, image, form and steps."""
 
-    def __init__(self, record, weights, steps=STEPS, warmup=WARMUP, images=len(scenes.SEARCHED)):
-        self.record, self.weights, self.steps, self.warmup, self.images = record, weights, steps, warmup, images
+    def __init__(self, record, weights, steps=None, warmup=WARMUP, images=None):
+        self.record, self.weights, self.steps, self.warmup = record, weights, steps or STEPS, warmup
+        self.images = images or len(scenes.SEARCHED)
 
     def score(self, data, space, index, form, steps):
         """[PSNR of the image that was found, seconds]"""

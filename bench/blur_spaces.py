@@ -27,8 +27,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # last: an installed svconv goes before the checkout
 
-from bench import blur_captured, blur_search, measure, pages
-from bench import blur_scenes as scenes
+from bench import blur_captured, blur_scenes as scenes, blur_search, measure, pages
 from bench.eff_quality import OtherRun, Record
 from bench.svmap_methods import mark
 from svconv import kernel_quotient, project_kernel
@@ -174,7 +173,8 @@ def main():
         sys.exit(f"bench/blur_spaces.py: {error}")
     if arguments.pictures:
         return blur_captured.write_pictures(arguments.pictures, data, space, ldr)
-    ebks, degradation = ("blur_kernel_space.md", "Encoded blur kernel space"), ("degradation_deblur.md", "Learned degradation representations")
+    ebks = "blur_kernel_space.md", "Encoded blur kernel space"
+    degradation = "degradation_deblur.md", "Learned degradation representations"
     tables = {"space": (ebks, space, lambda: space_section(data, space)), "transfer": (ebks, space, lambda: transfer_section(data, space)),
               "prior": (ebks, space, lambda: blur_search.prior_section(data, space, blur_search.Run(record, mark(space)))),
               "parts": (ebks, space, lambda: blur_search.parts_section(data, space, blur_search.Run(record, mark(space)))),

@@ -1,4 +1,4 @@
-"""The energy of an image in bands of frequency and direction, by place: what a code of blur is asked about in the beginning of a training."""
+"""The energy of an image in bands of frequency and direction, by place: what a code is asked about in the beginning of a training."""
 import torch
 from torch import nn
 from torch.nn import functional

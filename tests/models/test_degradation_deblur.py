@@ -9,7 +9,6 @@ from torch.nn import functional
 from svconv.files import FileError
 from svconv.models import DegradationDeblur, SVBRNet
 from svconv.models.degradation_deblur import Discriminators
-from svconv.models.degradation_deblur.blocks import ReflectedConv2d, reflected
 from svconv.models.degradation_deblur.encoder import Encoder
 from svconv.models.degradation_deblur.generators import OneStage, TwoStage
 from svconv.models.degradation_deblur.upsampler import UpSampler
@@ -335,19 +334,6 @@ def test_half_types_and_autocast(version):
         found = model.bfloat16()(y.bfloat16()).x
     assert mixed.dtype == z.dtype == torch.float32 and found.dtype == torch.bfloat16
     assert float((mixed - expected).abs().max()) < 0.1 and float((found - expected).abs().max()) < 0.1
-
-
-@pytest.mark.parametrize("shape, reach", [((5, 7), 1), ((8, 8), 3), ((1, 4), 1), ((4, 1), 1), ((1, 1), 1)])
-def test_a_side_too_short_for_reflection_goes_on_by_replication(shape, reach):
-    x = picture(1, 2, *shape)
-    found = x
-    for axis in (-1, -2):
-        length = x.shape[axis]
-        places = torch.arange(-reach, length + reach)
-        places = places.abs() if length > reach else places.clamp(0, length - 1)
-        found = found.index_select(axis, torch.where(places < length, places, 2 * (length - 1) - places))
-    assert torch.equal(reflected(x, reach), found)
-    assert ReflectedConv2d(2, 3, 2 * reach + 1)(x).shape == (1, 3, *shape)
 
 
 @pytest.mark.parametrize("height, width, first, second", [

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from svconv.models.degradation_deblur.blocks import ReflectedConv2d, leaky, spectral
+from svconv.models.degradation_deblur.blocks import leaky, spectral
+from svconv.models.reflection import ReflectedConv2d
 
 CENTRE, AROUND = 0.9895, 0.0513     # of the kernel below: their squares sum to 1, the nine values to 1.4, which the leaky ReLU takes away
 
