@@ -17,7 +17,7 @@ class PairTask(Task):
     """
 
     structure: tuple = ()
-    measured_by = ("blurry", "kinds", "kernel_least", "kernel_most", "noise", "validation_size", "validation_pairs")
+    measured_by: tuple = ("blurry", "kinds", "kernel_least", "kernel_most", "noise", "validation_size", "validation_pairs")
 
     def __init__(self, photographs, settings, device, model):
         s = settings
