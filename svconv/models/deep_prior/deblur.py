@@ -96,10 +96,11 @@ def deep_prior_deblur(y, space, *, steps=5000, warmup=300, mode="joint", image_p
     >>> found
     DeepPriorResult(x=[1, 3, 128, 128], code=[1, 32, 1, 1], losses=[1, 2], done=True)
     """
-    options = _options(y, space, steps, warmup, mode, image_prior, features, weights, latent, code_norm, code_spread,
-                       hyper_laplacian, rounds, precision, rates)
+    options = checked_options(y, space, steps=steps, warmup=warmup, mode=mode, image_prior=image_prior, features=features, weights=weights,
+                              latent=latent, code_norm=code_norm, code_spread=code_spread, hyper_laplacian=hyper_laplacian, rates=rates,
+                              rounds=rounds, precision=precision)
     generator = generator or torch.default_generator
-    start = _start(start, space, y)
+    start = start_code(start, space, y)
     if options.image_prior not in PRIORS and latent is None:
         options.latent = torch.randn(1, *options.image_prior.latent_shape, generator=generator).to(y)
     colour = coloured(y)
@@ -114,8 +115,9 @@ def deep_prior_deblur(y, space, *, steps=5000, warmup=300, mode="joint", image_p
             p.requires_grad_(needed)
 
 
-def _options(y, space, steps, warmup, mode, image_prior, features, weights, latent, code_norm, code_spread, hyper_laplacian, rounds,
-             precision, rates):
+def checked_options(y, space, *, steps, warmup, mode="joint", image_prior="network", features=None, weights=None, latent=None,
+                    code_norm=1.0, code_spread=SPREAD, hyper_laplacian=1.0, rates=(None, None), rounds=ROUNDS, precision="float32"):
+    """The `Options` of the arguments of `deep_prior_deblur`; raises as that does."""
     if not isinstance(space, BlurKernelSpace):
         raise TypeError(f"space: expected a BlurKernelSpace, got {type(space).__name__}")
     check_image("y", y, next(space.parameters()), MULTIPLE)
@@ -143,7 +145,7 @@ def _options(y, space, steps, warmup, mode, image_prior, features, weights, late
                    features, parts, latent, number("rounds", rounds, least=1, integer=True), precision, rates)
 
 
-def _start(start, space, y):
+def start_code(start, space, y):
     """The code to begin with, [1, C, h, w]."""
     shape = space.code_shape(y.shape[-2:])
     start = space.typical if start is None else start
