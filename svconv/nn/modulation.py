@@ -29,7 +29,7 @@ class Modulation(nn.Module):
 
     Gradients through autograd. In training mode the spectral norm follows its weights by one pass of power iteration per call, and the
     batch normalisation of the plain form takes the statistics of the batch (`torch.nn.SyncBatchNorm.convert_sync_batchnorm` joins those of
-    several devices). Bit-identical from run to run with a fixed number of threads. Memory: about 6 channels + 4 width planes of h.
+    several devices). Bit-identical from run to run with a fixed number of threads. Memory: a few times that of h and of u.
 
     Learning Degradation Representations for Image Deblurring (2022).
 

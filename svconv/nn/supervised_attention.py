@@ -21,8 +21,8 @@ class SupervisedAttention(nn.Module):
     Raises:
         ValueError, TypeError: naming the argument.
 
-    Gradients of every order through autograd. Bit-identical from run to run with a fixed number of threads. Memory: about 4 times the
-    features. MPRNet (2021).
+    Gradients of every order through autograd. Bit-identical from run to run with a fixed number of threads. Memory: a few times that
+    of the features. MPRNet (2021).
 
     >>> import torch, svconv
     >>> attention = svconv.nn.SupervisedAttention(8)

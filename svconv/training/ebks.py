@@ -6,12 +6,11 @@ from svconv.models import BlurKernelSpace
 from svconv.models.blur_kernel_space.widened import variational_state
 from svconv.models.pretrained import read_weights
 from svconv.nn import CharbonnierLoss
-from svconv.training.band_gains import RINGS, SECTORS, band_gains
 from svconv.training.ebks_settings import EBKSSettings
 from svconv.training.pair_task import PairTask, means, psnr
 
 EPS = 1e-6
-TYPICAL = 0.001     # of what the mean code of a batch counts in the typical one
+TYPICAL = 0.001     # of what the codes of a batch count in the mean of all and their covariance
 
 
 class EBKSTask(PairTask):
@@ -25,30 +24,23 @@ class EBKSTask(PairTask):
         s = settings
         self.charbonnier = CharbonnierLoss(EPS, reduction="sum")
         super().__init__(photographs, s, device, BlurKernelSpace(s.variant, s.variational, s.width))
-        self.reader = self.place(torch.nn.Linear(self.model.channels, RINGS * SECTORS))
-        self.hint = s.hints
 
-    def learning(self):
-        return [*super().learning(), *self.reader.parameters()] if self.settings.hints else super().learning()
-
-    def step(self, tensors, rate):
-        self.hint = self.settings.hints * max(0.0, 1 - self.average.steps / self.settings.hint_steps)
-        return super().step(tensors, rate)
+    def code_channels(self):
+        return self.model.channels
 
     def loss(self, blurry, sharp, kind):
         """The Charbonnier distance, summed over all pixels, of F(x, G(x, y)) from y, and for a variational space the divergence."""
         with self.casting():
             mean, found = self._coded(sharp, blurry)
             made = self.model.blur(sharp, found)
-        self.model.typical.lerp_(found.detach().float().mean((0, 2, 3)), max(TYPICAL, 1 / (self.average.steps + 1)))
+        self._measure(found.detach().float())
         loss = self.charbonnier(made.float(), blurry)
         error = float(loss.detach()) / blurry.numel()
         if mean is not None:
             loss = loss + self.settings.divergence * divergence(mean, self._deviation)
         loss = loss / blurry.numel()
         if self.hint:
-            told = self.reader(found.float().mean((2, 3)))
-            loss = loss + self.hint * (told - band_gains(sharp, blurry)).square().mean()
+            loss = loss + self.hinted(found, blurry, sharp)
         return loss, error
 
     def _coded(self, sharp, blurry):
@@ -57,6 +49,14 @@ class EBKSTask(PairTask):
             return None, self.model.encode(sharp, blurry)
         mean, self._deviation = self.model.distribution(sharp, blurry)
         return mean, mean + self._deviation * torch.randn_like(mean)
+
+    def _measure(self, codes):
+        """The running mean and covariance of codes [B, C, h, w]."""
+        share = max(TYPICAL, 1 / (self.average.steps + 1))
+        codes = codes.transpose(0, 1).flatten(1)
+        self.model.typical.lerp_(codes.mean(1), share)
+        codes = codes - self.model.typical[:, None]
+        self.model.covariance.lerp_(codes @ codes.T / codes.shape[1], share)
 
     def validate(self, model):
         """Mean PSNR to the blurry crop of F with the pair's own code, by kind of blur too, and with the mean of all codes."""
@@ -75,13 +75,6 @@ class EBKSTask(PairTask):
     def baselines(self):
         """PSNR of the sharp crops to the blurry ones."""
         return self.by_kind([psnr(sharp, blurry) for blurry, sharp, _ in self.validated()], "psnr_sharp")
-
-    def state(self):
-        return {**super().state(), "reader": self.reader.state_dict()}
-
-    def load_state(self, state, former, phase):
-        super().load_state(state, former, phase)
-        self.reader.load_state_dict(state["reader"])
 
     def start_from(self, path):
         """As every model does; a variational space takes the weights of a plain one too, as the mean of its codes."""

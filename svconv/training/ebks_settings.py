@@ -30,6 +30,9 @@ class PairSettings(Settings):
     noise: float = option(0.0, "standard deviation of Gaussian noise on the blurry crops, images 0..1", least=0)
     precision: str = option("auto", "networks in float32 or bfloat16; auto: bfloat16 on a GPU", choices=PRECISIONS)
     validation_pairs: int = option(32, "held-out pairs", least=1)
+    hints: float = option(0.0, "weight of a help in the beginning: the code has to tell, linearly, of the energy in bands of frequency and "
+                               "direction", least=0)
+    hint_steps: int = option(10000, "steps in which that weight falls to 0", least=1)
 
     def __post_init__(self):
         super().__post_init__()
@@ -65,9 +68,6 @@ class EBKSSettings(PairSettings):
     variational: bool = option(False, "a normal distribution of codes, from which they can be sampled")
     width: int = option(64, "channels of the first layers", least=1)
     divergence: float = option(10.0, "weight of the divergence of the codes from N(0, 1), variational", least=0)
-    hints: float = option(0.0, "weight of a help in the beginning: the code has to tell, linearly, how much of each band of frequencies "
-                               "the blur leaves", least=0)
-    hint_steps: int = option(10000, "steps in which that weight falls to 0", least=1)
     steps: int = option(600000, "steps", least=0)
     periods: tuple = option((50000, 100000, 150000, 150000, 150000), "steps of each cosine of the rate", least=1)
     batch: int = option(16, "samples per step", least=1)

@@ -41,20 +41,29 @@ class LDRTask(PairTask):
             self.processes.align(self.discriminators)
             self.judge = make_optimiser(self.settings, list(self.discriminators.parameters()), self.betas)
 
+    def code_channels(self):
+        return 1 if self.model.encoder is None else self.model.map_shape[0]
+
     def loss(self, blurry, sharp, kind):
         return (self._joint if self.phase == "joint" else self._deblurring)(blurry, sharp)
 
-    def _pyramid(self, blurry):
-        return None if self.model.encoder is None else self.model.pyramid(self.model.degradation(blurry))
+    def _coded(self, blurry):
+        """(map, pyramid), None twice without an encoder."""
+        if self.model.encoder is None:
+            return None, None
+        map = self.model.degradation(blurry)
+        return map, self.model.pyramid(map)
 
     def _joint(self, blurry, sharp):
         s = self.settings
         with self.casting():
-            pyramid = self._pyramid(blurry)
+            map, pyramid = self._coded(blurry)
             made = self.model.reblurring(sharp, pyramid)[-1].float()
             image = self.model.deblurring(blurry, pyramid)[-1].float() if s.deblurring else None
         error = (made - blurry).abs().mean()
         loss = s.reblurred * error
+        if self.hint and map is not None:
+            loss = loss + self.hinted(map, blurry)
         if image is not None:
             loss = loss + s.deblurred * (image - sharp).abs().mean()
         if self.perceptual is not None:
@@ -104,7 +113,7 @@ class LDRTask(PairTask):
         model, s = self.model, self.settings
         with self.casting():
             with torch.no_grad():
-                pyramid = self._pyramid(blurry)
+                _, pyramid = self._coded(blurry)
             images = [t.float() for t in model.deblurring(blurry, pyramid)]
         loss = 0.5 * sum(self.psnr_loss(image, sharp) for image in images)
         if s.features and model.encoder is not None:
@@ -124,15 +133,19 @@ class LDRTask(PairTask):
         return bool(torch.isfinite(norm))
 
     def validate(self, model):
-        """Mean absolute error and PSNR of the reblurred crop, PSNR of the deblurred one, by kind of blur too."""
-        errors, made, images = [], [], []
+        """Mean absolute error and PSNR of the reblurred crop, the error with the map of another crop, PSNR of the deblurred crop."""
+        errors, strange, made, images, other = [], [], [], [], None
         for blurry, sharp, _ in self.validated():
             map = None if model.encoder is None else model.degradation(blurry)
             again = model.reblur(sharp, map)
+            if other is not None:
+                strange.append((model.reblur(sharp, other).clamp(0, 1) - blurry).abs().mean((1, 2, 3)))
+            other = map
             errors.append((again.clamp(0, 1) - blurry).abs().mean((1, 2, 3)))
             made.append(psnr(again, blurry))
             images.append(psnr(model(blurry, map).image, sharp))
-        return {"error_reblurred": round(float(torch.cat(errors).mean()), 6), **self.by_kind(made, "psnr_reblurred"),
+        more = {"error_other_map": round(float(torch.cat(strange).mean()), 6)} if strange else {}
+        return {"error_reblurred": round(float(torch.cat(errors).mean()), 6), **more, **self.by_kind(made, "psnr_reblurred"),
                 **self.by_kind(images, "psnr")}
 
     def score(self, result):

@@ -21,8 +21,8 @@ class LDRSettings(PairSettings):
     """Settings of `svconv train ldr`; the defaults are those of the published options, 240,000 and 400,000 steps.
 
     steps: of the two phases. The loss of the first is `adversarial` (hinge) + `matching` (features of the discriminators) + `perceptual`
-    (features of VGG-19, with `--vgg`) + `reblurred` (mean absolute error) on what is reblurred, and `deblurred` (mean absolute error) on what
-    is deblurred; of the second half the PSNR loss on every output, and `features` of the encoder's first five maps.
+    (features of VGG-19, with `--vgg`) + `reblurred` (mean absolute error) on what is reblurred, and `deblurred` (mean absolute error) on
+    what is deblurred; of the second half the PSNR loss on every output, and `features` of the encoder's first five maps.
     """
 
     version: int = option(1, "1: two U-nets in deblurring; 2: one", least=1, most=2)

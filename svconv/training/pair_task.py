@@ -1,10 +1,12 @@
 """What the trainings of the learned blur spaces share: pairs of a sharp and a blurry crop, and how they are scored by kind of blur."""
+import abc
 import contextlib
 import math
 
 import torch
 
 from svconv.data import FolderPairs, VariedPairs, list_photographs, split_photographs
+from svconv.training.band_energies import BANDS, BandEnergies
 from svconv.training.task import Task
 
 
@@ -15,7 +17,7 @@ class PairTask(Task):
     """
 
     structure: tuple = ()
-    measured_by = ("blurry", "kinds", "kernel_least", "kernel_most", "noise", "validation_size", "validation_pairs")
+    measured_by: tuple = ("blurry", "kinds", "kernel_least", "kernel_most", "noise", "validation_size", "validation_pairs")
 
     def __init__(self, photographs, settings, device, model):
         s = settings
@@ -26,6 +28,8 @@ class PairTask(Task):
         fixed = self._pairs(photographs, held, s.validation_size, s.validation_pairs, -1, s)
         self.validation = [fixed[i] for i in range(len(fixed))]
         super().__init__(s, device, model)
+        self.reader, self.energies = self.place(torch.nn.Conv2d(self.code_channels(), BANDS, 1)), self.place(BandEnergies())
+        self.hint = s.hints
         low = s.precision == "bfloat16" or s.precision == "auto" and self.device.type == "cuda"
         self.precision = torch.bfloat16 if low else None
 
@@ -44,6 +48,25 @@ class PairTask(Task):
     def casting(self):
         """The context in which the networks compute."""
         return contextlib.nullcontext() if self.precision is None else torch.autocast(self.device.type, self.precision)
+
+    @abc.abstractmethod
+    def code_channels(self):
+        """Channels of the code that `hinted` reads; 1 where there is none."""
+
+    def learning(self):
+        return [*super().learning(), *self.reader.parameters()] if self.settings.hints else super().learning()
+
+    def step(self, tensors, rate):
+        self.hint = self.settings.hints * max(0.0, 1 - self.average.steps / self.settings.hint_steps)
+        return super().step(tensors, rate)
+
+    def hinted(self, code, image, before=None):
+        """How far what the code says, linearly, is from the energies of an image in bands, or from what has become of those of another one;
+        times the weight of the help."""
+        wanted = self.energies(image, code.shape[-2:])
+        if before is not None:
+            wanted = wanted - self.energies(before, code.shape[-2:])
+        return self.hint * (self.reader(code.float()) - wanted).square().mean()
 
     def prepare(self, phase):
         pass
@@ -68,6 +91,10 @@ class PairTask(Task):
             if getattr(former, name) != getattr(self.settings, name):
                 raise ValueError(f"{name}: expected {getattr(former, name)} as in the checkpoint, got {getattr(self.settings, name)}")
         super().load_state(state, former, phase)
+        self.reader.load_state_dict(state["reader"])
+
+    def state(self):
+        return {**super().state(), "reader": self.reader.state_dict()}
 
 
 def psnr(image, truth):

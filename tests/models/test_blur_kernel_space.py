@@ -1,11 +1,9 @@
 """The blur kernel space: counts, shapes, options, gradients, codes of other sizes, weights, bad input."""
-import numpy as np
 import pytest
 import torch
 
 from svconv.files import FileError
 from svconv.models import BlurKernelSpace
-from svconv.models.blur_kernel_space.blocks import reflected
 from svconv.models.blur_kernel_space.widened import variational_state
 
 
@@ -78,12 +76,6 @@ def test_grey_images_are_three_equal_channels():
     assert made.shape == x.shape and torch.allclose(made, coloured.mean(1, keepdim=True), atol=1e-6)
 
 
-def test_a_side_of_one_pixel_goes_on_by_itself():
-    for shape, reach in (((1, 1, 1, 1), 3), ((1, 1, 1, 4), 2), ((1, 1, 2, 3), 3), ((1, 1, 5, 1), 1)):
-        x = torch.arange(float(shape[2] * shape[3])).reshape(shape)
-        assert np.array_equal(reflected(x, reach)[0, 0].numpy(), np.pad(x[0, 0].numpy(), reach, mode="reflect"))
-
-
 @pytest.mark.parametrize("variant", ["paper", "reference"])
 def test_gradients_are_finite_differences(variant):
     model, (x, y) = space(variant, dtype=torch.float64), pair(dtype=torch.float64)
@@ -114,10 +106,11 @@ def test_gradients_are_finite_differences(variant):
 def test_the_code_of_a_pair_is_not_lost_in_the_untrained_networks():
     for variant in ("paper", "reference"):
         model = space(variant, width=8)
-        x, y = pair(batch=4)
+        x, _ = pair(batch=4)
+        y = torch.nn.functional.avg_pool2d(x, 5, 1, 2, count_include_pad=False)
         with torch.no_grad():
             code = model.encode(x, y)
-            assert 0.02 < float(code.std()) < 2 and float(code.std(0).mean()) > 0.1 * float(code.std())
+            assert 0.02 < float(code.std()) < 20 and float((code - model.encode(x, x)).square().mean().sqrt()) > 0.1 * float(code.std())
 
 
 @pytest.mark.parametrize("variant", ["paper", "reference"])

@@ -59,8 +59,8 @@ def test_the_non_local_block_is_its_formula():
     assert torch.allclose(block(x), x + block.back(said) / (1 + block.norm.eps) ** 0.5)
 
 
-@pytest.mark.parametrize("options", [{}, {"mode": "alternating"}, {"image_prior": "pixels"}, {"image_prior": "pixels", "mode": "alternating"},
-                                     {"weights": "paper"}, {"precision": "bfloat16"}])
+@pytest.mark.parametrize("options", [{}, {"mode": "alternating"}, {"image_prior": "pixels"},
+                                     {"image_prior": "pixels", "mode": "alternating"}, {"weights": "paper"}, {"precision": "bfloat16"}])
 def test_forms(space, options):
     result = found(space, **options)
     assert result.x.shape == (1, 3, 128, 128) and result.code.shape == (1, 32, 1, 1) and result.losses.shape == (1, 4)
@@ -74,6 +74,7 @@ def test_every_option_changes_the_search(space):
     plain = found(space).losses
     for options in ({"mode": "alternating"}, {"image_prior": "pixels"}, {"weights": "paper"}, {"code_norm": 0.0}, {"hyper_laplacian": 0.0},
                     {"features": lambda x, y: (x - y).abs().mean()}, {"start": torch.ones(32)}, {"warmup": 3},
+                    {"code_spread": 0.0}, {"rates": (1e-3, None)}, {"rates": (None, 1e-3)},
                     {"precision": "bfloat16"}, {"weights": (LossWeights(1.0, squares=1.0),)}):
         assert not torch.equal(found(space, **options).losses, plain), options
     two = {"mode": "alternating", "steps": 6}
@@ -98,9 +99,14 @@ def test_the_best_image_of_the_last_part_is_kept(space):
 
 def test_alternating_changes_one_thing_at_a_time(space):
     codes, images = [], []
-    found(space, steps=10, warmup=0, rounds=1, mode="alternating", image_prior="pixels", weights=(LossWeights(1.0, squares=1.0, code=1e-3),),
-          callback=lambda step, steps, now: (codes.append(now.state["search"]["code"]["value"].clone()),
-                                             images.append(now.state["search"]["image"]["value"].clone())) and None if step < steps else None)
+
+    def look(step, steps, now):
+        if step < steps:
+            codes.append(now.state["search"]["code"]["value"].clone())
+            images.append(now.state["search"]["image"]["value"].clone())
+
+    found(space, steps=10, warmup=0, rounds=1, mode="alternating", image_prior="pixels", callback=look,
+          weights=(LossWeights(1.0, squares=1.0, code=1e-3),))
     changed = [(not torch.equal(a, b), not torch.equal(c, d)) for a, b, c, d in zip(images, images[1:], codes, codes[1:])]
     assert changed[:5] == [(True, False)] * 5 and changed[5:] == [(False, True)] * 3
 
@@ -194,6 +200,9 @@ def test_the_published_weights():
     ({"hyper_laplacian": float("nan")}, ValueError, "^hyper_laplacian: "),
     ({"start": torch.ones(31)}, ValueError, r"^start: expected \[32\] or \[1, 32, 1, 1\], got \[31\]"),
     ({"precision": "float16"}, ValueError, "^precision: expected"),
+    ({"code_spread": -1}, ValueError, "^code_spread: "),
+    ({"rates": (1,)}, ValueError, "^rates: expected two learning rates"),
+    ({"rates": (1, 0)}, ValueError, "^rates: "),
     ({"rounds": 0}, ValueError, "^rounds: "),
     ({"resume": 3}, ValueError, "^resume: expected a search that was stopped"),
     ({"y": torch.ones(1, 3, 100, 128)}, ValueError, "^y: expected sides of at least 128"),

@@ -9,7 +9,6 @@ from torch.nn import functional
 from svconv.files import FileError
 from svconv.models import DegradationDeblur, SVBRNet
 from svconv.models.degradation_deblur import Discriminators
-from svconv.models.degradation_deblur.blocks import ReflectedConv2d, reflected
 from svconv.models.degradation_deblur.encoder import Encoder
 from svconv.models.degradation_deblur.generators import OneStage, TwoStage
 from svconv.models.degradation_deblur.upsampler import UpSampler
@@ -270,11 +269,16 @@ def test_the_largest_singular_value_becomes_one(passes, bound):
         assert abs(float(torch.linalg.matrix_norm(weight.flatten(1), 2)) - 1) < bound
 
 
-def test_at_the_start_no_singular_value_is_small():
-    model = made(sn="all")
-    for conv in (m for part in (model.encoder, model.upsampler) for m in part.modules() if hasattr(m, "parametrizations")):
-        values = torch.linalg.svdvals(conv.weight.detach().flatten(1))
-        assert float((values - 1).abs().max()) < 1e-4
+def test_at_the_start_the_layers_keep_what_they_are_given():
+    """Orthogonal: the singular values of E are 1, those of U 1 or 0; features of the finest scale are not much smaller than the map."""
+    model = made(sn="all", width=8)
+    for part, allowed in ((model.encoder, (1,)), (model.upsampler, (0, 1))):
+        for conv in (m for m in part.modules() if hasattr(m, "parametrizations")):
+            values = torch.linalg.svdvals(conv.weight.detach().flatten(1))
+            assert float((values[:, None] - torch.tensor(allowed)).abs().amin(1).max()) < 1e-4 and abs(float(values[0]) - 1) < 1e-4
+    with torch.no_grad():
+        a, b = torch.randn(2, 32, 4, 4, generator=torch.Generator().manual_seed(3))
+        assert float((model.pyramid(a[None])[0] - model.pyramid(b[None])[0]).std()) > 0.01 * float((a - b).std())
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
@@ -330,19 +334,6 @@ def test_half_types_and_autocast(version):
         found = model.bfloat16()(y.bfloat16()).x
     assert mixed.dtype == z.dtype == torch.float32 and found.dtype == torch.bfloat16
     assert float((mixed - expected).abs().max()) < 0.1 and float((found - expected).abs().max()) < 0.1
-
-
-@pytest.mark.parametrize("shape, reach", [((5, 7), 1), ((8, 8), 3), ((1, 4), 1), ((4, 1), 1), ((1, 1), 1)])
-def test_a_side_too_short_for_reflection_goes_on_by_replication(shape, reach):
-    x = picture(1, 2, *shape)
-    found = x
-    for axis in (-1, -2):
-        length = x.shape[axis]
-        places = torch.arange(-reach, length + reach)
-        places = places.abs() if length > reach else places.clamp(0, length - 1)
-        found = found.index_select(axis, torch.where(places < length, places, 2 * (length - 1) - places))
-    assert torch.equal(reflected(x, reach), found)
-    assert ReflectedConv2d(2, 3, 2 * reach + 1)(x).shape == (1, 3, *shape)
 
 
 @pytest.mark.parametrize("height, width, first, second", [

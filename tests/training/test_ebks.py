@@ -15,7 +15,7 @@ from svconv.cli import main
 from svconv.data.varied_blurs import KINDS
 from svconv.models import BlurKernelSpace
 from svconv.training import ebks_settings
-from svconv.training.band_gains import band_gains
+from svconv.training.band_energies import BANDS, BandEnergies
 from svconv.training.checkpoint import load_checkpoint
 from svconv.training.ebks import EBKSTask, divergence
 from svconv.training.ebks_settings import EBKSSettings
@@ -141,14 +141,16 @@ def test_a_variational_run_begins_with_a_plain_one(folder, tmp_path):
         Trainer(EBKSTask, folder, tmp_path / "other", EBKSSettings(**{**SMALL, "width": 5}, variational=True), weights=weights)
 
 
-def test_the_gain_of_bands_is_that_of_the_blur():
+def test_the_energy_of_bands_by_place():
     x = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     rows = torch.fft.fftfreq(128)[:, None].square() + torch.fft.rfftfreq(128).square()
-    passed = torch.fft.irfft2(torch.fft.rfft2(x) * (rows.sqrt() < 0.125), s=(128, 128))
-    found = band_gains(x, passed)
-    assert found.shape == (2, 20) and float(found[:, :12].abs().max()) < 0.3 and float(found[:, 16:].max()) < -5
-    assert float(band_gains(x, x).abs().max()) < 1e-6
-    assert torch.allclose(band_gains(x, 0.5 * x)[:, 8:], torch.tensor(0.25).log(), atol=0.05)
+    passed = torch.fft.irfft2(torch.fft.rfft2(x) * (rows.sqrt() < 0.06), s=(128, 128))
+    energies = BandEnergies()
+    found = (energies(passed, (1, 1)) - energies(x, (1, 1)))[:, :, 0, 0]
+    assert found.shape == (2, BANDS) and float(found[:, :4].max()) < -3 and float(found[:, 12:].abs().max()) < 1
+    left = torch.cat([x[..., :64], 0.5 * x[..., 64:]], 3)
+    parts = energies(left, (2, 2)) - energies(x, (2, 2))
+    assert torch.allclose(parts[:, :8, :, 1], torch.tensor(0.25).log(), atol=0.1) and float(parts[:, :8, :, 0].abs().max()) < 0.1
 
 
 def test_folders_of_pairs(folder, tmp_path):

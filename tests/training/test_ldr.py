@@ -42,8 +42,8 @@ def test_the_plan_is_the_published_one():
     assert (s.adversarial, s.matching, s.perceptual, s.deblurred, s.features) == (1, 10, 30, 10, 1) and LDRTask.betas == (0.9, 0.99)
 
 
-@pytest.mark.parametrize("more", [{}, {"gan": False, "deblurring": False, "code": "vector"}, {"version": 2, "code": "none", "average": 0.5}])
-@pytest.mark.parametrize("stop", [1, 4])
+@pytest.mark.parametrize("stop, more", [(1, {"hints": 0.1}), (4, {}), (4, {"gan": False, "deblurring": False, "code": "vector"}),
+                                        (1, {"version": 2, "code": "none", "average": 0.5})])
 def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(folder, tmp_path, stop, more):
     whole = trained(folder, tmp_path / "a", **more)
     assert whole.run(progress=False)

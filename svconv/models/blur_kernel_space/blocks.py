@@ -1,32 +1,12 @@
-"""The blocks of the two networks of the blur kernel space, and a convolution whose border is reflected."""
+"""The blocks of the two networks of the blur kernel space."""
 import torch
 from torch import nn
 from torch.nn import functional
 
-from svconv._boundary import source_indices
+from svconv.models.reflection import ReflectedConv2d
 
 SLOPE = 0.1         # of the leaky ReLU outside of the U-net
 WEAK = 0.1          # factor of the first weights of the residual blocks
-
-
-class ReflectedConv2d(nn.Conv2d):
-    """A convolution that keeps the size, the border continued by reflection, on any size as `numpy.pad` does: a side of one pixel goes on
-    by itself, as a code of a 128-pixel image has."""
-
-    def __init__(self, inputs, outputs, size, bias=True):
-        super().__init__(inputs, outputs, size, bias=bias)
-        self.reach = size // 2
-
-    def forward(self, x):
-        return super().forward(reflected(x, self.reach))
-
-
-def reflected(x, reach):
-    """x [B, C, H, W] with so many more pixels on each side."""
-    if min(x.shape[-2:]) > reach:
-        return functional.pad(x, (reach,) * 4, mode="reflect")
-    rows, columns = (torch.from_numpy(source_indices(-reach, side + reach, side, "reflect")).to(x.device) for side in x.shape[-2:])
-    return x[:, :, rows[:, None], columns]
 
 
 @torch.no_grad()

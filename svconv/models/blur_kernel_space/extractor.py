@@ -2,7 +2,8 @@
 import torch
 from torch import nn
 
-from svconv.models.blur_kernel_space.blocks import SLOPE, ReflectedConv2d, ReflectedResidual, begin
+from svconv.models.blur_kernel_space.blocks import SLOPE, ReflectedResidual, begin
+from svconv.models.reflection import ReflectedConv2d
 
 BLOCKS = 4
 GAIN, UNEVEN = 8.0, 0.1        # of the start: of the differences of features, of weights that differ within a kernel

@@ -3,10 +3,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from svconv._shapes import Dims, number
+from svconv._shapes import number
 from svconv.models.blur_kernel_space.applier import Applier
 from svconv.models.blur_kernel_space.blocks import Preprocess
 from svconv.models.blur_kernel_space.extractor import Extractor
+from svconv.models.images import check_image, coloured, continued, like
 from svconv.models.pretrained import Pretrained
 
 MULTIPLE = 128      # of which the sides have to be, and their least value
@@ -31,7 +32,8 @@ class BlurKernelSpace(Pretrained, nn.Module):
         blur(x, encode(x, y)). Other sizes are continued by replication to multiples of 128 (their codes are rounded up) and cropped.
 
     Attributes:
-        typical: the mean code of the pairs of the training, [8 width], where a search for a code may begin.
+        typical, covariance: mean [8 width] and covariance of the codes of the pairs of the training, at any place: where a search for a
+            code may begin, and how far from it codes of blur lie.
 
     Raises:
         ValueError, TypeError: naming the argument: a pair that differs, a side below 128, NaN or infinite values, a code that does not
@@ -66,6 +68,7 @@ class BlurKernelSpace(Pretrained, nn.Module):
         self.pair_features = Preprocess(width) if paper else None
         self.extractor, self.applier = Extractor(width, paper, self.variational), Applier(width, paper)
         self.register_buffer("typical", torch.zeros(self.channels))
+        self.register_buffer("covariance", torch.eye(self.channels))
         self.to(memory_format=torch.channels_last)
 
     def encode(self, x, y):
@@ -85,7 +88,7 @@ class BlurKernelSpace(Pretrained, nn.Module):
         if x.shape != y.shape:
             raise ValueError(f"y: expected the shape of x, {list(x.shape)}, got {list(y.shape)}")
         features = self.sharp_features if self.pair_features is None else self.pair_features
-        return self.extractor(features(continued(x)), features(continued(y))).to(x.dtype)      # under autocast too
+        return self.extractor(features(_inside(x)), features(_inside(y))).to(x.dtype)      # under autocast too
 
     def blur(self, x, code):
         """x [B, C, H, W] under the blur of a code [B|1, 8 width, ceil(H/128), ceil(W/128)]."""
@@ -97,7 +100,7 @@ class BlurKernelSpace(Pretrained, nn.Module):
                              f"got {got}")
         if code.dtype != x.dtype:
             raise TypeError(f"code: expected {x.dtype} like x, got {code.dtype}")
-        return _like(self.blurred(continued(x), code.expand(x.shape[0], *shape))[..., :x.shape[-2], :x.shape[-1]], x)
+        return like(self.blurred(_inside(x), code.expand(x.shape[0], *shape)), x)
 
     def blurred(self, x, code):
         """`blur` without a look at its arguments: x [B, 3, H, W] with sides that are multiples of 128, a code of B."""
@@ -134,25 +137,7 @@ class BlurKernelSpace(Pretrained, nn.Module):
         return (self.channels, *(-(-side // MULTIPLE) for side in size))
 
     def _check(self, name, image):
-        own = next(self.parameters())
-        check_image(name, image, own.dtype, own.device)
-
-
-def check_image(name, image, dtype, device):
-    """Raises unless it is a colour or grey image [B, 3|1, H, W] of at least 128 x 128, finite, of the dtype and on the device."""
-    Dims().check(name, image, "B C H W")
-    if image.shape[1] not in (1, 3):
-        raise ValueError(f"{name}: expected 3 or 1 channels, got {image.shape[1]}")
-    if min(image.shape[-2:]) < MULTIPLE:
-        raise ValueError(f"{name}: expected sides of at least {MULTIPLE} pixels, got {image.shape[-2]} x {image.shape[-1]}")
-    if image.dtype != dtype:
-        raise TypeError(f"{name}: expected {dtype} like the weights of the model, got {image.dtype}")
-    if image.device != device:
-        raise TypeError(f"{name}: expected device {device} like the weights of the model, got {image.device}")
-    if torch.compiler.is_compiling() or not image.numel():
-        return
-    if not bool(torch.isfinite(image.sum())) and not bool(torch.isfinite(image).all()):
-        raise ValueError(f"{name}: holds NaN or infinite values")
+        check_image(name, image, next(self.parameters()), MULTIPLE)
 
 
 def fitted_code(code, size):
@@ -160,14 +145,6 @@ def fitted_code(code, size):
     return code if code.shape[-2:] == tuple(size) else functional.interpolate(code, tuple(size), mode="bilinear", align_corners=False)
 
 
-def continued(x):
-    """[B, 3, H, W] with both sides multiples of 128."""
-    height, width = x.shape[-2:]
-    padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-    x = x if x.shape[1] == 3 else x.expand(-1, 3, -1, -1)
-    return functional.pad(x, padding, mode="replicate") if any(padding) else x
-
-
-def _like(blurry, x):
-    """Grey where x is."""
-    return blurry if x.shape[1] == 3 else blurry.mean(1, keepdim=True)
+def _inside(x):
+    """The image as the networks take it."""
+    return continued(coloured(x), MULTIPLE)

@@ -8,12 +8,14 @@ import torch
 from svconv._shapes import number
 from svconv.files import FileError
 from svconv.files.archives import read_archive
-from svconv.models.blur_kernel_space.model import BlurKernelSpace, check_image
+from svconv.models.blur_kernel_space.model import MULTIPLE, BlurKernelSpace
 from svconv.models.deep_prior.search import ROUNDS, DeepPriorResult, Search
 from svconv.models.deep_prior.weights import weights_of
+from svconv.models.images import check_image, coloured
 from svconv.nn import FeatureDistance, FilterBankFeatures
 
 MODES, PRIORS, PRECISIONS = ("joint", "alternating"), ("network", "pixels"), ("float32", "bfloat16")
+SPREAD = 0.05
 
 
 @dataclasses.dataclass
@@ -29,17 +31,18 @@ class Options:
     latent: Any
     rounds: int
     precision: str
+    rates: tuple
 
     def stored(self):
         """What a resumed search must have in common, as text."""
         prior = self.image_prior if isinstance(self.image_prior, str) else type(self.image_prior).__name__
         return {"steps": self.steps, "warmup": self.warmup, "mode": self.mode, "image_prior": prior, "rounds": self.rounds,
-                "weights": repr(self.weights), "precision": self.precision}
+                "weights": repr(self.weights), "precision": self.precision, "rates": repr(self.rates)}
 
 
 def deep_prior_deblur(y, space, *, steps=5000, warmup=300, mode="joint", image_prior="network", features=None, weights=None, latent=None,
-                      start=None, code_norm=1.0, hyper_laplacian=1.0, rounds=ROUNDS, precision="float32", generator=None, resume=None,
-                      callback=None):
+                      start=None, code_norm=1.0, code_spread=SPREAD, hyper_laplacian=1.0, rates=(None, None), rounds=ROUNDS,
+                      precision="float32", generator=None, resume=None, callback=None):
     """Search a sharp image and a blur code that explain a photograph of unknown blur.
 
         min over x, k of  rho(F(x, k), y) + a |k|_2 + b HL(x),    x = X(z_x), k = Q(z_k) with untrained networks X and Q
@@ -65,6 +68,10 @@ def deep_prior_deblur(y, space, *, steps=5000, warmup=300, mode="joint", image_p
         latent: the first latent [1, ...] of a generator; None: a normal one of its attribute `latent_shape`.
         start: the code to begin with, [1, 8 width, ...] or [8 width]; None: `space.typical`.
         code_norm, hyper_laplacian: factors on |k|_2 and HL; 0 leaves a term out.
+        code_spread: weight of the squared distance of the code from those of the training, in units of their own spread (`space.typical`,
+            `space.covariance`); 0: as published, without. A sharp image under a blur and the photograph itself under no blur explain it
+            equally well, and |k|_2 may even prefer the latter; codes of no blur lie far from those of blur.
+        rates: first learning rates of image and code; None: 5e-4 of a network, 5e-3 of pixels, 0.2 of a latent.
         rounds: of "alternating".
         precision: networks in "float32" or "bfloat16".
         generator: `torch.Generator` on the CPU for weights and noise; None uses torch's default one.
@@ -89,12 +96,14 @@ def deep_prior_deblur(y, space, *, steps=5000, warmup=300, mode="joint", image_p
     >>> found
     DeepPriorResult(x=[1, 3, 128, 128], code=[1, 32, 1, 1], losses=[1, 2], done=True)
     """
-    options = _options(y, space, steps, warmup, mode, image_prior, features, weights, latent, code_norm, hyper_laplacian, rounds, precision)
+    options = checked_options(y, space, steps=steps, warmup=warmup, mode=mode, image_prior=image_prior, features=features, weights=weights,
+                              latent=latent, code_norm=code_norm, code_spread=code_spread, hyper_laplacian=hyper_laplacian, rates=rates,
+                              rounds=rounds, precision=precision)
     generator = generator or torch.default_generator
-    start = _start(start, space, y)
+    start = start_code(start, space, y)
     if options.image_prior not in PRIORS and latent is None:
         options.latent = torch.randn(1, *options.image_prior.latent_shape, generator=generator).to(y)
-    colour = y if y.shape[1] == 3 else y.expand(-1, 3, -1, -1)
+    colour = coloured(y)
     flags = [(p, p.requires_grad) for net in (space, options.image_prior) if isinstance(net, torch.nn.Module) for p in net.parameters()]
     try:
         for p, _ in flags:
@@ -106,11 +115,12 @@ def deep_prior_deblur(y, space, *, steps=5000, warmup=300, mode="joint", image_p
             p.requires_grad_(needed)
 
 
-def _options(y, space, steps, warmup, mode, image_prior, features, weights, latent, code_norm, hyper_laplacian, rounds, precision):
+def checked_options(y, space, *, steps, warmup, mode="joint", image_prior="network", features=None, weights=None, latent=None,
+                    code_norm=1.0, code_spread=SPREAD, hyper_laplacian=1.0, rates=(None, None), rounds=ROUNDS, precision="float32"):
+    """The `Options` of the arguments of `deep_prior_deblur`; raises as that does."""
     if not isinstance(space, BlurKernelSpace):
         raise TypeError(f"space: expected a BlurKernelSpace, got {type(space).__name__}")
-    own = next(space.parameters())
-    check_image("y", y, own.dtype, own.device)
+    check_image("y", y, next(space.parameters()), MULTIPLE)
     if mode not in MODES:
         raise ValueError(f"mode: expected 'joint' or 'alternating', got {mode!r}")
     if precision not in PRECISIONS:
@@ -125,14 +135,17 @@ def _options(y, space, steps, warmup, mode, image_prior, features, weights, late
     if features is not None and not callable(features):
         raise ValueError(f"features: expected a callable distance of two images, got {features!r}")
     parts = weights_of(weights or ("generator" if made else "reference"), number("code_norm", code_norm, least=0),
-                       number("hyper_laplacian", hyper_laplacian, least=0))
+                       number("code_spread", code_spread, least=0), number("hyper_laplacian", hyper_laplacian, least=0))
     if features is None and any(part.features for part in parts):
         features = FeatureDistance(FilterBankFeatures()).to(y)
+    if not isinstance(rates, (tuple, list)) or len(rates) != 2:
+        raise ValueError(f"rates: expected two learning rates, of the image and of the code, got {rates!r}")
+    rates = tuple(None if rate is None else number("rates", rate, above=0) for rate in rates)
     return Options(number("steps", steps, least=1, integer=True), number("warmup", warmup, least=0, integer=True), mode, image_prior,
-                   features, parts, latent, number("rounds", rounds, least=1, integer=True), precision)
+                   features, parts, latent, number("rounds", rounds, least=1, integer=True), precision, rates)
 
 
-def _start(start, space, y):
+def start_code(start, space, y):
     """The code to begin with, [1, C, h, w]."""
     shape = space.code_shape(y.shape[-2:])
     start = space.typical if start is None else start
@@ -171,7 +184,7 @@ def _found(y, options, finished, search, generator, done):
     if search is not None and len(images) < len(y):
         images.append(search.best_x), codes.append(search.best_code), losses.append(search.losses)
     for index in range(len(images), len(y)):
-        images.append(y[index:index + 1].expand(-1, 3, -1, -1)), codes.append(codes[0]), losses.append(torch.full_like(losses[0], torch.nan))
+        images.append(coloured(y[index:index + 1])), codes.append(codes[0]), losses.append(torch.full_like(losses[0], torch.nan))
     x = torch.cat(images).clamp(0, 1)
     state = None
     if not done:

@@ -6,13 +6,15 @@ import torch
 from torch.nn import functional
 
 from svconv.files.archives import write_archive
-from svconv.models.blur_kernel_space.model import continued
+from svconv.models.blur_kernel_space.model import MULTIPLE
 from svconv.models.deep_prior.variables import Latent, code_variable, image_variable
+from svconv.models.images import continued
 from svconv.nn import CharbonnierLoss, FeatureDistance, HyperLaplacianLoss, SSIMLoss
 from svconv.solvers.result import Result
 
 DROP, DROPS = 0.7, 5        # the learning rate is multiplied by the one at every so-manieth of the steps
 ROUNDS, IMAGE_SHARE = 25, 0.6       # alternating: rounds, and what part of each goes to the image
+NARROWEST = 0.01    # of the widest spread of codes in any direction
 FALL, LAST = 0.9, 1e-3      # of a latent's rate: where its long rise and fall ends, and its last value
 
 
@@ -43,7 +45,8 @@ class DeepPriorResult(Result):
         write_archive(path, self.state)
 
     def __repr__(self):
-        return f"{type(self).__name__}(x={list(self.x.shape)}, code={list(self.code.shape)}, losses={list(self.losses.shape)}, done={self.done})"
+        shapes = ", ".join(f"{name}={list(getattr(self, name).shape)}" for name in ("x", "code", "losses"))
+        return f"{type(self).__name__}({shapes}, done={self.done})"
 
 
 class Search:
@@ -55,16 +58,18 @@ class Search:
     def __init__(self, y, space, options, start, generator):
         self.options, self.space, self.y = options, space, y
         self.generator = torch.Generator(y.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        whole = continued(y)
+        whole = continued(y, MULTIPLE)
         self.image = image_variable(options.image_prior, whole, options.latent, self.generator)
         self.code = code_variable(options.image_prior, space, start, self.generator)
         self.whole, self.start = whole, start
+        self.rates = [v.rate if given is None else given for v, given in zip((self.image, self.code), options.rates)]
         warm = options.warmup * (options.steps > 0)
         self.warm = (warm * self.image.warms_up, warm * self.code.warms_up)
         self.total, self.position = sum(self.warm) + options.steps, 0
         self.losses = torch.full((options.steps,), torch.nan, device=y.device)
         self.best = torch.full((), torch.inf, device=y.device)
         self.best_x, self.best_code, self.part = y.clone(), start.clone(), -1
+        self.factor = spread_factor(space.covariance)
         self.features = options.features        # what they make of y stays the same
         if isinstance(self.features, FeatureDistance):
             maps = [t.detach() for t in self.features.features(y)]
@@ -135,13 +140,13 @@ class Search:
 
     def _set_rates(self, step):
         drop = DROP ** (step * DROPS // max(self.options.steps, 1))
-        for variable, optimiser in zip((self.image, self.code), self.optimisers):
+        for variable, rate, optimiser in zip((self.image, self.code), self.rates, self.optimisers):
             factor = drop
             if isinstance(variable, Latent):
                 over = self._in_round(step)[1] / IMAGE_SHARE if self.options.mode == "alternating" else step / self.options.steps
                 factor = one_cycle(min(over, 1.0))
             for group in optimiser.param_groups:
-                group["lr"] = variable.rate * factor
+                group["lr"] = rate * factor
 
     def _loss(self, image, code, step):
         weights = self._weights(step)
@@ -160,11 +165,18 @@ class Search:
             terms.append(weights.squares * functional.mse_loss(made, self.y))
         if weights.code:
             terms.append(weights.code * torch.linalg.vector_norm(code))
+        if weights.spread:
+            terms.append(weights.spread * self.spread(code))
         if weights.prior:
             terms.append(weights.prior * self.prior(image))
         if weights.geodesic and isinstance(self.image, Latent):
             terms.append(weights.geodesic * self.image.geodesic())
         return sum(terms)
+
+    def spread(self, code):
+        """The squared distance of a code from those of the training, in units of their own spread: mean over places and channels."""
+        away = (code - self.space.typical[:, None, None]).transpose(0, 1).flatten(1)
+        return torch.linalg.solve_triangular(self.factor, away, upper=False).square().mean()
 
     def _weights(self, step):
         parts = self.options.weights
@@ -199,6 +211,13 @@ class Search:
         self.position, self.part = state["position"], state["part"]
         for name in ("losses", "best", "best_x", "best_code"):
             setattr(self, name, state[name].to(self.y.device))
+
+
+def spread_factor(covariance):
+    """The Cholesky factor of a covariance, of which no direction counts as narrower than a hundredth of the widest."""
+    values, vectors = torch.linalg.eigh(covariance.double().cpu())
+    values = values.clamp_min(NARROWEST**2 * float(values[-1].clamp_min(1e-12)))
+    return torch.linalg.cholesky(vectors @ torch.diag(values) @ vectors.T).to(covariance)
 
 
 def one_cycle(share):

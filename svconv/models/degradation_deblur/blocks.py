@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from svconv.models.reflection import ReflectedConv2d
 from svconv.nn import HalfInstanceNorm2d
 
 SLOPE = 0.2     # of the leaky ReLU everywhere
@@ -13,13 +14,13 @@ def leaky(x):
     return functional.leaky_relu(x, SLOPE)
 
 
-def spectral(conv):
+def spectral(conv, start=nn.init.orthogonal_):
     """The convolution under spectral normalisation, with orthogonal weights and a bias of 0 at the start.
 
     All its singular values are 1 then. Of random weights only the largest is, and a dozen such layers would leave next to nothing of what
-    tells one map from another.
+    tells one map from another. start: another function that fills the weight.
     """
-    nn.init.orthogonal_(conv.weight)
+    start(conv.weight)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
     return spectral_norm(conv)
@@ -30,25 +31,6 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x):
         return torch.group_norm(x, x.shape[1]).to(x.dtype)
-
-
-class ReflectedConv2d(nn.Conv2d):
-    """A convolution that keeps the size, with the border continued by reflection, and a side too short for that by replication."""
-
-    def __init__(self, inputs, width, size, bias=True):
-        super().__init__(inputs, width, size, bias=bias)
-        self.reach = size // 2
-
-    def forward(self, x):
-        return super().forward(reflected(x, self.reach))
-
-
-def reflected(x, reach):
-    """x [B, C, H, W] with so many more pixels on each side."""
-    modes = ["reflect" if side > reach else "replicate" for side in x.shape[-2:]]
-    if modes[0] == modes[1]:
-        return functional.pad(x, (reach,) * 4, mode=modes[0])
-    return functional.pad(functional.pad(x, (reach, reach, 0, 0), mode=modes[1]), (0, 0, reach, reach), mode=modes[0])
 
 
 def normed(inputs, width, *, stride=1, size=3, reflect=False, norm=True):

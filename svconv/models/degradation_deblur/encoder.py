@@ -2,7 +2,8 @@
 from torch import nn
 from torch.nn import functional
 
-from svconv.models.degradation_deblur.blocks import SLOPE, ReflectedConv2d, Residual, leaky, normed, spectral
+from svconv.models.degradation_deblur.blocks import SLOPE, Residual, leaky, normed, spectral
+from svconv.models.reflection import ReflectedConv2d
 
 SIDE = 256      # to which images are resized
 

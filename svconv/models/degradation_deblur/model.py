@@ -3,12 +3,12 @@ import dataclasses
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from svconv._shapes import Dims, number, shape_text
 from svconv.models.degradation_deblur.encoder import Encoder
 from svconv.models.degradation_deblur.generators import OneStage, TwoStage
 from svconv.models.degradation_deblur.upsampler import UpSampler
+from svconv.models.images import check_finite, check_image, check_weights, coloured, continued, like
 from svconv.models.pretrained import Pretrained
 from svconv.solvers.result import Result
 
@@ -101,7 +101,7 @@ class DegradationDeblur(Pretrained, nn.Module):
         if self.encoder is None:
             raise ValueError("code: expected 'map' or 'vector' for a degradation map, this model was made with code=None")
         self._check("y", y)
-        return self.encoder(_coloured(y)).to(y.dtype)       # under autocast too
+        return self.encoder(coloured(y)).to(y.dtype)       # under autocast too
 
     def pyramid(self, map):
         """The features (Z_1, Z_2, Z_3, Z_4) that a map [B, ...] gives to the four scales of a generator, the finest first."""
@@ -109,8 +109,8 @@ class DegradationDeblur(Pretrained, nn.Module):
             raise ValueError("code: expected 'map' or 'vector' for a pyramid, this model was made with code=None")
         own = next(self.parameters())
         Dims().check("map", map, "B " + " ".join(str(n) for n in self.map_shape))
-        _check_weights("map", map, own)
-        _check_finite("map", map)
+        check_weights("map", map, own)
+        check_finite("map", map)
         if self.code == "vector":
             map = map.mean((2, 3), keepdim=True).expand(map.shape)
         return self.upsampler(map)
@@ -142,43 +142,9 @@ class DegradationDeblur(Pretrained, nn.Module):
         return pyramid
 
     def _check(self, name, image):
-        check_image(name, image, next(self.parameters()))
+        check_image(name, image, next(self.parameters()), LEAST)
 
     @staticmethod
     def _generated(generator, image, pyramid):
         """What a generator makes of an image of any size and of one or three channels: a tuple."""
-        height, width = image.shape[-2:]
-        padding, colours = (0, -width % MULTIPLE, 0, -height % MULTIPLE), _coloured(image)
-        if any(padding):
-            colours = functional.pad(colours, padding, mode="replicate")
-        made = (t[..., :height, :width] for t in generator(colours, pyramid))
-        return tuple(t if image.shape[1] == 3 else t.mean(1, keepdim=True) for t in made)
-
-
-def _coloured(image):
-    return image if image.shape[1] == 3 else image.expand(-1, 3, -1, -1)
-
-
-def check_image(name, image, own):
-    """Raises unless it is an image that a model with weights like `own` takes."""
-    Dims().check(name, image, "B C H W")
-    if image.shape[1] not in (1, 3):
-        raise ValueError(f"{name}: expected 3 or 1 channels, got {image.shape[1]}")
-    if min(image.shape[-2:]) < LEAST:
-        raise ValueError(f"{name}: expected sides of at least {LEAST} pixels, got {image.shape[-2]} x {image.shape[-1]}")
-    _check_weights(name, image, own)
-    _check_finite(name, image)
-
-
-def _check_weights(name, t, own):
-    if t.dtype != own.dtype:
-        raise TypeError(f"{name}: expected {own.dtype} like the weights of the model, got {t.dtype}")
-    if t.device != own.device:
-        raise TypeError(f"{name}: expected device {own.device} like the weights of the model, got {t.device}")
-
-
-def _check_finite(name, t):
-    if torch.compiler.is_compiling() or t.device.type == "meta" or not t.numel():
-        return
-    if not bool(torch.isfinite(t.sum())) and not bool(torch.isfinite(t).all()):
-        raise ValueError(f"{name}: holds NaN or infinite values")
+        return tuple(like(made, image) for made in generator(continued(coloured(image), MULTIPLE), pyramid))

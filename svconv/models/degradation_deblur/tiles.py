@@ -4,7 +4,8 @@ import itertools
 import torch
 
 from svconv._shapes import number
-from svconv.models.degradation_deblur.model import LEAST, check_image
+from svconv.models.degradation_deblur.model import LEAST
+from svconv.models.images import check_image
 
 TILE, OVERLAP = 256, 32
 
@@ -36,7 +37,7 @@ def restore_tiled(model, y, *, tile=TILE, overlap=OVERLAP, callback=None):
     """
     if model.training:
         raise ValueError("model: expected one in eval mode")
-    check_image("y", y, next(model.parameters()))
+    check_image("y", y, next(model.parameters()), LEAST)
     side = number("tile", tile, least=LEAST, integer=True)
     shared = number("overlap", overlap, least=0, below=side, integer=True)
     rows, columns = (starts(length, side, shared) for length in y.shape[-2:])
