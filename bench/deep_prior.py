@@ -4,7 +4,7 @@
     python bench/deep_prior.py --width 64       a space of the paper's width
     python bench/deep_prior.py --smoke          a narrow space and image prior, few rounds; writes nothing
 
-A joint step of `deep_prior_deblur` in its first part (features, structural similarity, norm and spread of the code, hyper-Laplacian) beside
+A joint step of `deep_prior_deblur` in its first part (features, structural similarity, norm of the code, hyper-Laplacian) beside
 the same step as it stands in eager torch: contiguous memory, the features of the photograph in every step, the parameters of F frozen in
 both. One after the other in every round. Weights are random: time does not depend on them.
 """

@@ -10,7 +10,7 @@ from svconv.training.ebks_settings import EBKSSettings
 from svconv.training.pair_task import PairTask, means, psnr
 
 EPS = 1e-6
-TYPICAL = 0.001     # of what the codes of a batch count in the mean of all and their covariance
+TYPICAL = 0.001     # of what the mean code of a batch counts in the typical one
 
 
 class EBKSTask(PairTask):
@@ -33,7 +33,7 @@ class EBKSTask(PairTask):
         with self.casting():
             mean, found = self._coded(sharp, blurry)
             made = self.model.blur(sharp, found)
-        self._measure(found.detach().float())
+        self.model.typical.lerp_(found.detach().float().mean((0, 2, 3)), max(TYPICAL, 1 / (self.average.steps + 1)))
         loss = self.charbonnier(made.float(), blurry)
         error = float(loss.detach()) / blurry.numel()
         if mean is not None:
@@ -49,14 +49,6 @@ class EBKSTask(PairTask):
             return None, self.model.encode(sharp, blurry)
         mean, self._deviation = self.model.distribution(sharp, blurry)
         return mean, mean + self._deviation * torch.randn_like(mean)
-
-    def _measure(self, codes):
-        """The running mean and covariance of codes [B, C, h, w]."""
-        share = max(TYPICAL, 1 / (self.average.steps + 1))
-        codes = codes.transpose(0, 1).flatten(1)
-        self.model.typical.lerp_(codes.mean(1), share)
-        codes = codes - self.model.typical[:, None]
-        self.model.covariance.lerp_(codes @ codes.T / codes.shape[1], share)
 
     def validate(self, model):
         """Mean PSNR to the blurry crop of F with the pair's own code, by kind of blur too, and with the mean of all codes."""

@@ -74,7 +74,7 @@ def test_every_option_changes_the_search(space):
     plain = found(space).losses
     for options in ({"mode": "alternating"}, {"image_prior": "pixels"}, {"weights": "paper"}, {"code_norm": 0.0}, {"hyper_laplacian": 0.0},
                     {"features": lambda x, y: (x - y).abs().mean()}, {"start": torch.ones(32)}, {"warmup": 3},
-                    {"code_spread": 0.0}, {"rates": (1e-3, None)}, {"rates": (None, 1e-3)},
+                    {"rates": (1e-3, None)}, {"rates": (None, 1e-3)},
                     {"precision": "bfloat16"}, {"weights": (LossWeights(1.0, squares=1.0),)}):
         assert not torch.equal(found(space, **options).losses, plain), options
     two = {"mode": "alternating", "steps": 6}
@@ -200,7 +200,6 @@ def test_the_published_weights():
     ({"hyper_laplacian": float("nan")}, ValueError, "^hyper_laplacian: "),
     ({"start": torch.ones(31)}, ValueError, r"^start: expected \[32\] or \[1, 32, 1, 1\], got \[31\]"),
     ({"precision": "float16"}, ValueError, "^precision: expected"),
-    ({"code_spread": -1}, ValueError, "^code_spread: "),
     ({"rates": (1,)}, ValueError, "^rates: expected two learning rates"),
     ({"rates": (1, 0)}, ValueError, "^rates: "),
     ({"rounds": 0}, ValueError, "^rounds: "),

@@ -32,8 +32,7 @@ class BlurKernelSpace(Pretrained, nn.Module):
         blur(x, encode(x, y)). Other sizes are continued by replication to multiples of 128 (their codes are rounded up) and cropped.
 
     Attributes:
-        typical, covariance: mean [8 width] and covariance of the codes of the pairs of the training, at any place: where a search for a
-            code may begin, and how far from it codes of blur lie.
+        typical: the mean code of the pairs of the training, [8 width], where a search for a code may begin.
 
     Raises:
         ValueError, TypeError: naming the argument: a pair that differs, a side below 128, NaN or infinite values, a code that does not
@@ -68,13 +67,11 @@ class BlurKernelSpace(Pretrained, nn.Module):
         self.pair_features = Preprocess(width) if paper else None
         self.extractor, self.applier = Extractor(width, paper, self.variational), Applier(width, paper)
         self.register_buffer("typical", torch.zeros(self.channels))
-        self.register_buffer("covariance", torch.eye(self.channels))
         self.to(memory_format=torch.channels_last)
 
     def encode(self, x, y):
         """The code [B, 8 width, H/128, W/128] of the blur that makes y of x; of a variational space its mean."""
-        found = self._found(x, y)
-        return found[:, :self.channels] if self.variational else found
+        return self._found(x, y)[:, :self.channels]
 
     def distribution(self, x, y):
         """(mu, s) of the codes of the blur that makes y of x, each like a code. s is a deviation of either sign."""

@@ -15,7 +15,7 @@ from svconv.models.images import check_image, coloured
 from svconv.nn import FeatureDistance, FilterBankFeatures
 
 MODES, PRIORS, PRECISIONS = ("joint", "alternating"), ("network", "pixels"), ("float32", "bfloat16")
-SPREAD = 0.05
+BANK = 20.0         # times the weights for VGG-19: the distance by the filter bank is then about as large as 1 - SSIM
 
 
 @dataclasses.dataclass
@@ -41,8 +41,8 @@ class Options:
 
 
 def deep_prior_deblur(y, space, *, steps=5000, warmup=300, mode="joint", image_prior="network", features=None, weights=None, latent=None,
-                      start=None, code_norm=1.0, code_spread=SPREAD, hyper_laplacian=1.0, rates=(None, None), rounds=ROUNDS,
-                      precision="float32", generator=None, resume=None, callback=None):
+                      start=None, code_norm=1.0, hyper_laplacian=1.0, rates=(None, None), rounds=ROUNDS, precision="float32",
+                      generator=None, resume=None, callback=None):
     """Search a sharp image and a blur code that explain a photograph of unknown blur.
 
         min over x, k of  rho(F(x, k), y) + a |k|_2 + b HL(x),    x = X(z_x), k = Q(z_k) with untrained networks X and Q
@@ -60,17 +60,14 @@ def deep_prior_deblur(y, space, *, steps=5000, warmup=300, mode="joint", image_p
         image_prior: "network"; "pixels": x and k themselves, from y and the start code; or a generator, a module from a latent to an image
             of y's size (0..1, three channels), its latent kept on the sphere of its first norm (published: 25 rounds of 300 + 200 steps,
             `steps=12500, mode="alternating"`).
-        features: a callable distance of two images; None: `nn.FeatureDistance` of `nn.FilterBankFeatures`, or with published weights
-            `nn.FeatureDistance(nn.VGG19Features.from_file(...))`.
+        features: a callable distance of two images; None: 20 times `nn.FeatureDistance(nn.FilterBankFeatures())`, about as large
+            as 1 - SSIM; with published weights `nn.FeatureDistance(nn.VGG19Features.from_file(...))`.
         weights: of the terms: "reference" (of the published code, two parts), "paper" (Charbonnier distance, a = 6e-4, b = 2e-2),
             "generator" (100 mean squares, 0.1 spread of the latent), or a sequence of `LossWeights`. None: "reference", of a generator
             "generator".
         latent: the first latent [1, ...] of a generator; None: a normal one of its attribute `latent_shape`.
         start: the code to begin with, [1, 8 width, ...] or [8 width]; None: `space.typical`.
         code_norm, hyper_laplacian: factors on |k|_2 and HL; 0 leaves a term out.
-        code_spread: weight of the squared distance of the code from those of the training, in units of their own spread (`space.typical`,
-            `space.covariance`); 0: as published, without. A sharp image under a blur and the photograph itself under no blur explain it
-            equally well, and |k|_2 may even prefer the latter; codes of no blur lie far from those of blur.
         rates: first learning rates of image and code; None: 5e-4 of a network, 5e-3 of pixels, 0.2 of a latent.
         rounds: of "alternating".
         precision: networks in "float32" or "bfloat16".
@@ -97,8 +94,8 @@ def deep_prior_deblur(y, space, *, steps=5000, warmup=300, mode="joint", image_p
     DeepPriorResult(x=[1, 3, 128, 128], code=[1, 32, 1, 1], losses=[1, 2], done=True)
     """
     options = checked_options(y, space, steps=steps, warmup=warmup, mode=mode, image_prior=image_prior, features=features, weights=weights,
-                              latent=latent, code_norm=code_norm, code_spread=code_spread, hyper_laplacian=hyper_laplacian, rates=rates,
-                              rounds=rounds, precision=precision)
+                              latent=latent, code_norm=code_norm, hyper_laplacian=hyper_laplacian, rates=rates, rounds=rounds,
+                              precision=precision)
     generator = generator or torch.default_generator
     start = start_code(start, space, y)
     if options.image_prior not in PRIORS and latent is None:
@@ -116,7 +113,7 @@ def deep_prior_deblur(y, space, *, steps=5000, warmup=300, mode="joint", image_p
 
 
 def checked_options(y, space, *, steps, warmup, mode="joint", image_prior="network", features=None, weights=None, latent=None,
-                    code_norm=1.0, code_spread=SPREAD, hyper_laplacian=1.0, rates=(None, None), rounds=ROUNDS, precision="float32"):
+                    code_norm=1.0, hyper_laplacian=1.0, rates=(None, None), rounds=ROUNDS, precision="float32"):
     """The `Options` of the arguments of `deep_prior_deblur`; raises as that does."""
     if not isinstance(space, BlurKernelSpace):
         raise TypeError(f"space: expected a BlurKernelSpace, got {type(space).__name__}")
@@ -135,9 +132,9 @@ def checked_options(y, space, *, steps, warmup, mode="joint", image_prior="netwo
     if features is not None and not callable(features):
         raise ValueError(f"features: expected a callable distance of two images, got {features!r}")
     parts = weights_of(weights or ("generator" if made else "reference"), number("code_norm", code_norm, least=0),
-                       number("code_spread", code_spread, least=0), number("hyper_laplacian", hyper_laplacian, least=0))
+                       number("hyper_laplacian", hyper_laplacian, least=0))
     if features is None and any(part.features for part in parts):
-        features = FeatureDistance(FilterBankFeatures()).to(y)
+        features = FeatureDistance(FilterBankFeatures(), [BANK * weight for weight in FeatureDistance.DEBLURRING]).to(y)
     if not isinstance(rates, (tuple, list)) or len(rates) != 2:
         raise ValueError(f"rates: expected two learning rates, of the image and of the code, got {rates!r}")
     rates = tuple(None if rate is None else number("rates", rate, above=0) for rate in rates)

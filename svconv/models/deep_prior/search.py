@@ -14,7 +14,6 @@ from svconv.solvers.result import Result
 
 DROP, DROPS = 0.7, 5        # the learning rate is multiplied by the one at every so-manieth of the steps
 ROUNDS, IMAGE_SHARE = 25, 0.6       # alternating: rounds, and what part of each goes to the image
-NARROWEST = 0.01    # of the widest spread of codes in any direction
 FALL, LAST = 0.9, 1e-3      # of a latent's rate: where its long rise and fall ends, and its last value
 
 
@@ -69,7 +68,6 @@ class Search:
         self.losses = torch.full((options.steps,), torch.nan, device=y.device)
         self.best = torch.full((), torch.inf, device=y.device)
         self.best_x, self.best_code, self.part = y.clone(), start.clone(), -1
-        self.factor = spread_factor(space.covariance)
         self.features = options.features        # what they make of y stays the same
         if isinstance(self.features, FeatureDistance):
             maps = [t.detach() for t in self.features.features(y)]
@@ -165,18 +163,11 @@ class Search:
             terms.append(weights.squares * functional.mse_loss(made, self.y))
         if weights.code:
             terms.append(weights.code * torch.linalg.vector_norm(code))
-        if weights.spread:
-            terms.append(weights.spread * self.spread(code))
         if weights.prior:
             terms.append(weights.prior * self.prior(image))
         if weights.geodesic and isinstance(self.image, Latent):
             terms.append(weights.geodesic * self.image.geodesic())
         return sum(terms)
-
-    def spread(self, code):
-        """The squared distance of a code from those of the training, in units of their own spread: mean over places and channels."""
-        away = (code - self.space.typical[:, None, None]).transpose(0, 1).flatten(1)
-        return torch.linalg.solve_triangular(self.factor, away, upper=False).square().mean()
 
     def _weights(self, step):
         parts = self.options.weights
@@ -211,13 +202,6 @@ class Search:
         self.position, self.part = state["position"], state["part"]
         for name in ("losses", "best", "best_x", "best_code"):
             setattr(self, name, state[name].to(self.y.device))
-
-
-def spread_factor(covariance):
-    """The Cholesky factor of a covariance, of which no direction counts as narrower than a hundredth of the widest."""
-    values, vectors = torch.linalg.eigh(covariance.double().cpu())
-    values = values.clamp_min(NARROWEST**2 * float(values[-1].clamp_min(1e-12)))
-    return torch.linalg.cholesky(vectors @ torch.diag(values) @ vectors.T).to(covariance)
 
 
 def one_cycle(share):

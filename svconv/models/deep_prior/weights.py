@@ -6,10 +6,9 @@ class LossWeights(NamedTuple):
     """Weights of one part of the search.
 
         features * P(F(x, k), y) + similarity * (1 - SSIM(F(x, k), y)) + charbonnier * C(F(x, k), y) + squares * mean (F(x, k) - y)^2
-            + code * |k|_2 + spread * D(k) + prior * HL(x) + geodesic * G(z)
+            + code * |k|_2 + prior * HL(x) + geodesic * S(z)
 
-    P is a distance of features, C the mean Charbonnier distance, HL the hyper-Laplacian prior, D the mean over places and channels of the
-    squared distance of the code from those of the training, in units of their own spread, G the spread of the vectors of a generator's
+    P is a distance of features, C the mean Charbonnier distance, HL the hyper-Laplacian prior, S the spread of the vectors of a generator's
     latent over their sphere. until: share of the steps at which the part ends.
     """
 
@@ -19,7 +18,6 @@ class LossWeights(NamedTuple):
     charbonnier: float = 0.0
     squares: float = 0.0
     code: float = 0.0
-    spread: float = 0.0
     prior: float = 0.0
     geodesic: float = 0.0
 
@@ -32,8 +30,8 @@ PRESETS = {
 }
 
 
-def weights_of(preset, code_norm, code_spread, hyper_laplacian):
-    """The parts of a preset or of a sequence of `LossWeights`, with factors on two terms and the weight of the spread in every part."""
+def weights_of(preset, code_norm, hyper_laplacian):
+    """The parts of a preset or of a sequence of `LossWeights`, with factors on two terms."""
     if isinstance(preset, str):
         if preset not in PRESETS:
             raise ValueError(f"weights: expected {', '.join(map(repr, PRESETS))} or LossWeights, got {preset!r}")
@@ -41,5 +39,4 @@ def weights_of(preset, code_norm, code_spread, hyper_laplacian):
     parts = tuple(preset)
     if not parts or not all(isinstance(part, LossWeights) for part in parts) or parts[-1].until != 1:
         raise ValueError(f"weights: expected a name or LossWeights whose last part ends at 1, got {preset!r}")
-    return tuple(part._replace(code=part.code * code_norm, spread=part.spread + code_spread, prior=part.prior * hyper_laplacian)
-                 for part in parts)
+    return tuple(part._replace(code=part.code * code_norm, prior=part.prior * hyper_laplacian) for part in parts)
