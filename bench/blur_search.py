@@ -7,7 +7,7 @@ import torch
 from bench import blur_scenes as scenes, pages
 from svconv.models import deep_prior_deblur
 
-STEPS, WARMUP, SEED = {"prior": 1000, "parts": 500}, 100, 0
+STEPS, WARMUP, SEED, PRECISION = {"prior": 1000, "parts": 500}, 100, 0, "bfloat16"
 FORMS = {"joint": {}, "alternating": {"mode": "alternating"}, "pixels in the place of networks": {"image_prior": "pixels"},
          "without the hyper-Laplacian prior": {"hyper_laplacian": 0.0}, "without the norm of the code": {"code_norm": 0.0}}
 
@@ -24,8 +24,8 @@ class Run:
         def compute():
             start = time.monotonic()
             blurry, sharp, _ = scenes.pairs(data)[index]
-            found = deep_prior_deblur(blurry[None], space, steps=steps, warmup=self.warmup, generator=torch.Generator().manual_seed(SEED),
-                                      **FORMS[form])
+            found = deep_prior_deblur(blurry[None], space, steps=steps, warmup=self.warmup, precision=PRECISION,
+                                      generator=torch.Generator().manual_seed(SEED), **FORMS[form])
             result = [scenes.psnr(found.x[0], sharp), time.monotonic() - start]
             print(f"{form}, image {index}: {result[0]:.2f} dB   ({result[1]:.0f} s)", flush=True)
             return result
@@ -50,8 +50,8 @@ def prior_section(data, space, run):
         lines.append(f"| {row} | " + " | ".join(f"{v:.2f}" for v in (*values, statistics.fmean(values))) + " |")
     text = pages.paragraph(f"""
 Written by `python bench/blur_spaces.py --table prior`. The first {len(images)} of these pairs, {scenes.SIDE} x {scenes.SIDE} pixels,
-deblurred by `deep_prior_deblur` with {run.warmup} steps of warm-up, `nn.FilterBankFeatures` in the place of VGG-19, seed {SEED}; PSNR in
-dB to the sharp image. On the mean {gain:+.2f} dB over the blurry image, wanted above 0{"" if gain > 0 else ", **missed**"}.
+deblurred by `deep_prior_deblur` with {run.warmup} steps of warm-up, `nn.FilterBankFeatures` in the place of VGG-19, networks in {PRECISION}, seed
+{SEED}; PSNR in dB to the sharp image. On the mean {gain:+.2f} dB over the blurry image, wanted above 0{"" if gain > 0 else ", **missed**"}.
 {statistics.fmean(a[1] for a in after):.0f} s for an image on this machine, which was not quiet.""")
     return f"## Deep-prior deblurring\n\n{text}\n\n" + "\n".join(lines)
 
