@@ -51,7 +51,8 @@ def prior_section(data, space, run):
     text = pages.paragraph(f"""
 Written by `python bench/blur_spaces.py --table prior`. The first {len(images)} of these pairs, {scenes.SIDE} x {scenes.SIDE} pixels,
 deblurred by `deep_prior_deblur` with {run.warmup} steps of warm-up, `nn.FilterBankFeatures` in the place of VGG-19, networks in
-{PRECISION}, seed {SEED}; PSNR in dB to the sharp image. On the mean {gain:+.2f} dB over the blurry image, wanted above 0{"" if gain > 0 else ", **missed**"}.
+{PRECISION}, seed {SEED}; PSNR in dB to the sharp image. On the mean {gain:+.2f} dB over the blurry image, wanted above
+0{"" if gain > 0 else ", **missed**"}.
 {statistics.fmean(a[1] for a in after):.0f} s for an image on this machine, which was not quiet.""")
     return f"## Deep-prior deblurring\n\n{text}\n\n" + "\n".join(lines)
 
