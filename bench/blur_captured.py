@@ -10,7 +10,7 @@ from svconv.models import LearningToDeblur, deep_prior_deblur
 from svconv.models.degradation_deblur import restore_tiled
 from svconv.solvers.blind_kernel import blind_kernel
 
-SIDE, STEPS, WARMUP, REG = 256, 1000, 100, 1e-2     # pixels of the middle that is taken; of the search; of irls with estimated kernels
+SIDE, STEPS, WARMUP, REG = 256, 300, 100, 1e-2     # pixels of the middle that is taken; of the search; of irls with estimated kernels
 KERNEL = 17
 
 
