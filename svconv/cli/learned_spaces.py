@@ -45,14 +45,14 @@ def check_options(arguments):
         raise InputError(f"--preview: {arguments.preview} is the output file too")
 
 
-def load_model(kind, text, purpose):
-    """A model of the class `kind`: the shipped weights of a name (None: the default ones), or those of a file. purpose: who asks, for the
-    error where nothing is shipped."""
+def load_model(kind, text, purpose, default=True):
+    """A model of the class `kind`: the shipped weights of a name, or those of a file. None: the default ones, if there are some that serve
+    the purpose (`default`). purpose: who asks, for the error where there are none."""
     from svconv.files import FileError
 
     known = kind.known_weights()
     try:
-        if text is None and f"{kind.weights_prefix}{kind.default_weights}" in known:
+        if text is None and default and f"{kind.weights_prefix}{kind.default_weights}" in known:
             return kind.from_pretrained()
         if text is None:
             which = f"name one of {', '.join(known)} or a file" if known else "no weights are shipped with this package, give a file"
@@ -82,7 +82,9 @@ def run(arguments, limits):
     from svconv.models import BlurKernelSpace, DegradationDeblur
 
     search = arguments.method == "ebks"
-    model = load_model(BlurKernelSpace if search else DegradationDeblur, arguments.weights, f"--method {arguments.method}")
+    kind = BlurKernelSpace if search else DegradationDeblur
+    # the shipped space is made for transfer: a search through it does not sharpen, and has to be asked for by name
+    model = load_model(kind, arguments.weights, f"--method {arguments.method}", default=not search)
     picture, source = images.read_image(arguments.image, **limits).with_white(deblur.white_of(arguments))
     images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
     check_picture(arguments.image, picture, LEAST[arguments.method])

@@ -11,7 +11,7 @@ PIXEL, CHANNEL = 17, 9.7        # bytes for a pixel, and for a pixel and channel
 
 EPILOG = """\
 examples:
-  svconv transfer --pair sharp.png blurry.png --to photo.jpg --weights ebks.pt -o blurred.png
+  svconv transfer --pair sharp.png blurry.png --to photo.jpg -o blurred.png
   svconv transfer --pair sharp.png blurry.png --to photographs --weights ebks.pt -o blurred
 """
 
@@ -29,7 +29,8 @@ def add_parser(subparsers):
     parser.add_argument("--pair", nargs=2, required=True, metavar=("SHARP", "BLURRY"), help="two photographs of one scene, of equal size")
     parser.add_argument("--to", required=True, metavar="PHOTO|FOLDER", help="what is to be blurred: a photograph, or all below a folder")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="the file, or with a folder the folder: the names stay")
-    parser.add_argument("--weights", metavar="FILE", help="weights of your own training (svconv train ebks), or the name of shipped ones")
+    parser.add_argument("--weights", metavar="FILE", help="weights of your own training (svconv train ebks), or the name of shipped ones "
+                        "(default: mixed)")
     deblur.add_white(parser, ", of all photographs")
     progress.add_option(parser)
     parser.set_defaults(run=run)

@@ -52,6 +52,8 @@ def test_tables_of_the_space(space):
     assert all(f"| {row} |" in text for row in blur_spaces.ROWS) and "**missed**" in text
     text = blur_spaces.transfer_section(DATA, space, 4)
     assert "| left sharp |" in text and "| transferred |" in text
+    (before, explained, best), = blur_spaces.undone_scores(DATA, space, (2,))
+    assert best >= before and explained > 10 and "| motion 1 | shake 1 | mean |" in blur_spaces.undone_section(DATA, space, (0, 1))
 
 
 @needs_data

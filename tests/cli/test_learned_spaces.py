@@ -158,6 +158,12 @@ def test_shipped_weights_are_found_by_their_name(monkeypatch, tmp_path):
     assert found == {None: 4, "mixed": 4, "ebks-other": 2}
 
 
+def test_the_shipped_space_is_not_taken_for_a_search_without_being_named(refused, tmp_path, photo_file):
+    refused("deblur", photo_file, "--blind", "--method", "ebks", "-o", tmp_path / "out.png",
+            naming=["--method ebks: name one of ebks-mixed or a file with --weights"])
+    assert learned_spaces.load_model(BlurKernelSpace, "mixed", "").arguments == {"variant": "paper", "variational": False, "width": 16}
+
+
 # the search -----------------------------------------------------------------------------------------------------------
 
 @pytest.fixture
