@@ -59,6 +59,29 @@ def test_the_non_local_block_is_its_formula():
     assert torch.allclose(block(x), x + block.back(said) / (1 + block.norm.eps) ** 0.5)
 
 
+def test_gradients_reach_the_weights_of_both_priors():
+    torch.manual_seed(0)
+    space, image, code = BlurKernelSpace(width=4).double(), ImagePrior(4).double(), CodePrior(4).double()
+    generator = torch.Generator().manual_seed(0)
+    noises = [0.1 * torch.rand(shape, generator=generator, dtype=torch.float64) for shape in ((1, 8, 128, 128), (1, 4, 32, 32))]
+    target = torch.rand(1, 3, 128, 128, generator=generator, dtype=torch.float64)
+
+    def value():
+        return (space.blurred(image(noises[0]), code(noises[1])) * target).sum()
+
+    for weight in (image.last.weight, image.level.up[1][0].weight, image.level.below.down[0][0].weight, code.layers[0].weight,
+                   code.layers[-1].second.weight):
+        gradient, = torch.autograd.grad(value(), weight)
+        direction = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        with torch.no_grad():
+            weight.add_(direction, alpha=1e-7)
+            above = value()
+            weight.add_(direction, alpha=-2e-7)
+            below = value()
+            weight.add_(direction, alpha=1e-7)
+        assert float((gradient * direction).sum()) == pytest.approx(float(above - below) / 2e-7, rel=2e-3)
+
+
 @pytest.mark.parametrize("options", [{}, {"mode": "alternating"}, {"image_prior": "pixels"},
                                      {"image_prior": "pixels", "mode": "alternating"}, {"weights": "paper"}, {"precision": "bfloat16"}])
 def test_forms(space, options):
