@@ -154,7 +154,7 @@ def test_shipped_weights_are_found_by_their_name(monkeypatch, tmp_path):
     monkeypatch.setattr("svconv.models.pretrained.FOLDER", tmp_path)
     BlurKernelSpace(width=4).save(tmp_path / "ebks-mixed.pt")
     BlurKernelSpace("reference", width=2).save(tmp_path / "ebks-other.pt")
-    assert [learned_spaces.load_model(BlurKernelSpace, name, "").channels for name in (None, "mixed", "ebks-other")] == [32, 32, 16]
+    assert [learned_spaces.load_model(BlurKernelSpace, n, "").channels for n in (None, "mixed", "ebks-other")] == [32, 32, 16]
 
 
 def test_the_shipped_space_has_to_be_named(refused, tmp_path, photo_file):

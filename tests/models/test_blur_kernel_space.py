@@ -145,6 +145,13 @@ def test_one_code_serves_a_batch():
         assert torch.equal(model.transfer(x[:1], y[:1], x), model.blur(x, code))
 
 
+def test_an_empty_batch():
+    model, (x, y) = space(), pair(140, 128)
+    with torch.no_grad():
+        code = model.encode(x[:0], y[:0])
+        assert code.shape == (0, 32, 2, 1) and model.blur(x[:0], code).shape == (0, 3, 140, 128)
+
+
 def test_weights_are_saved_with_the_arguments(tmp_path):
     model, (x, y) = space("reference", True), pair()
     model.save(tmp_path / "space.pt")

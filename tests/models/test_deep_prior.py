@@ -160,6 +160,8 @@ def test_other_sizes_and_grey_images(space):
     assert found(space, photograph(height=130, width=200)).x.shape == (1, 3, 130, 200)
     grey = found(space, photograph(channels=1))
     assert grey.x.shape == (1, 1, 128, 128)
+    none = found(space, photograph()[:0])
+    assert none.x.shape == (0, 3, 128, 128) and none.code.shape == (0, 32, 1, 1) and none.losses.shape == (0, 4) and none.done
 
 
 class Faces(torch.nn.Module):

@@ -100,6 +100,8 @@ def deep_prior_deblur(y, space, *, steps=5000, warmup=300, mode="joint", image_p
     start = start_code(start, space, y)
     if options.image_prior not in PRIORS and latent is None:
         options.latent = torch.randn(1, *options.image_prior.latent_shape, generator=generator).to(y)
+    if not len(y):
+        return DeepPriorResult(y.clone(), start.expand(0, *start.shape[1:]), y.new_zeros(0, options.steps))
     colour = coloured(y)
     flags = [(p, p.requires_grad) for net in (space, options.image_prior) if isinstance(net, torch.nn.Module) for p in net.parameters()]
     try:
