@@ -158,7 +158,7 @@ def test_shipped_weights_are_found_by_their_name(monkeypatch, tmp_path):
 
 
 def test_the_shipped_space_has_to_be_named(refused, tmp_path, photo_file):
-    refused("deblur", photo_file, "--blind", "--method", "ebks", "-o", tmp_path / "out.png", naming="ebks: name one of ebks-mixed or a file")
+    refused("deblur", photo_file, "--blind", "--method", "ebks", "-o", tmp_path / "out.png", naming="ebks: name one of ebks-mixed")
 
 
 # the search -----------------------------------------------------------------------------------------------------------
