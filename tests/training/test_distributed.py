@@ -17,6 +17,7 @@ SMALL = {
     "svmap": "--size 16 --kernel-least 5 --kernel-most 7 --width 8 --cg-iter 60 --cg-tol 1e-6 --validation-size 16 --steps 40",
     "svbr": "--size 20 --map-size 40 --validation-size 24 --steps 40,0",
     "ltd": "--kernel-size 5 --smallest 3 --size 24 --filter-size 3 --validation-size 32 --steps 2,38 --frozen-steps 1 --rejection 1.2",
+    "ldr": "--width 4 --size 32 --validation-size 32 --kernel-least 5 --kernel-most 7 --steps 40,0 --periods 40,1",
 }
 
 
@@ -56,12 +57,13 @@ def test_two_processes_learn_as_one_does(photographs, tmp_path, model):
         assert log[-1]["rejected"] == logged[-1]["rejected"] > 0        # both know the errors of the whole batch
 
 
-def test_each_process_norms_its_share_and_keeps_the_mean_statistics(photographs, tmp_path):
-    finished(start(photographs, tmp_path / "o", "svbr", "--max-steps", "3"))
-    state = run(tmp_path / "o", "svbr")[0]["task"]["model"]
+@pytest.mark.parametrize("model", ["svbr", "ldr"])
+def test_each_process_norms_its_share_and_keeps_the_mean_statistics(photographs, tmp_path, model):
+    finished(start(photographs, tmp_path / "o", model, "--max-steps", "3"))
+    state = run(tmp_path / "o", model)[0]["task"]["model"]
     assert all(bool(torch.isfinite(t).all()) for t in state.values())
-    finished(start(photographs, tmp_path / "p", "svbr", "--max-steps", "3"))
-    again = run(tmp_path / "p", "svbr")[0]["task"]["model"]
+    finished(start(photographs, tmp_path / "p", model, "--max-steps", "3"))
+    again = run(tmp_path / "p", model)[0]["task"]["model"]
     assert all(torch.equal(t, again[name]) for name, t in state.items())
     assert any("running_mean" in name and bool(t.any()) for name, t in state.items())
 
