@@ -40,6 +40,15 @@ STEPS, DAMPING = 8, 0.7         # of what undoes a known blur
 ROWS = {"x itself": "sharp", "F with the mean code": "mean", "best uniform kernel": "uniform", "F with the pair's code": "own"}
 
 
+def table_by_kind(title, found):
+    """({row: mean of all}, lines of a table with a column for each kind) of {row: {kind: [PSNR]}}."""
+    mean = {row: statistics.fmean(value for values in parts.values() for value in values) for row, parts in found.items()}
+    lines = [f"| {title} | {' | '.join(scenes.KINDS)} | all |", "| --- |" + " ---: |" * (len(scenes.KINDS) + 1)]
+    for row, parts in found.items():
+        lines.append(f"| {row} | " + " | ".join(f"{statistics.fmean(v):.2f}" for v in parts.values()) + f" | {mean[row]:.2f} |")
+    return mean, lines
+
+
 # what a code holds ----------------------------------------------------------------------------------------------------
 
 def uniform(x, y):
@@ -69,10 +78,7 @@ def space_scores(data, space, count=scenes.COUNT):
 
 def space_section(data, space, count=scenes.COUNT):
     found = space_scores(data, space, count)
-    mean = {row: statistics.fmean(value for values in parts.values() for value in values) for row, parts in found.items()}
-    lines = [f"| PSNR to y | {' | '.join(scenes.KINDS)} | all |", "| --- |" + " ---: |" * (len(scenes.KINDS) + 1)]
-    for row, parts in found.items():
-        lines.append(f"| {row} | " + " | ".join(f"{statistics.fmean(v):.2f}" for v in parts.values()) + f" | {mean[row]:.2f} |")
+    mean, lines = table_by_kind("PSNR to y", found)
     wishes = "; ".join(f"{gain:+.2f} dB over {row}, wanted 3{'' if gain >= 3 else ', **missed**'}"
                        for row in ("x itself", "F with the mean code") for gain in [mean["F with the pair's code"] - mean[row]])
     text = pages.paragraph(f"""
@@ -104,10 +110,7 @@ def transfer_scores(data, space, count=scenes.COUNT):
 
 def transfer_section(data, space, count=scenes.COUNT):
     found = transfer_scores(data, space, count)
-    mean = {row: statistics.fmean(value for values in parts.values() for value in values) for row, parts in found.items()}
-    lines = [f"| PSNR to the operator's blur | {' | '.join(scenes.KINDS)} | all |", "| --- |" + " ---: |" * (len(scenes.KINDS) + 1)]
-    for row, parts in found.items():
-        lines.append(f"| {row} | " + " | ".join(f"{statistics.fmean(v):.2f}" for v in parts.values()) + f" | {mean[row]:.2f} |")
+    mean, lines = table_by_kind("PSNR to the operator's blur", found)
     gain = mean["transferred"] - mean["left sharp"]
     text = pages.paragraph(f"""
 Written by `python bench/blur_spaces.py --table transfer`. The code of each of these pairs on a crop of another photograph

@@ -1,4 +1,4 @@
-"""Images as the learned blur spaces take them: colour or grey, finite, large enough, continued to the sizes that a network has."""
+"""Images as the networks take them: colour or grey, finite, large enough, continued to sizes that are multiples."""
 import torch
 from torch.nn import functional
 

@@ -7,7 +7,8 @@ from svconv.models.blur_kernel_space.widened import variational_state
 from svconv.models.pretrained import read_weights
 from svconv.nn import CharbonnierLoss
 from svconv.training.ebks_settings import EBKSSettings
-from svconv.training.pair_task import PairTask, means, psnr
+from svconv.training.metrics import psnr
+from svconv.training.pair_task import PairTask, means
 
 EPS = 1e-6
 TYPICAL = 0.001     # of what the mean code of a batch counts in the typical one
@@ -31,24 +32,22 @@ class EBKSTask(PairTask):
     def loss(self, blurry, sharp, kind):
         """The Charbonnier distance, summed over all pixels, of F(x, G(x, y)) from y, and for a variational space the divergence."""
         with self.casting():
-            mean, found = self._coded(sharp, blurry)
+            found, apart = self._coded(sharp, blurry)
             made = self.model.blur(sharp, found)
         self.model.typical.lerp_(found.detach().float().mean((0, 2, 3)), max(TYPICAL, 1 / (self.average.steps + 1)))
         loss = self.charbonnier(made.float(), blurry)
         error = float(loss.detach()) / blurry.numel()
-        if mean is not None:
-            loss = loss + self.settings.divergence * divergence(mean, self._deviation)
-        loss = loss / blurry.numel()
+        loss = (loss + self.settings.divergence * apart) / blurry.numel()
         if self.hint:
             loss = loss + self.hinted(found, blurry, sharp)
         return loss, error
 
     def _coded(self, sharp, blurry):
-        """(mean or None, a code): the code is drawn where the space is variational."""
+        """(a code, the divergence of its distribution from N(0, 1)): drawn where the space is variational, else 0 apart."""
         if not self.settings.variational:
-            return None, self.model.encode(sharp, blurry)
-        mean, self._deviation = self.model.distribution(sharp, blurry)
-        return mean, mean + self._deviation * torch.randn_like(mean)
+            return self.model.encode(sharp, blurry), 0
+        mean, deviation = self.model.distribution(sharp, blurry)
+        return mean + deviation * torch.randn_like(mean), divergence(mean, deviation)
 
     def validate(self, model):
         """Mean PSNR to the blurry crop of F with the pair's own code, by kind of blur too, and with the mean of all codes."""

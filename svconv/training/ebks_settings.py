@@ -5,10 +5,9 @@ import math
 import os
 from typing import NamedTuple
 
-from svconv.training.settings import Settings, option
+from svconv.training.settings import PRECISIONS, Settings, check_kernel_sides, option
 
 KINDS = ("motion", "shake", "defocus", "frames")
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 class Phase(NamedTuple):
@@ -29,6 +28,10 @@ class PairSettings(Settings):
     kernel_most: int = option(25, "largest side of the blur in pixels, odd", least=5)
     noise: float = option(0.0, "standard deviation of Gaussian noise on the blurry crops, images 0..1", least=0)
     precision: str = option("auto", "networks in float32 or bfloat16; auto: bfloat16 on a GPU", choices=PRECISIONS)
+    optimiser: str = option("adam", "adam, soap (Adam in a learned eigenbasis) or adadelta", choices=("adam", "soap", "adadelta"))
+    warmup: int = option(0, "steps of rising learning rate in each phase", least=0)
+    decay: float = option(0.0, "unused share: the cosines say how the rate falls", least=0, most=0)
+    average: float = option(0.0, "decay of the averaged weights", least=0, below=1)
     validation_pairs: int = option(32, "held-out pairs", least=1)
     hints: float = option(0.0, "weight of a help in the beginning: the code has to tell, linearly, of the energy in bands of frequency and "
                                "direction", least=0)
@@ -39,21 +42,16 @@ class PairSettings(Settings):
         kinds = tuple(self.kinds.split(","))
         if len(set(kinds)) < len(kinds) or not set(kinds) <= set(KINDS):
             raise ValueError(f"kinds: expected some of {', '.join(KINDS)}, each once, got {self.kinds!r}")
-        for name in ("kernel_least", "kernel_most"):
-            if getattr(self, name) % 2 == 0:
-                raise ValueError(f"{name}: expected an odd number, got {getattr(self, name)}")
-        if self.kernel_most < self.kernel_least:
-            raise ValueError(f"kernel_most: expected at least the least side {self.kernel_least}, got {self.kernel_most}")
+        check_kernel_sides(self)
 
+    def cosine_at(self, first, step, share):
+        """The rate of a step of its phase: it rises in the warm-up and falls from `first` to the least one at a share 0..1 of a cosine."""
+        rise = min(1.0, (step + 1) / max(1, self.warmup))
+        return rise * (self.least_rate + (first - self.least_rate) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
 
     def blurry_folder(self, sharp):
         """The second argument of `data.FolderPairs`."""
         return None if os.path.realpath(self.blurry) == os.path.realpath(sharp) else self.blurry
-
-
-def cosine(first, last, share):
-    """From `first` to `last` along half a cosine, at a share 0..1 of the way."""
-    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
 @dataclasses.dataclass
@@ -71,12 +69,8 @@ class EBKSSettings(PairSettings):
     steps: int = option(600000, "steps", least=0)
     periods: tuple = option((50000, 100000, 150000, 150000, 150000), "steps of each cosine of the rate", least=1)
     batch: int = option(16, "samples per step", least=1)
-    optimiser: str = option("adam", "adam, soap (Adam in a learned eigenbasis) or adadelta", choices=("adam", "soap", "adadelta"))
     rate: float = option(1e-4, "learning rate", above=0)
     least_rate: float = option(1e-8, "learning rate at the end of a cosine", above=0)
-    warmup: int = option(0, "steps of rising learning rate", least=0)
-    decay: float = option(0.0, "unused share: the cosines say how the rate falls", least=0, most=0)
-    average: float = option(0.0, "decay of the averaged weights", least=0, below=1)
     size: int = option(256, "side of the training crops, a multiple of 128", least=128)
     validation_size: int = option(256, "side of the held-out crops, a multiple of 128", least=128)
 
@@ -90,9 +84,9 @@ class EBKSSettings(PairSettings):
         return [Phase(self.steps)]
 
     def rate_at(self, phase, step):
-        rise = min(1.0, (step + 1) / max(1, self.warmup))
+        since = step
         for period in self.periods:
-            if step < period:
+            if since < period:
                 break
-            step -= period
-        return rise * cosine(self.rate, self.least_rate, step % self.periods[-1] / period)
+            since -= period
+        return self.cosine_at(self.rate, step, since % self.periods[-1] / period)

@@ -5,7 +5,8 @@ from svconv.models import DegradationDeblur
 from svconv.models.degradation_deblur import Discriminators
 from svconv.nn import FeatureDistance, FeatureMatchingLoss, HingeLoss, PSNRLoss, VGG19Features
 from svconv.training.ldr_settings import LDRSettings
-from svconv.training.pair_task import PairTask, psnr
+from svconv.training.metrics import psnr
+from svconv.training.pair_task import PairTask
 from svconv.training.task import make_optimiser
 
 
@@ -104,7 +105,7 @@ class LDRTask(PairTask):
         loss.backward()
         parameters = list(self.discriminators.parameters())
         self.processes.average([p.grad for p in parameters])
-        if self.limited(parameters):
+        if self.usable(parameters):
             self.judge.step()
         self.processes.average(self.discriminators.buffers())
         self.judged += 0.02 * (float(loss.detach()) - self.judged)
@@ -125,9 +126,6 @@ class LDRTask(PairTask):
         return loss, float((images[-1].detach() - sharp).abs().mean())
 
     def usable(self, parameters):
-        return self.limited(parameters)
-
-    def limited(self, parameters):
         """Whether the gradients are finite; their norm is limited."""
         norm = torch.nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], self.settings.clip)
         return bool(torch.isfinite(norm))

@@ -3,7 +3,7 @@ torch."""
 import dataclasses
 from typing import NamedTuple
 
-from svconv.training.ebks_settings import PairSettings, cosine
+from svconv.training.ebks_settings import PairSettings
 from svconv.training.settings import option
 
 CODES = ("map", "vector", "none")
@@ -33,13 +33,9 @@ class LDRSettings(PairSettings):
     steps: tuple = option((240000, 400000), "steps of the joint phase and of the deblurring phase", least=0)
     periods: tuple = option((250000, 400000), "steps of the cosine of the rate in each phase", least=1)
     batch: int = option(32, "samples per step", least=1)
-    optimiser: str = option("adam", "adam, soap (Adam in a learned eigenbasis) or adadelta", choices=("adam", "soap", "adadelta"))
     rate: float = option(2e-4, "learning rate of the joint phase", above=0)
     deblur_rate: float = option(3e-4, "learning rate of the deblurring phase", above=0)
     least_rate: float = option(1e-7, "learning rate at the end of a cosine", above=0)
-    warmup: int = option(0, "steps of rising learning rate in each phase", least=0)
-    decay: float = option(0.0, "unused share: the cosines say how the rate falls", least=0, most=0)
-    average: float = option(0.0, "decay of the averaged weights", least=0, below=1)
     clip: float = option(0.01, "largest norm of the gradient, of the discriminators' too", above=0)
     gan: bool = option(True, "discriminators; without them reblurring is trained by the absolute error alone")
     deblurring: bool = option(True, "train the deblurring generator in the joint phase too")
@@ -66,5 +62,4 @@ class LDRSettings(PairSettings):
         return [Phase("joint", self.steps[0]), Phase("deblur", self.steps[1])]
 
     def rate_at(self, phase, step):
-        rise = min(1.0, (step + 1) / max(1, self.warmup))
-        return rise * cosine((self.rate, self.deblur_rate)[phase], self.least_rate, step / self.periods[phase])
+        return self.cosine_at((self.rate, self.deblur_rate)[phase], step, step / self.periods[phase])

@@ -9,6 +9,12 @@ from svconv.files.errors import FileError, reason
 from svconv.files.outputs import write_text
 
 
+def psnr(image, truth):
+    """[B]: the PSNR of images in 0..1, of which only what lies in that range counts."""
+    error = (image.float().clamp(0, 1) - truth).square().mean((1, 2, 3))
+    return -10 * torch.log10(error.clamp_min(1e-12))
+
+
 class MetricsLog:
     """Appends JSON lines to a file. `rewind(step)` drops what a killed run wrote after the checkpoint from which it goes on."""
 

@@ -29,9 +29,6 @@ class PairTask(Task):
         self.validation = [fixed[i] for i in range(len(fixed))]
         super().__init__(s, device, model)
         self.reader, self.energies = self.place(torch.nn.Conv2d(self.code_channels(), BANDS, 1)), self.place(BandEnergies())
-        self.hint = s.hints
-        low = s.precision == "bfloat16" or s.precision == "auto" and self.device.type == "cuda"
-        self.precision = torch.bfloat16 if low else None
 
     @staticmethod
     def _files(folder, s):
@@ -47,7 +44,8 @@ class PairTask(Task):
 
     def casting(self):
         """The context in which the networks compute."""
-        return contextlib.nullcontext() if self.precision is None else torch.autocast(self.device.type, self.precision)
+        low = self.settings.precision_on(self.device.type) == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16) if low else contextlib.nullcontext()
 
     @abc.abstractmethod
     def code_channels(self):
@@ -56,9 +54,10 @@ class PairTask(Task):
     def learning(self):
         return [*super().learning(), *self.reader.parameters()] if self.settings.hints else super().learning()
 
-    def step(self, tensors, rate):
-        self.hint = self.settings.hints * max(0.0, 1 - self.average.steps / self.settings.hint_steps)
-        return super().step(tensors, rate)
+    @property
+    def hint(self):
+        """The weight of the help at this step."""
+        return self.settings.hints * max(0.0, 1 - self.average.steps / self.settings.hint_steps)
 
     def hinted(self, code, image, before=None):
         """How far what the code says, linearly, is from the energies of an image in bands, or from what has become of those of another one;
@@ -97,12 +96,6 @@ class PairTask(Task):
 
     def state(self):
         return {**super().state(), "reader": self.reader.state_dict()}
-
-
-def psnr(image, truth):
-    """[B]: the PSNR of images in 0..1, of which only what lies in that range counts."""
-    error = (image.float().clamp(0, 1) - truth).square().mean((1, 2, 3))
-    return -10 * torch.log10(error.clamp_min(1e-12))
 
 
 def means(scores):

@@ -7,6 +7,7 @@ import numbers
 import typing
 
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "float32", "bfloat16")
 OPTIMISERS = ("soap", "adam", "adadelta")
 
 
@@ -43,6 +44,10 @@ class Settings:
     save_every: int = option(200, "steps between checkpoints", least=1)
     device: str = option("auto", "where the model runs: auto (a GPU if torch sees one), cpu or cuda", choices=DEVICES)
 
+    def precision_on(self, device):
+        """What the setting `precision`, of the models that have it, means on a type of device: "float32" or "bfloat16"."""
+        return self.precision if self.precision != "auto" else "bfloat16" if device == "cuda" else "float32"
+
     def plan(self):
         """The phases in their order: tuples with a field `steps`."""
         raise NotImplementedError
@@ -69,6 +74,15 @@ class Settings:
         start = steps * (1 - self.decay)
         fall = 1.0 if step < start else 1 - 0.95 * (step - start) / max(1, steps - start)
         return self.rate * rise * fall
+
+
+def check_kernel_sides(settings):
+    """ValueError unless `kernel_least` and `kernel_most` are odd and in this order."""
+    for name in ("kernel_least", "kernel_most"):
+        if getattr(settings, name) % 2 == 0:
+            raise ValueError(f"{name}: expected an odd number, got {getattr(settings, name)}")
+    if settings.kernel_most < settings.kernel_least:
+        raise ValueError(f"kernel_most: expected at least the least side {settings.kernel_least}, got {settings.kernel_most}")
 
 
 def checked(field, value):

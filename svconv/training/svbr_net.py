@@ -5,6 +5,7 @@ from svconv.data import DefocusPairs, interpolated_map, list_photographs, split_
 from svconv.data.estimate_blur import METHODS
 from svconv.models import SVBRNet
 from svconv.nn import SSIMLoss
+from svconv.training.metrics import psnr
 from svconv.training.svbr_net_settings import SVBRSettings
 from svconv.training.task import Task
 
@@ -67,8 +68,7 @@ class SVBRNetTask(Task):
         return found
 
     def _scores(self, image, sharp):
-        error = (image.clamp(0, 1) - sharp).square().mean((1, 2, 3))
-        return self.similarity.similarity(image, sharp), -10 * torch.log10(error.clamp_min(1e-12))
+        return self.similarity.similarity(image, sharp), psnr(image, sharp)
 
     def score(self, result):
         return round(1 - result[f"ssim_{self.maps}"], 6)

@@ -9,6 +9,7 @@ from svconv.data import KernelPairs, list_photographs, split_photographs
 from svconv.models import SIMAP, SVMAP
 from svconv.models.svmap import reweighted_bank
 from svconv.nn import SSIMLoss
+from svconv.training.metrics import psnr
 from svconv.training.svmap_settings import SIMAPSettings, SVMAPSettings
 from svconv.training.task import Task
 
@@ -34,7 +35,7 @@ class SIMAPTask(Task):
         self.validation = [fixed[i] for i in range(len(fixed))]
         self.similarity, self.left_out, self.unsolved, self.told, self.usual = SSIMLoss(), 0, 0, {}, {}
         super().__init__(s, device, self.model_class(**self._arguments(s)))
-        self.model.precision = s.precision if s.precision != "auto" else "bfloat16" if self.device.type == "cuda" else "float32"
+        self.model.precision = s.precision_on(self.device.type)
         self.model.recompute = s.recompute
 
     def _arguments(self, s):
@@ -110,8 +111,7 @@ class SIMAPTask(Task):
 
     def _scores(self, image, sharp):
         image = image.clamp(0, 1)
-        error = (image - sharp).square().mean((1, 2, 3))
-        return -10 * torch.log10(error.clamp_min(1e-12)), self.similarity.similarity(image, sharp)
+        return psnr(image, sharp), self.similarity.similarity(image, sharp)
 
     def score(self, result):
         return round(-result["psnr"], 4)

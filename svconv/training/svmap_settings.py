@@ -3,10 +3,9 @@ need no torch."""
 import dataclasses
 from typing import NamedTuple
 
-from svconv.training.settings import Settings, option
+from svconv.training.settings import PRECISIONS, Settings, check_kernel_sides, option
 
 DEGRADATIONS = ("gaussian", "saturation", "jpeg", "impulse")
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 class Phase(NamedTuple):
@@ -53,11 +52,7 @@ class SIMAPSettings(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("kernel_least", "kernel_most"):
-            if getattr(self, name) % 2 == 0:
-                raise ValueError(f"{name}: expected an odd number, got {getattr(self, name)}")
-        if self.kernel_most < self.kernel_least:
-            raise ValueError(f"kernel_most: expected at least the least side {self.kernel_least}, got {self.kernel_most}")
+        check_kernel_sides(self)
         for name in ("size", "validation_size"):
             if getattr(self, name) < self.kernel_most:
                 raise ValueError(f"{name}: expected at least the largest kernel {self.kernel_most}, got {getattr(self, name)}")

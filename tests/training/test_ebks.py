@@ -1,22 +1,15 @@
 """Training of the blur kernel space: learns, resumes bit for bit, its schedule, the variational form, folders of pairs, its command."""
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-import svconv
 from svconv.cli import main
 from svconv.data.varied_blurs import KINDS
 from svconv.models import BlurKernelSpace
 from svconv.training import ebks_settings
 from svconv.training.band_energies import BANDS, BandEnergies
-from svconv.training.checkpoint import load_checkpoint
 from svconv.training.ebks import EBKSTask, divergence
 from svconv.training.ebks_settings import EBKSSettings
 from svconv.training.loop import Trainer
@@ -77,22 +70,9 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(folder, tmp_pa
     assert scores[0] == scores[1] and len(scores[0]) == 2
 
 
-def test_a_killed_run_resumes_from_its_last_checkpoint(folder, tmp_path):
-    out = tmp_path / "killed"
-    command = ["train", "ebks", "--data", str(folder), "--quiet", *options({**SMALL, "steps": 400, "periods": (400,)})]
-    environment = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(svconv.__file__)))
-    process = subprocess.Popen([sys.executable, "-m", "svconv", *command, "--out", str(out)], env=environment)
-    deadline = time.monotonic() + 120
-    while not (out / "last.pt").exists() and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait(60)
-    stopped = load_checkpoint(out / "last.pt", "ebks")["step"]
-    assert stopped >= 2 and main(["train", "ebks", "--data", str(folder), "--out", str(out), "--quiet", "--resume", str(out / "last.pt"),
-                                  "--max-steps", "1"]) == 0
-    assert main([*command, "--out", str(tmp_path / "whole"), "--max-steps", str(stopped + 1)]) == 0
-    assert same(*(load_checkpoint(where / "last.pt", "ebks")["task"]["model"] for where in (out, tmp_path / "whole")))
+def test_a_killed_run_resumes_from_its_last_checkpoint(folder, killed_and_whole):
+    a, b = killed_and_whole("ebks", folder, options({**SMALL, "steps": 400, "periods": (400,)}), 1)
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_it_learns(folder, tmp_path):

@@ -1,17 +1,11 @@
 """Training of SVMAP and SIMAP: learns, resumes bit for bit after a kill, refuses what does not fit, its command."""
 import dataclasses
-import os
-import signal
-import subprocess
-import sys
-import time
 import warnings
 
 import numpy as np
 import pytest
 import torch
 
-import svconv
 from svconv.cli import main
 from svconv.files import write_kernel
 from svconv.models import SIMAP, SVMAP
@@ -59,22 +53,8 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(photographs, t
     assert scores[0] == scores[1] and [score[0] for score in scores[0]] == [2, 4, 5]
 
 
-def test_a_killed_run_resumes_from_its_last_checkpoint(photographs, tmp_path):
-    out = tmp_path / "killed"
-    command = ["train", "svmap", "--data", str(photographs), "--quiet", *options({**SMALL, "steps": 4000})]
-    environment = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(svconv.__file__)))
-    process = subprocess.Popen([sys.executable, "-m", "svconv", *command, "--out", str(out)], env=environment)
-    deadline = time.monotonic() + 120
-    while not (out / "last.pt").exists() and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait(60)
-    stopped = load_checkpoint(out / "last.pt", "svmap")["step"]
-    assert stopped >= 2 and main(["train", "svmap", "--data", str(photographs), "--out", str(out), "--quiet", "--resume",
-                                  str(out / "last.pt"), "--max-steps", "3"]) == 0
-    assert main([*command, "--out", str(tmp_path / "whole"), "--max-steps", str(stopped + 3)]) == 0
-    a, b = (load_checkpoint(folder / "last.pt", "svmap")["task"]["model"] for folder in (out, tmp_path / "whole"))
+def test_a_killed_run_resumes_from_its_last_checkpoint(photographs, killed_and_whole):
+    a, b = killed_and_whole("svmap", photographs, options({**SMALL, "steps": 4000}), 3)
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 

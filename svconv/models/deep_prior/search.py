@@ -62,8 +62,7 @@ class Search:
         self.code = code_variable(options.image_prior, space, start, self.generator)
         self.whole, self.start = whole, start
         self.rates = [v.rate if given is None else given for v, given in zip((self.image, self.code), options.rates)]
-        warm = options.warmup * (options.steps > 0)
-        self.warm = (warm * self.image.warms_up, warm * self.code.warms_up)
+        self.warm = (options.warmup * self.image.warms_up, options.warmup * self.code.warms_up)
         self.total, self.position = sum(self.warm) + options.steps, 0
         self.losses = torch.full((options.steps,), torch.nan, device=y.device)
         self.best = torch.full((), torch.inf, device=y.device)
@@ -112,7 +111,7 @@ class Search:
             image = self.image(self.generator)
         with torch.set_grad_enabled(turn != "image"), self._casting():
             code = self.code(self.generator)
-        if not isinstance(code, torch.Tensor) or image.shape != self.whole.shape:
+        if image.shape != self.whole.shape:
             raise ValueError(f"image_prior: expected a generator of images {list(self.whole.shape)}, got {list(image.shape)}")
         image, code = image.to(self.y.dtype), code.to(self.y.dtype)
         loss = self._loss(image, code, step)
@@ -129,19 +128,19 @@ class Search:
         """What a step changes: "image", "code" or "both"."""
         if self.options.mode == "joint":
             return "both"
-        return "image" if self._in_round(step)[1] < IMAGE_SHARE else "code"
+        return "image" if self._round_share(step) < IMAGE_SHARE else "code"
 
-    def _in_round(self, step):
-        """(round, share of it that is over)."""
-        length = max(self.options.steps / min(self.options.rounds, max(self.options.steps, 1)), 1)
-        return int(step / length), step / length % 1
+    def _round_share(self, step):
+        """What share of its round is over."""
+        length = max(self.options.steps / min(self.options.rounds, self.options.steps), 1)
+        return step / length % 1
 
     def _set_rates(self, step):
-        drop = DROP ** (step * DROPS // max(self.options.steps, 1))
+        drop = DROP ** (step * DROPS // self.options.steps)
         for variable, rate, optimiser in zip((self.image, self.code), self.rates, self.optimisers):
             factor = drop
             if isinstance(variable, Latent):
-                over = self._in_round(step)[1] / IMAGE_SHARE if self.options.mode == "alternating" else step / self.options.steps
+                over = self._round_share(step) / IMAGE_SHARE if self.options.mode == "alternating" else step / self.options.steps
                 factor = one_cycle(min(over, 1.0))
             for group in optimiser.param_groups:
                 group["lr"] = rate * factor

@@ -1,9 +1,9 @@
 """SVBR-Net: a blurred photograph and the radius of its blur at every pixel, restored in one pass."""
 import torch
 from torch import nn
-from torch.nn import functional
 
 from svconv._shapes import Dims
+from svconv.models.images import check_finite, continued
 from svconv.models.pretrained import Pretrained
 from svconv.models.svbr_net.blocks import ConvNorm, Down, Residual, Up
 
@@ -118,10 +118,7 @@ class SVBRNet(Pretrained, nn.Module):
     def forward(self, image, radius):
         check_input(image, radius)
         height, width = image.shape[-2:]
-        padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-        radius = (radius / MAX_RADIUS).clamp_max(1)
-        if any(padding):
-            image, radius = (functional.pad(t, padding, mode="replicate") for t in (image, radius))
+        image, radius = continued(image, MULTIPLE), continued((radius / MAX_RADIUS).clamp_max(1), MULTIPLE)
         features = self.map_branch(radius)
         if radius.shape[0] != image.shape[0]:
             features = [t.expand(image.shape[0], -1, -1, -1) for t in features]
@@ -140,8 +137,7 @@ def check_input(image, radius):
     if torch.compiler.is_compiling():
         return
     for name, t in (("image", image), ("radius", radius)):
-        if not bool(torch.isfinite(t.sum())) and not bool(torch.isfinite(t).all()):
-            raise ValueError(f"{name}: holds NaN or infinite values")
+        check_finite(name, t)
     least = float(radius.detach().min()) if radius.numel() else 0.0
     if least < 0:
         raise ValueError(f"radius: expected values >= 0, got {least:g}")
