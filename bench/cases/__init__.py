@@ -32,6 +32,9 @@ class Case:
     tolerance: largest accepted max|a-b| / max|b| between a peer and svconv.
     budget: most seconds that all candidates together may take, below that of the program; None: that of the program.
     smoke: this is a tiny copy for the smoke run. gpu: also timed on a GPU. cpu: also timed on a CPU.
+    captured: a CUDA graph can be made of it; not of a backward pass whose graph autograd recorded on another stream.
+    variants: backend -> {name: context manager factory}: the same computation with another setting, also timed on a GPU.
+    checked: inputs(device) on which svconv is compared with float64, where the timed ones are too large for that.
     """
     stem: str
     step: str
@@ -52,6 +55,9 @@ class Case:
     gpu: bool = True
     dtype: str = "float32"
     memory: bool = False    # also measured for peak memory, in a process of its own
+    captured: bool = True
+    variants: Mapping = dataclasses.field(default_factory=dict)
+    checked: Callable | None = None
 
     @property
     def name(self):
