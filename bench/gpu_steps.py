@@ -86,7 +86,8 @@ def model_timings(session):
 
 def eager_peers(session):
     """What people write today in eager torch, each beside svconv, and the forward pass or transforms it is compared with."""
-    chosen = gpu_units.timed_cases(session) + gpu_units.model_cases(session)
+    models = gpu_units.model_cases(session)
+    chosen = gpu_units.timed_cases(session) + (models[-1:] if session.options.rehearse else models)
     return measured(session, "eager", list(gpu_units.peer_units(session, chosen, compiled=False)), strict=False)
 
 
@@ -126,7 +127,7 @@ def profile(session):
 STEPS = (("describe the machine", describe), ("list the backends", backends), ("measure copy bandwidth and matrix rate", ceilings),
          ("compile the kernels", warm), ("check and time svconv", own_timings), ("check and time the models", model_timings),
          ("build svconv._C in place", build), ("run the tests marked gpu", test), ("time the eager baselines", eager_peers),
-         ("time the compiled baselines", compiled_peers), ("run compute-sanitizer", sanitize), ("profile with Nsight Compute", profile))
+         ("run compute-sanitizer", sanitize), ("profile with Nsight Compute", profile), ("time the compiled baselines", compiled_peers))
 
 
 def plan(options):

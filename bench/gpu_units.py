@@ -8,10 +8,10 @@ from bench.record import able_backends
 
 PHASES = {phase.name: phase for phase in (
     Phase("ceilings", 40, 40), Phase("warm", 60, 60), Phase("svconv", 110, 25), Phase("models", 40, 30), Phase("eager", 60, 20),
-    Phase("compiled", 60, 50), Phase("profile", 40, 40))}
+    Phase("compiled", 120, 60), Phase("profile", 40, 40))}
 REHEARSED = {phase.name: phase for phase in (
-    Phase("ceilings", 60, 60), Phase("warm", 90, 60), Phase("svconv", 150, 7), Phase("models", 90, 40), Phase("eager", 120, 7),
-    Phase("compiled", 90, 10), Phase("profile", 90, 60))}
+    Phase("ceilings", 60, 60), Phase("warm", 90, 60), Phase("svconv", 150, 12), Phase("models", 90, 40), Phase("eager", 120, 12),
+    Phase("compiled", 120, 20), Phase("profile", 90, 60))}
 
 
 def phase(session, name):

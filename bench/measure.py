@@ -55,7 +55,7 @@ class CUDAStopwatch:
         self.cycles = self._cycles_per_second()
 
     def _cycles_per_second(self, cycles=4_000_000):
-        torch.cuda._sleep(cycles)
+        torch.cuda._sleep(10 * cycles)      # idle clocks are low
         return cycles / self._between_events(lambda: torch.cuda._sleep(cycles))
 
     def _between_events(self, call):

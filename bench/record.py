@@ -30,10 +30,9 @@ def used_backends():
     from svconv import backends
     used, choose = set(), backends.choose
 
-    def noting(stem, *arguments):
-        implementation = choose(stem, *arguments)
-        modules = {name: getattr(backends.stem_module(name, stem), "__name__", "") for name in backends.NAMES}
-        used.update(name for name, module in modules.items() if module == implementation.__module__)
+    def noting(stem, op, *arguments):
+        implementation = choose(stem, op, *arguments)
+        used.update(name for name in backends.NAMES if getattr(backends.stem_module(name, stem), op, None) is implementation)
         return implementation
 
     backends.choose = noting

@@ -37,7 +37,8 @@ class Size:
 FULL = (Size(1024, 7, 5, 1), Size(1024, 5, 3, 3), Size(1024, 5, 5, 3), Size(256, 7, 5, 1))
 LARGE = (Size(1024, 31, 1, 3, per_colour=False), Size(512, 31, 1, 3, per_colour=False))
 SMOKE = (Size(48, 5, 2, 1), Size(32, 7, 1, 3, per_colour=False))
-WIDE = {"triton": {"512 lanes": functools.partial(lanes, 512)}}     # two pixels per thread: loads of twice the width
+# two and four pixels per thread: loads of twice and four times the width
+WIDE = {"triton": {f"{count} lanes": functools.partial(lanes, count) for count in (512, 1024)}}
 
 
 def make(size, device, dtype=torch.float32):

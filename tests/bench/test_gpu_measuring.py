@@ -2,6 +2,7 @@
 import json
 import math
 import pathlib
+import re
 import sys
 import types
 
@@ -138,6 +139,17 @@ def test_a_record_is_measured_for_the_forced_backend_unless_that_is_the_automati
         assert bench.own_record(one, unit(backend="reference"))["forced"] == "reference"
 
 
+def test_a_backend_is_known_by_its_function_wherever_that_is_defined(monkeypatch):
+    pytest.importorskip("triton")
+    from bench import record
+    from svconv import backends
+    monkeypatch.setattr(backends, "choose", lambda stem, op, *_: getattr(backends.stem_module("triton", stem), op))
+    with record.used_backends() as used:
+        for stem, op in (("pixel_filter", "pixel_filter_fwd"), ("disk", "disk_blur_fwd"), ("quotient", "conv_fwd")):
+            backends.choose(stem, op, "cuda", "", ())
+    assert used == {"triton"}
+
+
 # time -----------------------------------------------------------------------------------------------------------------
 
 class FakeDevice:
@@ -225,11 +237,31 @@ def test_tiles_of_512_pixels_last_as_long_as_the_block():
         return {launch.arguments.get("BLOCK") or launch.arguments["TH"] * launch.arguments["TW"]
                 for _, launch in aot_launches(torch.bfloat16, labels=("7x7",))}
 
-    before = pixels()
+    before, kernel = pixels(), adjoint._pixel_filter_adjoint_kernel
     with pytest.raises(ValueError), lanes(2 * tiles.LANES):
         assert pixels() == {2 * n for n in before} and adjoint.LANES == tiles.LANES == 512
+        assert adjoint._pixel_filter_adjoint_kernel is not kernel
         raise ValueError
-    assert pixels() == before and adjoint.LANES == tiles.LANES == 256
+    assert pixels() == before and adjoint.LANES == tiles.LANES == 256 and adjoint._pixel_filter_adjoint_kernel is kernel
+
+
+@pytest.mark.parametrize("dtype, one, two", [(torch.float32, "b32", "v2.b32"), (torch.bfloat16, "b16", "b32")])
+def test_wide_tiles_read_the_filters_by_wide_loads(dtype, one, two):
+    pytest.importorskip("triton")
+    import triton
+    from svconv._triton.pixel_filter import aot_launches
+
+    from aot.test_compile import TARGETS, source
+    from bench.lanes import lanes
+
+    def loads():
+        launch = next(launch for label, launch in aot_launches(dtype, labels=("7x7",)) if label.startswith("fwd"))
+        text = triton.compile(source(launch), target=TARGETS["sm_90"], options=launch.options(32)).asm["ptx"]
+        return set(re.findall(r"ld\.global\.(\S+)", text))
+
+    assert loads() == {one}
+    with lanes(512):
+        assert loads() == {one, two}
 
 
 def test_a_setting_holds_while_the_case_is_prepared_and_while_it_runs(bench):
