@@ -27,10 +27,9 @@ def workers(cores):
 
 
 def find_tool(name, session):
-    """The path of a program on PATH or where NVIDIA installs it, or None."""
-    folders = [str(path) for place in PLACES for path in sorted(pathlib.Path("/").glob(place.lstrip("/")))]
-    path = os.pathsep.join([*filter(None, [session.tools, os.environ.get("PATH")]), *folders])
-    return shutil.which(name, path=path)
+    """The path of a program on PATH or where NVIDIA installs it, or None; the stand-ins of a rehearsal go before both."""
+    installed = os.pathsep.join(str(path) for place in PLACES for path in sorted(pathlib.Path("/").glob(place.lstrip("/"))))
+    return (session.tools and shutil.which(name, path=session.tools)) or shutil.which(name) or shutil.which(name, path=installed)
 
 
 def pytest_command(journal, paths, cores, together=True, marks="gpu"):
