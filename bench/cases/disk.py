@@ -1,6 +1,4 @@
 """Cases of the disk family: forward, adjoint, the gradient in the radius, forward and backward together."""
-import contextlib
-import contextvars
 import dataclasses
 import functools
 import math
@@ -8,7 +6,19 @@ import math
 import torch
 
 import svconv
-from bench.cases import Case, backward_of, bytes_of, forward_backward_of, no_grad, peer, random
+from bench.cases import (
+    LOOKS_AT_THE_MAP,
+    OTHER_STREAM,
+    Case,
+    backward_of,
+    bytes_of,
+    forward_backward_of,
+    no_grad,
+    peer,
+    promise,
+    promised,
+    random,
+)
 from bench.peers import disk as peers
 from svconv.ops.disk import _bwd_radius
 
@@ -43,19 +53,6 @@ def make(size, device):
     return {"x": random(shape, device, 1), "radius": radius[None, None].contiguous(), "g": random(shape, device, 2, low=-1.0)}
 
 
-_promised = contextvars.ContextVar("promised", default=False)
-
-
-@contextlib.contextmanager
-def promised():
-    """The largest radius is given: the op does not look at the map, so that a GPU does not wait for the host."""
-    token = _promised.set(True)
-    try:
-        yield
-    finally:
-        _promised.reset(token)
-
-
 GIVEN = {backend: {"max_radius given": promised} for backend in ("cuda", "triton")}
 
 
@@ -68,27 +65,24 @@ def _cases(size, first, **common):
     layers = 0.5 <= size.low and size.high <= 6 and size.low < size.high and size.form == "gather"
     options = {"form": size.form, "padding": "zeros"}
 
-    def largest():
-        return size.high if _promised.get() else None
-
     def blur(backend):
-        return lambda x, radius: svconv.disk_blur(x, radius, backend=backend, max_radius=largest(), **options)
+        return lambda x, radius: svconv.disk_blur(x, radius, backend=backend, max_radius=promise(size.high), **options)
 
     def adjoint(v, backend=None):
-        return no_grad(lambda: svconv.disk_blur_adjoint(v["g"], v["radius"], backend=backend, max_radius=largest(), **options))
+        return no_grad(lambda: svconv.disk_blur_adjoint(v["g"], v["radius"], backend=backend, max_radius=promise(size.high), **options))
 
     def forward(v, backend=None):
         return no_grad(lambda: blur(backend)(v["x"], v["radius"]))
 
     def gradient(v, backend=None):
-        return no_grad(lambda: _bwd_radius(v["x"], v["g"], v["radius"], size.form, "zeros", largest() or math.inf, backend or ""))
+        return no_grad(lambda: _bwd_radius(v["x"], v["g"], v["radius"], size.form, "zeros", promise(size.high, math.inf), backend or ""))
 
     layered = {"layered conv2d": peer(peers.layered, "x", "radius")} if layers else {}
     slow = {"shift loop": peer(peers.shift_loop, "x", "radius"), "pixel_filter, filters made": peer(peers.filter_bank, "x", "radius"),
             "PyLops (numba), filters made before": lambda v: peers.pylops(v["x"], v["radius"])} if first else {}
     wanted = (("vs layered conv2d", ">=", 20),) if layers else ()
     extra = (("extra memory", "<=", 0.1),) if common["memory"] else ()
-    given = {"variants": GIVEN} if size.side == 1024 else {}
+    given = {"variants": GIVEN if size.side == 1024 else {}, "uncaptured": LOOKS_AT_THE_MAP}
     yield Case("disk", "forward", str(size), run=forward, read=bytes_of("x", "radius"), written=bytes_of("x"), flops=taps(1),
                peers={**layered, **slow}, targets=(*wanted, *extra), **common, **given)
     yield Case("disk", "adjoint", str(size), run=adjoint, read=bytes_of("x", "radius"), written=bytes_of("x"), flops=taps(1),
@@ -98,12 +92,12 @@ def _cases(size, first, **common):
     yield Case("disk", "backward", str(size), run=lambda v, backend=None: backward_of(blur(backend), v["x"], v["radius"], v["g"]),
                read=bytes_of("x", "g", "radius"), written=bytes_of("x", "radius"), flops=taps(2),
                references={"forward": forward, "fill": lambda v: lambda: (torch.empty_like(v["x"]).fill_(1), v["radius"].clone())},
-               captured=False,
-               targets=(("of 2.5 forwards + fill", "<=", 1), *extra), **common)
+               uncaptured=OTHER_STREAM, targets=(("of 2.5 forwards + fill", "<=", 1), *extra), **common)
     if layers and size.side < 2048:
         yield Case("disk", "forward + backward in the image", str(size), read=bytes_of("x", "g", "radius"), written=bytes_of("x", "x"),
                    flops=taps(2), run=lambda v, backend=None: image_gradient(blur(backend), v),
-                   peers={"layered conv2d": lambda v: image_gradient(peers.layered, v)}, targets=wanted, **common)
+                   peers={"layered conv2d": lambda v: image_gradient(peers.layered, v)}, targets=wanted, uncaptured=LOOKS_AT_THE_MAP,
+                   **common)
 
 
 def image_gradient(function, v):

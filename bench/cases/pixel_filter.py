@@ -5,7 +5,7 @@ import functools
 import torch
 
 import svconv
-from bench.cases import Case, backward_of, bytes_of, forward_backward_of, no_grad, peer, random
+from bench.cases import OTHER_STREAM, Case, backward_of, bytes_of, forward_backward_of, no_grad, peer, random
 from bench.lanes import lanes
 from bench.measure import Skip, require_memory, tensor_bytes
 from bench.peers import pixel_filter as peers
@@ -173,7 +173,7 @@ def _adjoint(size, first, **common):
 
 def _backward(size, **common):
     return Case("pixel_filter", "backward", str(size), run=lambda v, backend=None: backward_of(svconv_filter(backend), *operands(v)),
-                read=bytes_of("x", "y", "filters"), written=bytes_of("x", "filters"), flops=products(2), captured=False, **common,
+                read=bytes_of("x", "y", "filters"), written=bytes_of("x", "filters"), flops=products(2), uncaptured=OTHER_STREAM, **common,
                 references={"forward": svconv_forward, "fill": fill}, targets=(("of 2.5 forwards + fill", "<=", 1),),
                 peers={"shift loop, hand-written": lambda v: backward_of(peers.HandWrittenShiftLoop.apply, *operands(v)),
                        "shift loop, autograd": autograd_backward})
