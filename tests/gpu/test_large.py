@@ -1,4 +1,9 @@
 """Tensors of more than 2^31 elements, whose addresses need 64 bits: the far end of a result against the reference on a cut of its input."""
+import fcntl
+import os
+import pathlib
+import tempfile
+
 import pytest
 import torch
 
@@ -12,7 +17,10 @@ GIB = 1 << 30
 
 @pytest.fixture
 def memory():
-    """A function that skips the test unless the GPU has so many GiB free; what was taken is given back."""
+    """A function that skips the test unless the GPU has so many GiB free. Tests of other processes wait; what was taken is given back."""
+    lock = open(pathlib.Path(tempfile.gettempdir()) / f"svconv-large-tests-{os.getuid()}", "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
     def require(gibibytes):
         torch.cuda.empty_cache()
         free = torch.cuda.mem_get_info()[0]
@@ -20,6 +28,7 @@ def memory():
             pytest.skip(f"needs an NVIDIA GPU with {gibibytes} GiB of free memory, {free / GIB:.0f} are free")
     yield require
     torch.cuda.empty_cache()
+    lock.close()
 
 
 def backends(stem):
