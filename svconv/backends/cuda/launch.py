@@ -71,3 +71,10 @@ def compiled(file, kernel, shared, device_index):
 
 
 OPTIONS = ("--std=c++17",)
+
+
+def shared_limit(device):
+    """Most bytes of shared memory that a block of a GPU can have; what a Hopper has where there is no GPU to ask."""
+    if device is None or device.type != "cuda":
+        return 227 << 10
+    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
