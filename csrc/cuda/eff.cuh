@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(512, sizeof(T) == 4 ? 2 : 1)
 // and of its column, one after the other. Pixel n = 0 .. rows - 1 is row_pixel[n], reached by the entries row_begin[n] .. row_end[n] - 1 of
 // row_piece and row_place; the tables are those of the batch.
 template <typename T>
-__global__ void __launch_bounds__(256, 8)
+__global__ void __launch_bounds__(256, 6)
     eff_collect(const T* patches, T* result, const int* row_pixel, const int* row_begin, const int* row_end, const int* row_piece,
                 const int* row_place, const int* column_pixel, const int* column_begin, const int* column_end, const int* column_piece,
                 const int* column_place, long long rows, long long columns, long long pieces_across, long long planes, long long height,

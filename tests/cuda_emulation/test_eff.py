@@ -17,7 +17,7 @@ PER_CHANNEL = (2, 2), EFFGrid((14, 15), (2, 1), overlap=0.3, window="barthann"),
 PER_IMAGE_LARGER_THAN_THE_IMAGE = (2, 2), EFFGrid((4, 3), (3, 2), overlap=0.6, window="hat"), (2, 1, 6, 5, 6)
 OWN_LARGER_THAN_A_PATCH = (2, 2), EFFGrid((6, 4), (3, 2), overlap=0.6, window="hat"), (2, 2, 6, 4, 3)
 ONE_PIXEL = (2, 1), EFFGrid((1, 1), (1, 1)), (1, 1, 1, 1, 1)
-RADIX_7 = (1, 1), EFFGrid((47, 70), (2, 2)), (1, 1, 4, 12, 15)       # planes of 49 x 70? whatever follows: all radices occur below
+RADIX_7 = (1, 1), EFFGrid((47, 70), (2, 2)), (1, 1, 4, 12, 15)
 CASES = SHARED, PER_CHANNEL, PER_IMAGE_LARGER_THAN_THE_IMAGE, OWN_LARGER_THAN_A_PATCH, ONE_PIXEL, RADIX_7
 
 
@@ -49,7 +49,13 @@ def check(module, case, form, padding, dtype=torch.float64):
 
 
 @pytest.fixture
-def kernels(emulated, nan_memory):
+def few_threads(monkeypatch):
+    """In a block; one thread does several turns."""
+    monkeypatch.setattr(eff, "THREADS", 32)
+
+
+@pytest.fixture
+def kernels(emulated, nan_memory, few_threads):
     return emulated("eff")
 
 
@@ -122,18 +128,22 @@ def test_nan_stays_in_its_image(kernels):
     assert result[0, 0].isnan().any() and not result[0, 1].isnan().any() and not result[1].isnan().any()
 
 
-def test_the_order_of_threads_and_blocks_does_not_matter(emulated):
+def test_blocks_as_large_as_on_a_gpu(emulated, nan_memory):
+    check(emulated("eff"), SHARED, "scatter", "reflect")
+
+
+def test_the_order_of_threads_and_blocks_does_not_matter(emulated, few_threads):
     for first, other in zip(*(check(emulated("eff", order=order), OWN_LARGER_THAN_A_PATCH, "scatter", "circular") for order in ORDERS[:2])):
         assert torch.equal(first, other)
     check(emulated("eff", order="shuffled"), PER_CHANNEL, "gather", "reflect")
 
 
-def test_sanitized(emulated, nan_memory):
+def test_sanitized(emulated, nan_memory, few_threads):
     check(emulated("eff", "sanitized"), SHARED, "scatter", "reflect")
     check(emulated("eff", "sanitized"), RADIX_7, "gather", "symmetric", torch.float32)
 
 
-def test_no_races(emulated):
+def test_no_races(emulated, few_threads):
     check(emulated("eff", "threads"), ((1, 1), EFFGrid((4, 5), (2, 1)), (1, 1, 2, 2, 2)), "scatter", "zeros")
 
 

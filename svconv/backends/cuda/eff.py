@@ -28,7 +28,7 @@ def _kernels():
         yield f"svconv::eff_filter<{name}, false>", patch
         yield f"svconv::eff_filter<{name}, true>", patch
         yield f"svconv::eff_estimate<{name}>", patch
-        yield f"svconv::eff_collect<{name}>", Resources(COLLECTING, 8)
+        yield f"svconv::eff_collect<{name}>", Resources(COLLECTING, 6)
 
 
 def why_not(op, *arguments):

@@ -70,7 +70,7 @@ def compiled(file, kernel, shared, device_index):
     return function
 
 
-OPTIONS = ("--std=c++17",)
+OPTIONS = ("--std=c++17", "--diag-suppress=177")    # 177: a function of a header that this file does not call
 
 
 def shared_limit(device):
