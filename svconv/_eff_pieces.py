@@ -80,7 +80,7 @@ def axis_pieces(make, axis, k, options, step, device):
 
 def steps(pieces, plane_bytes):
     """How many (rows, columns) of pieces make a batch: whole rows, or a part of one; batches of about one size."""
-    most = max(1, BATCH_BYTES // plane_bytes)
+    most = max(1, BATCH_BYTES // max(plane_bytes, 1))
     wanted = (max(1, most // pieces[1]), min(most, pieces[1]))
     return tuple(-(-n // -(-n // step)) for n, step in zip(pieces, wanted))
 

@@ -39,6 +39,18 @@ __device__ __forceinline__ void load_plane(Complex<T>* plane, const PlanePlan<T>
   __syncthreads();
 }
 
+// What `eff_filter` does with a patch's spectrum and that of its kernel.
+enum EffMode { kMultiply, kMultiplyConjugate, kDivide };
+
+// beta |D|^2 at a frequency; power [height, half + 1] is that of real filters, the same at v and -v; null for ones.
+template <typename T> struct Regularisation {
+  T beta;
+  const T* power;
+  int pitch;
+
+  __device__ __forceinline__ T operator()(int v, int f) const { return power ? beta * power[v * pitch + f] : beta; }
+};
+
 }  // namespace
 
 // The spectra of patches, or of the kernels of patches (then `row_patch`, `column_patch` name the patch of a piece, whose kernel is
@@ -67,17 +79,17 @@ __global__ void __launch_bounds__(512, sizeof(T) == 4 ? 2 : 1)
     if (t % plan.pitch < plan.half()) to[t] = plane[t];
 }
 
-// Patches filtered: loaded, transformed, multiplied by the spectrum of their kernel (or its conjugate), and back to patches
+// Patches filtered: loaded, transformed, multiplied by the spectrum of their kernel or its conjugate or divided by it, and back to patches
 // [block, height, 2 half], weighted; only the places that go somewhere are written. kernel_batch, kernel_channels: 1 where a kernel is
 // shared.
-template <typename T, bool Conjugate>
+template <typename T, int Mode>
 __global__ void __launch_bounds__(512, sizeof(T) == 4 ? 2 : 1)
     eff_filter(const T* image, const T* spectra, T* patches, const int* row_load, const int* column_load, const T* row_load_weights,
                const T* column_load_weights, const int* row_store, const int* column_store, const T* row_store_weights,
-               const T* column_store_weights, const int* table, const T* roots, long long row_first, long long column_first,
-               long long pieces_across, long long planes, long long channels, long long stride_b, long long stride_c, long long stride_h,
-               long long stride_w, long long kernel_batch, long long kernel_channels, long long height, long long half,
-               long long row_passes, long long column_passes) {
+               const T* column_store_weights, const T* beta, const T* power, const int* table, const T* roots, long long row_first,
+               long long column_first, long long pieces_across, long long planes, long long channels, long long stride_b,
+               long long stride_c, long long stride_h, long long stride_w, long long kernel_batch, long long kernel_channels,
+               long long beta_stride, long long height, long long half, long long row_passes, long long column_passes) {
   const PlanePlan<T> plan = plane_plan(table, roots, height, half, row_passes, column_passes);
   Complex<T>* const plane = static_cast<Complex<T>*>(shared_memory());
   const Task task = task_of(blockIdx.x, planes, pieces_across);
@@ -91,9 +103,11 @@ __global__ void __launch_bounds__(512, sizeof(T) == 4 ? 2 : 1)
   const long long piece = blockIdx.x / planes;
   const long long kernel = (piece * kernel_batch + (kernel_batch > 1 ? b : 0)) * kernel_channels + (kernel_channels > 1 ? c : 0);
   const Complex<T>* const transfer = reinterpret_cast<const Complex<T>*>(spectra) + kernel * plan.values();
-  products<Conjugate>(
-      plan, 1, [&](int, int place) { return plane[place]; }, [&](int, int place) { return transfer[place]; },
-      [&](int place, Complex<T> value) { plane[place] = value; });
+  const auto here = [&](int, int place) { return plane[place]; };
+  const auto there = [&](int, int place) { return transfer[place]; };
+  const auto write = [&](int place, Complex<T> value) { plane[place] = value; };
+  if constexpr (Mode == kDivide) quotients(plan, 1, here, there, Regularisation<T>{beta[b * beta_stride], power, plan.half() + 1}, write);
+  else products<Mode == kMultiplyConjugate>(plan, 1, here, there, write);
   backward(plane, plan, [&](int e) { return to_rows[e] >= 0; });
 
   const T scale = T(1) / (static_cast<T>(height) * static_cast<T>(half));
@@ -132,14 +146,14 @@ __global__ void __launch_bounds__(256, 6)
 
 // The kernels [kernel_batch, kernel_channels, R, kh, kw] += what the spectra x and g of a batch of patches [pieces, planes] say of them:
 // the cross correlation, summed over images that share a kernel and over the pieces of a patch, at the places that kernel_rows [kh] and
-// kernel_columns [kw] name.
-template <typename T>
+// kernel_columns [kw] name. With Divide every patch is one piece, and what is summed is a quotient.
+template <typename T, bool Divide>
 __global__ void __launch_bounds__(512, sizeof(T) == 4 ? 2 : 1)
     eff_estimate(const T* x, const T* g, T* kernels, const int* row_patch, const int* column_patch, const int* kernel_rows,
-                 const int* kernel_columns, const int* table, const T* roots, long long row_first, long long row_last,
+                 const int* kernel_columns, const T* beta, const int* table, const T* roots, long long row_first, long long row_last,
                  long long column_first, long long column_last, long long batch, long long channels, long long kernel_batch,
                  long long kernel_channels, long long grid_rows, long long grid_columns, long long kernel_height, long long kernel_width,
-                 long long height, long long half, long long row_passes, long long column_passes) {
+                 long long beta_stride, long long height, long long half, long long row_passes, long long column_passes) {
   const PlanePlan<T> plan = plane_plan(table, roots, height, half, row_passes, column_passes);
   Complex<T>* const plane = static_cast<Complex<T>*>(shared_memory());
   const long long r = blockIdx.x % (grid_rows * grid_columns), kernel = blockIdx.x / (grid_rows * grid_columns);
@@ -160,9 +174,12 @@ __global__ void __launch_bounds__(512, sizeof(T) == 4 ? 2 : 1)
     const long long image = (first_b + term % images / count_c) * channels + first_c + term % images % count_c;
     return reinterpret_cast<const Complex<T>*>(spectra) + (piece * planes + image) * plan.values();
   };
-  products<true>(
-      plan, static_cast<int>(terms), [&](int term, int place) { return spectrum(g, term)[place]; },
-      [&](int term, int place) { return spectrum(x, term)[place]; }, [&](int place, Complex<T> value) { plane[place] = value; });
+  const auto of_g = [&](int term, int place) { return spectrum(g, term)[place]; };
+  const auto of_x = [&](int term, int place) { return spectrum(x, term)[place]; };
+  const auto write = [&](int place, Complex<T> value) { plane[place] = value; };
+  if constexpr (Divide)
+    quotients(plan, static_cast<int>(terms), of_g, of_x, Regularisation<T>{beta[first_b * beta_stride], nullptr, 0}, write);
+  else products<true>(plan, static_cast<int>(terms), of_g, of_x, write);
   backward(plane, plan, [&](int) { return true; });
 
   const T scale = T(1) / (static_cast<T>(height) * static_cast<T>(half));

@@ -241,8 +241,8 @@ __device__ __forceinline__ void products(const PlanePlan<T>& plan, int terms, co
     for (int i = 0; i < terms; ++i) total = sum(total, product<Conjugate>(x(i, place), k(i, place)));
     write(place, total);
   }
-  for (int f = static_cast<int>(threadIdx.x); f <= height / 2; f += static_cast<int>(blockDim.x)) {
-    const int at = plan.columns.place[f] * plan.pitch, opposite = plan.columns.place[f ? height - f : 0] * plan.pitch;
+  for (int v = static_cast<int>(threadIdx.x); v <= height / 2; v += static_cast<int>(blockDim.x)) {
+    const int at = plan.columns.place[v] * plan.pitch, opposite = plan.columns.place[v ? height - v : 0] * plan.pitch;
     Two<T> total = {{T(0), T(0)}, {T(0), T(0)}};
     for (int i = 0; i < terms; ++i) {
       const Two<T> a = apart(x(i, at), x(i, opposite)), b = apart(k(i, at), k(i, opposite));
@@ -250,6 +250,49 @@ __device__ __forceinline__ void products(const PlanePlan<T>& plan, int terms, co
       total.second = sum(total.second, product<Conjugate>(a.second, b.second));
     }
     const Two<T> both = together(total);
+    write(at, both.first);
+    if (opposite != at) write(opposite, both.second);
+  }
+  __syncthreads();
+}
+
+template <typename T> __device__ __forceinline__ T energy(Complex<T> v) { return v.re * v.re + v.im * v.im; }
+
+// A sum of x_i conj(k_i) and one of |k_i|^2, divided; 0 where the divisor vanishes.
+template <typename T> struct Fraction {
+  Complex<T> above = {T(0), T(0)};
+  T below = T(0);
+
+  __device__ __forceinline__ void add(Complex<T> x, Complex<T> k) {
+    above = sum(above, product<true>(x, k));
+    below += energy(k);
+  }
+  __device__ __forceinline__ Complex<T> value(T regularisation) const {
+    const T divisor = below + regularisation, inverse = divisor == T(0) ? T(0) : T(1) / divisor;
+    return {above.re * inverse, above.im * inverse};
+  }
+};
+
+// As `products`, of sum_i x_i conj(k_i) / (sum_i |k_i|^2 + regularisation(v, f)) at the frequencies v down and f across.
+template <typename T, typename X, typename K, typename Regularisation, typename Write>
+__device__ __forceinline__ void quotients(const PlanePlan<T>& plan, int terms, const X& x, const K& k, const Regularisation& regularisation,
+                                          const Write& write) {
+  const int height = plan.height(), half = plan.half();
+  for (int t = static_cast<int>(threadIdx.x); t < height * (half - 1); t += static_cast<int>(blockDim.x)) {
+    const int v = t / (half - 1), f = 1 + t % (half - 1), place = plan.columns.place[v] * plan.pitch + plan.rows.place[f];
+    Fraction<T> fraction;
+    for (int i = 0; i < terms; ++i) fraction.add(x(i, place), k(i, place));
+    write(place, fraction.value(regularisation(v, f)));
+  }
+  for (int v = static_cast<int>(threadIdx.x); v <= height / 2; v += static_cast<int>(blockDim.x)) {
+    const int at = plan.columns.place[v] * plan.pitch, opposite = plan.columns.place[v ? height - v : 0] * plan.pitch;
+    Fraction<T> first, second;
+    for (int i = 0; i < terms; ++i) {
+      const Two<T> a = apart(x(i, at), x(i, opposite)), b = apart(k(i, at), k(i, opposite));
+      first.add(a.first, b.first);
+      second.add(a.second, b.second);
+    }
+    const Two<T> both = together(Two<T>{first.value(regularisation(v, 0)), second.value(regularisation(v, half))});
     write(at, both.first);
     if (opposite != at) write(opposite, both.second);
   }

@@ -11,6 +11,7 @@ import logging
 import torch
 
 from svconv.backends import cpu, cuda, measured, reference, triton
+from svconv.backends.cuda.unserved import UNSERVED
 from svconv.backends.forced import NAMES, requested, requested_outside, use_backend
 
 __all__ = ["NAMES", "choose", "requested", "requested_outside", "stem_module", "table", "use_backend", "why_not"]
@@ -36,10 +37,10 @@ def why_not(name, stem, op, device, arguments=()):
     if reason:
         return reason
     module = stem_module(name, stem)
-    if isinstance(module, str):
-        return module
-    if not hasattr(module, op):
-        return f"no {name} kernel for {op}"
+    if not hasattr(module, op):         # an attribute of the op's name, which no reason has
+        if name == "cuda" and op in UNSERVED:
+            return f"no cuda kernel for {op}: {UNSERVED[op]}"
+        return module if isinstance(module, str) else f"no {name} kernel for {op}"
     refuses = getattr(module, "why_not", None)
     return refuses(op, *arguments) if refuses and arguments else None
 

@@ -5,7 +5,7 @@ from cuda_emulation.emulator import ORDERS
 
 from svconv import _eff_pieces
 from svconv._boundary import PADDINGS
-from svconv._eff_grid import EFFGrid
+from svconv._eff_grid import EFFGrid, halo_size
 from svconv.backends.cuda import eff
 from svconv.reference import eff as reference
 
@@ -35,10 +35,24 @@ def calls(case, form, padding, dtype=torch.float64):
             "eff_bwd_kernels": (x, g, tuple(k.shape), dtype, form, padding, *grid)}
 
 
+def quotient_calls(case, dtype=torch.float64, padding="reflect", prior=True):
+    (y, x, k), grid = tensors(case, dtype), case[1]
+    rows, columns = halo_size(grid, k.shape[-2:])
+    plane = torch.rand(rows, columns, dtype=torch.float64)
+    power = torch.fft.rfft2(plane).abs().square().to(dtype) if prior else None      # of real filters, as always
+    beta = torch.linspace(0.5, 1.0, y.shape[0], dtype=dtype)
+    return {"eff_image_quotient_fwd": (y, k, beta, power, padding, *grid.options),
+            "eff_kernel_quotient_fwd": (x, y, beta[:1], *k.shape[-2:], *grid.options)}
+
+
 def check(module, case, form, padding, dtype=torch.float64):
     """Equal to the reference evaluated in float64; the results."""
+    return check_calls(module, calls(case, form, padding, dtype), dtype)
+
+
+def check_calls(module, calls, dtype=torch.float64):
     results = []
-    for op, arguments in calls(case, form, padding, dtype).items():
+    for op, arguments in calls.items():
         assert module.why_not(op, *arguments) is None
         result = getattr(module, op)(*arguments)
         expected = getattr(reference, op)(*(a.double() if isinstance(a, torch.Tensor) else a for a in arguments))
@@ -77,6 +91,28 @@ def test_float32(kernels, form):
     check(kernels, RADIX_7, form, "replicate", torch.float32)
 
 
+EVEN_PLANES = ((2, 2), EFFGrid((5, 7), (2, 2)), (1, 2, 4, 3, 4)), ((2, 1), EFFGrid((9, 4), (2, 1)), (2, 1, 2, 2, 5))
+
+
+@pytest.mark.parametrize("case", EVEN_PLANES, ids=["per channel", "per image"])
+def test_quotients(kernels, case):
+    for padding in PADDINGS:
+        check_calls(kernels, {"eff_image_quotient_fwd": quotient_calls(case, padding=padding)["eff_image_quotient_fwd"]})
+    check_calls(kernels, quotient_calls(case, prior=False))
+    check_calls(kernels, quotient_calls(case, torch.float32), torch.float32)
+
+
+def test_where_the_divisor_vanishes_the_quotient_is_zero(kernels):
+    y, k, _, power, *rest = quotient_calls(EVEN_PLANES[0])["eff_image_quotient_fwd"]
+    arguments = y, torch.zeros_like(k), torch.ones(1, dtype=torch.float64), torch.zeros_like(power), *rest
+    assert torch.equal(kernels.eff_image_quotient_fwd(*arguments), torch.zeros_like(y))
+
+
+def test_odd_rows_of_a_quotient_are_refused():
+    for op, arguments in quotient_calls(((1, 1), EFFGrid((5, 5), (1, 1)), (1, 1, 1, 5, 5))).items():
+        assert "values" in eff.why_not(op, *arguments)
+
+
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 7, 8, 9, 16, 25, 30, 42, 49, 160])
 def test_places_of_frequencies(length):
     """The passes, one digit after the other, leave every frequency at its place."""
@@ -93,7 +129,7 @@ def test_places_of_frequencies(length):
 
 
 def test_every_radix_occurs():
-    planes = [eff._Planes(case[1], case[2][-2:], "gather", "zeros", image=tensors(case)[0]) for case in CASES]
+    planes = [eff._Planes(case[1], case[2][-2:], eff._CONVOLUTION, "gather", "zeros", image=tensors(case)[0]) for case in CASES]
     assert {radix for one in planes for n in (one.size[0], one.size[1] // 2) for radix in eff._radices(n)} == {2, 3, 4, 5, 7}
 
 
@@ -101,7 +137,7 @@ def test_every_radix_occurs():
 def test_batches(kernels, monkeypatch, patches_in_a_batch):
     """One patch at a time, a part of a row, more than one row."""
     case = (1, 2), EFFGrid((7, 5), (4, 3)), (1, 2, 12, 3, 3)
-    planes = eff._Planes(case[1], (3, 3), "scatter", "reflect", image=tensors(case)[0])
+    planes = eff._Planes(case[1], (3, 3), eff._CONVOLUTION, "scatter", "reflect", image=tensors(case)[0])
     monkeypatch.setattr(_eff_pieces, "BATCH_BYTES", patches_in_a_batch * 2 * planes.size[0] * planes.size[1] * 8)
     for form in FORMS:
         check(kernels, case, form, "reflect")
@@ -141,10 +177,12 @@ def test_the_order_of_threads_and_blocks_does_not_matter(emulated, few_threads):
 def test_sanitized(emulated, nan_memory, few_threads):
     check(emulated("eff", "sanitized"), SHARED, "scatter", "reflect")
     check(emulated("eff", "sanitized"), RADIX_7, "gather", "symmetric", torch.float32)
+    check_calls(emulated("eff", "sanitized"), quotient_calls(EVEN_PLANES[0]))
 
 
 def test_no_races(emulated, few_threads):
     check(emulated("eff", "threads"), ((1, 1), EFFGrid((4, 5), (2, 1)), (1, 1, 2, 2, 2)), "scatter", "zeros")
+    check_calls(emulated("eff", "threads"), quotient_calls(((1, 1), EFFGrid((5, 4), (1, 1)), (1, 1, 1, 2, 3))))
 
 
 def test_a_patch_that_is_too_large_is_refused():
