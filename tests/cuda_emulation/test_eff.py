@@ -1,8 +1,8 @@
 """The CUDA kernels of the eff family on the CPU, against the reference."""
 import pytest
 import torch
-from cuda_emulation.emulator import ORDERS
 
+from cuda_emulation.emulator import ORDERS
 from svconv import _eff_pieces
 from svconv._boundary import PADDINGS
 from svconv._eff_grid import EFFGrid, halo_size

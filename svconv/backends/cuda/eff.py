@@ -23,6 +23,10 @@ MODES = "kMultiply", "kMultiplyConjugate", "kDivide"
 _TYPES = {dtype: TYPES[dtype] for dtype in (torch.float32, torch.float64)}
 
 
+def _transform(type_):
+    return f"svconv::eff_transform<{type_}>"
+
+
 def _filter(type_, mode):
     return f"svconv::eff_filter<{type_}, svconv::{mode}>"
 
@@ -31,15 +35,19 @@ def _estimate(type_, divide):
     return f"svconv::eff_estimate<{type_}, {str(divide).lower()}>"
 
 
+def _collect(type_):
+    return f"svconv::eff_collect<{type_}>"
+
+
 def _kernels():
     for dtype, name in _TYPES.items():
         patch = Resources(THREADS, 2 if dtype == torch.float32 else 1, _plane_bytes(160, 160, dtype))
-        yield f"svconv::eff_transform<{name}>", patch
+        yield _transform(name), patch
         for mode in MODES:
             yield _filter(name, mode), patch
         for divide in (False, True):
             yield _estimate(name, divide), patch
-        yield f"svconv::eff_collect<{name}>", Resources(COLLECTING, 6)
+        yield _collect(name), Resources(COLLECTING, 6)
 
 
 def why_not(op, *arguments):
@@ -114,7 +122,7 @@ def _roots(n):
 
 @functools.lru_cache(maxsize=64)
 def _plan(size, dtype, device):
-    """The last arguments of all kernels but one: tables of a plane's transforms (`plane_fft.cuh`), height, half a row, numbers of passes."""
+    """What all kernels but one end with: tables of a plane's transforms (`plane_fft.cuh`), height, half a row, numbers of passes."""
     height, half = size[0], size[1] // 2
     rows, columns = _radices(half), _radices(height)
     table = np.concatenate([np.array(rows, np.int32), _places(rows), np.array(columns, np.int32), _places(columns)])
@@ -151,9 +159,9 @@ class _Planes(Pieces):
         down, across = self.counts(batch)
         found = images.new_empty((down * across, *images.shape[:2], self.values))
         b, c, h, w = images.stride()
-        self._launch(f"svconv::eff_transform<{self.type}>", found[..., 0].numel(), images, found, rows.places, columns.places, rows.weights,
-                     columns.weights, None, None, *self._firsts(batch), across, images.shape[0] * images.shape[1], images.shape[1], b, c,
-                     0, h, w, 0, self.size[0], self.size[1])
+        tables_ = rows.places, columns.places, rows.weights, columns.weights, None, None
+        self._launch(_transform(self.type), found[..., 0].numel(), images, found, *tables_, *self._firsts(batch), across,
+                     images.shape[0] * images.shape[1], images.shape[1], b, c, 0, h, w, 0, *self.size)
         return found
 
     def kernel_spectra(self, kernels, batch):
@@ -161,8 +169,8 @@ class _Planes(Pieces):
         down, across = self.counts(batch)
         found = kernels.new_empty((down * across, *kernels.shape[:2], self.values))
         b, c, r, h, w = kernels.stride()
-        self._launch(f"svconv::eff_transform<{self.type}>", found[..., 0].numel(), kernels, found, self.kernel_rows[0], self.kernel_columns[0],
-                     None, None, self.rows.patch, self.columns.patch, *self._firsts(batch), across,
+        tables_ = self.kernel_rows[0], self.kernel_columns[0], None, None, self.rows.patch, self.columns.patch
+        self._launch(_transform(self.type), found[..., 0].numel(), kernels, found, *tables_, *self._firsts(batch), across,
                      kernels.shape[0] * kernels.shape[1], kernels.shape[1], b, c, r, h, w, self.grid[1], 0, 0)
         return found
 
@@ -187,16 +195,17 @@ class _Planes(Pieces):
         def entries(side, first):
             return side.pixel[first:], side.begin[first:], side.end[first:], side.piece, side.place
 
-        self._launch(f"svconv::eff_collect<{self.type}>", -(-down * across * planes // COLLECTING), patches, result, *entries(rows, row_first),
-                     *entries(columns, column_first), down, across, self.counts(batch)[1], planes, *self.size, *result.shape[-2:], plan=False)
+        self._launch(_collect(self.type), -(-down * across * planes // COLLECTING), patches, result, *entries(rows, row_first),
+                     *entries(columns, column_first), down, across, self.counts(batch)[1], planes, *self.size, *result.shape[-2:],
+                     plan=False)
 
     def estimate(self, x, g, batch, sides, kernels, beta=None):
         """Adds to kernels [B|1, C|1, R, kh, kw] what x and g, cut by `sides`, say of those of a batch."""
         (row_first, row_last), (column_first, column_last) = self.rows.parts[batch[0]], self.columns.parts[batch[1]]
         spectra = (self.spectra(t, batch, side) for t, side in zip((x, g), sides))
         self._launch(_estimate(self.type, beta is not None), kernels.shape[0] * kernels.shape[1] * kernels.shape[2], *spectra, kernels,
-                     self.rows.patch, self.columns.patch, self.kernel_rows[1], self.kernel_columns[1], beta, row_first, row_last, column_first, column_last, *x.shape[:2], *kernels.shape[:2], *self.grid,
-                     *self.kernel_size, _step(beta))
+                     self.rows.patch, self.columns.patch, self.kernel_rows[1], self.kernel_columns[1], beta, row_first, row_last,
+                     column_first, column_last, *x.shape[:2], *kernels.shape[:2], *self.grid, *self.kernel_size, _step(beta))
 
 
 def _step(beta):

@@ -11,7 +11,7 @@ UNSERVED = {
     **dict.fromkeys(("conv_fwd", "conv_adjoint", "conv_bwd_kernel", "kernel_quotient_fwd", "kernel_quotient_bwd", "image_quotient_fwd",
                      "image_quotient_bwd"), _TRANSFORMS),
     **dict.fromkeys(("pixel_filter_fwd", "pixel_filter_adjoint", "pixel_filter_bwd_filters"), _ONCE),
-    "pixel_filter_gram_bwd_filters": "one read of the filters and one write of their gradient are the floor, and Triton's passes move those",
+    "pixel_filter_gram_bwd_filters": "one read of the filters and one write of their gradient are the floor, and Triton moves those",
     **dict.fromkeys(("gaussian_blur_fwd", "gaussian_blur_adjoint", "gaussian_blur_bwd_sigma", "gaussian_slope_fwd",
                      "gaussian_slope_adjoint"), _WINDOWS),
     **dict.fromkeys(("eff_image_quotient_bwd", "eff_kernel_quotient_bwd"), _SPECTRA),
