@@ -156,7 +156,7 @@ template <typename T> __device__ __forceinline__ T at_position(const T* partial,
 
 // out [outer, inner, height, width], whose planes are contiguous, from partial; one block for each tile of each plane.
 template <typename S>
-__global__ void __launch_bounds__(kTilePixels, 6)
+__global__ void __launch_bounds__(kTilePixels, 5)
     pixel_filter_fold(const compute_t<S>* partial, S* out, long long out_o, long long out_n, long long inner, long long height,
                       long long width, long long side, long long padding) {
   const unsigned across = static_cast<unsigned>((width + kWide - 1) / kWide);

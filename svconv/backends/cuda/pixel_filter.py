@@ -17,7 +17,7 @@ SIDES = (3, 5, 7)
 LARGEST_SIDE = 2**30 - 1                # two periods of an axis fit in an int
 PLANES = 4                              # most planes of a block, which read the same filters
 BLOCKS = {(4, 3): 6, (4, 5): 4, (4, 7): 3, (8, 3): 3, (8, 5): 2, (8, 7): 1}     # by bytes of the accumulator and side, as in the .cuh
-FOLD = Resources(THREADS, 6)
+FOLD = Resources(THREADS, 5)
 SPARE = 16 << 20                        # bytes of workspace that are always allowed
 HALF = (torch.float16, torch.bfloat16)
 
