@@ -13,14 +13,13 @@ import torch
 from svconv import backends
 from svconv.backends.cuda import launch
 
-OP = "pixel_filter", "pixel_filter_gram"
 DEVICE = torch.device("cuda", 0)
 
 
 @pytest.fixture
 def machine(monkeypatch):
     """A machine with a GPU, a torch for CUDA 12 and a CuPy for it; what a test changes on it is seen."""
-    caches = (backends.stem_module, backends._candidates, backends.cuda.why_not, backends.cuda.why_not_on, backends.triton._visible,
+    caches = (backends.stem_module, backends._candidates, backends.cuda.why_not, backends.cuda._too_old, backends.triton._visible,
               launch.compiled)
     stub = types.SimpleNamespace(
         patch=monkeypatch, cupy=types.ModuleType("cupy"), capability=[(9, 0)],
@@ -35,6 +34,7 @@ def machine(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy.cuda", cuda_module)
     stub.cupy.cuda = cuda_module
     monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(backends.measured, "why_not_cuda", lambda op, *arguments: None)
     for name, function in {
         "is_available": lambda: True, "device_count": lambda: len(stub.capability), "current_device": lambda: 0,
         "get_device_capability": lambda device: stub.capability[device],
@@ -61,26 +61,36 @@ class Stream:
         return False
 
 
-def arguments(index=0):
-    """Of the op, as far as the choice looks at them."""
-    x = types.SimpleNamespace(shape=(1, 1, 8, 8), device=torch.device("cuda", index), dtype=torch.float32)
-    return x, types.SimpleNamespace(shape=(1, 1, 1, 7, 7, 8, 8)), None, "zeros"
+def image(*shape, index=0):
+    """A tensor on a GPU, as far as the choice looks at it."""
+    return types.SimpleNamespace(shape=shape, device=torch.device("cuda", index), dtype=torch.float32)
 
 
-def chosen(forced="", index=0):
+def call(op, index=0):
+    """(stem, op, arguments) of a small call."""
+    if op == "eff_fwd":
+        return "eff", op, (image(1, 1, 64, 64), image(1, 1, 4, 5, 5), "scatter", "zeros", [2], [2], 0.5, "hann")
+    return "pixel_filter", op, (image(1, 1, 8, 8, index=index), image(1, 1, 1, 7, 7, 8, 8), None, "zeros")
+
+
+def chosen(forced="", op="pixel_filter_gram", index=0):
     """The package of the implementation."""
-    return backends.choose(*OP, DEVICE, forced, arguments(index)).__module__
+    stem, op, arguments = call(op, index)
+    return backends.choose(stem, op, DEVICE, forced, arguments).__module__
 
 
-def refused(reason, index=0):
+def refused(reason, op="pixel_filter_gram", index=0):
     """In automatic mode another backend runs, a forced one says why not."""
-    assert not chosen(index=index).startswith("svconv.backends.cuda")
-    with pytest.raises(RuntimeError, match=f"backend 'cuda' was forced but cannot run pixel_filter_gram on cuda: .*{reason}"):
-        chosen("cuda", index)
+    assert not chosen(op=op, index=index).startswith("svconv.backends.cuda")
+    with pytest.raises(RuntimeError, match=f"backend 'cuda' was forced but cannot run {op} on cuda: .*{reason}"):
+        chosen("cuda", op, index)
+    stem, op, arguments = call(op, index)
+    assert reason in backends.why_not("cuda", stem, op, DEVICE, arguments)
 
 
 def in_the_table(reason):
-    return reason in {why for op, device, name, why in backends.table(dict([OP[::-1]])) if (device, name) == ("cuda", "cuda")}
+    rows = backends.table({"pixel_filter_gram": "pixel_filter"})
+    return [why for _, device, name, why in rows if (device, name) == ("cuda", "cuda")] == [reason]
 
 
 def fails(error):
@@ -90,6 +100,7 @@ def fails(error):
 
 
 def test_a_machine_that_has_everything(machine):
+    """The stubs are such that nothing is refused; cuda goes first where it was measured to be faster."""
     assert chosen() == chosen("cuda") == "svconv.backends.cuda.pixel_filter"
     assert in_the_table(None)
 
@@ -146,13 +157,14 @@ def test_something_is_missing(machine, lack, reason):
 
 def test_an_old_gpu_beside_a_new_one(machine):
     machine.capability.append((6, 1))
-    assert chosen("cuda", 0) == "svconv.backends.cuda.pixel_filter"
+    assert chosen("cuda", index=0) == "svconv.backends.cuda.pixel_filter"
     refused("needs compute capability 7.0, Some GPU has 6.1", index=1)
 
 
 def test_too_little_shared_memory(machine):
-    machine.limits.shared_memory_per_block_optin = 40000
-    refused("needs 44016 bytes of shared memory in a block, Some GPU has 40000")
+    assert chosen(op="eff_fwd") == "svconv.backends.cuda.eff"
+    machine.limits.shared_memory_per_block_optin = 8 << 10
+    refused("a block has 8 KiB of shared memory", op="eff_fwd")
 
 
 @pytest.mark.parametrize("said, raised", [

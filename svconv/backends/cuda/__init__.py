@@ -51,6 +51,7 @@ def _all_too_old():
     return reasons[0] if all(reasons) else None
 
 
+@functools.cache
 def _too_old(index):
     major, minor = torch.cuda.get_device_capability(index)
     if (major, minor) >= OLDEST:
@@ -58,12 +59,6 @@ def _too_old(index):
     return f"needs compute capability {OLDEST[0]}.{OLDEST[1]}, {torch.cuda.get_device_name(index)} has {major}.{minor}"
 
 
-@functools.lru_cache(maxsize=1024)
-def why_not_on(device, shared=0):
-    """None, or what this GPU lacks for blocks with `shared` bytes of shared memory; for the `why_not` of the stems."""
-    if device.type != "cuda":
-        return None             # the kernels' emulation in the tests
-    granted = torch.cuda.get_device_properties(device).shared_memory_per_block_optin
-    if shared > granted:
-        return f"needs {shared} bytes of shared memory in a block, {torch.cuda.get_device_name(device)} has {granted}"
-    return _too_old(device.index)
+def why_not_on(device):
+    """None, or why this GPU cannot although another one can."""
+    return _too_old(device.index) if device.type == "cuda" else None

@@ -8,7 +8,6 @@ image and the result; the least are the planes of a block, which read the same f
 import torch
 
 from svconv._boundary import PADDINGS
-from svconv.backends.cuda import why_not_on
 from svconv.backends.cuda.launch import GRANTED, TYPES, Launch, Resources
 
 FILE = "pixel_filter.cuh"
@@ -68,7 +67,7 @@ def why_not(op, *arguments):
         return f"keeps filters of 3 x 3, 5 x 5 and 7 x 7 in registers, not of {side[0]} x {side[1]}"
     if max(x.shape[-2:]) > LARGEST_SIDE:
         return f"sides above {LARGEST_SIDE}"
-    return why_not_on(x.device, _most_planes(side[0], x.dtype) * _shared(side[0], x.dtype))
+    return None
 
 
 def pixel_filter_gram(x, filters, weights, padding):
