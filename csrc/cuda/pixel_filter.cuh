@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(kTilePixels, (Blocks<S, K>::value))
 #pragma unroll
         for (int j = 0; j < K; ++j) u += f[i * K + j] * around[i * Halo<K>::columns + j];
       if (weights != nullptr && exists) u *= to_compute(weights[m * w_m + k * w_n]);
-      if (!exists) u = 0;  // a filter of zeros makes NaN of what x may hold there
+      if (!exists) u = 0;  // zero filters would make NaN of an infinity of x
       T* const own = shared + k * kPlane + Halo<K>::count + thread;
 #pragma unroll
       for (int i = 0; i < K; ++i) {

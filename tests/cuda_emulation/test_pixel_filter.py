@@ -139,23 +139,30 @@ def test_the_order_of_threads_and_blocks_changes_no_bit(emulated, shape):
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
+def of_float32(*sides):
+    return *(host._gram(torch.float32, torch.float32, side) for side in sides), host._fold(torch.float32)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_under_the_sanitizers(emulated, shape):
-    check(emulated("pixel_filter", "sanitized", "shuffled"), *tensors(**SHAPES[shape], dtype=torch.float32), "reflect")
+    ops = emulated("pixel_filter", "sanitized", "shuffled", of_float32(3, 5, 7))
+    check(ops, *tensors(**SHAPES[shape], dtype=torch.float32), "reflect")
 
 
 def test_no_races(emulated):
-    check(emulated("pixel_filter", "threads"), *tensors(1, 2, 2, 3, 9, 33, filters_of=(1, 1), dtype=torch.float32), "symmetric")
+    check(emulated("pixel_filter", "threads", kernels=of_float32(3)), *tensors(1, 2, 2, 3, 3, 33, filters_of=(1, 1), dtype=torch.float32), "symmetric")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
-def test_nan_stays_in_its_windows(emulated, padding):
-    """What the threads beyond the image see of it gets nowhere."""
+def test_nan_and_infinity_stay_in_their_windows(emulated, padding, value):
+    """Threads beyond the image add nothing, whatever they see of it: no zero of theirs makes NaN of an infinity."""
     x, filters, _ = tensors(1, 1, 1, 3, 9, 33)
-    x[0, 0, 8, 32] = float("nan")
-    hit = torch.zeros(9, 33, dtype=torch.bool)
-    hit[6:, 30:] = True
-    assert torch.equal(emulated("pixel_filter").pixel_filter_gram(x, filters, None, padding)[0, 0].isnan(), hit)
+    x[0, 0, 8, 32] = value
+    expected = torch.zeros(9, 33, dtype=torch.float64)
+    expected[6:, 30:] = value
+    result = emulated("pixel_filter").pixel_filter_gram(x, filters.abs(), None, padding)[0, 0]
+    assert torch.equal(result.where(~result.isfinite(), 0).nan_to_num(7, 8, 9), expected.nan_to_num(7, 8, 9))
 
 
 def test_empty(emulated, nan_memory):
