@@ -88,19 +88,31 @@ def wrong(usage, resources, architecture):
             yield f"{resources.blocks} blocks of {resources.threads} threads"
 
 
-def check(log, symbols, kernels, architecture, record_property):
+def entry(ptx, symbol):
+    """(what stands between the name and the body of a kernel, its body)."""
+    return re.search(rf"\.entry {re.escape(symbol)}\((.*?)\n\{{\n(.*?)\n\}}", ptx, re.S).groups()
+
+
+def bounds(ptx, symbol):
+    """(most threads of a block, least blocks on a multiprocessor) that the code was made for; None where nothing is said."""
+    found = re.search(r"\.maxntid (\d+).*?\.minnctapersm (\d+)", entry(ptx, symbol)[0], re.S)
+    return tuple(map(int, found.groups())) if found else None
+
+
+def check(log, ptx, symbols, kernels, architecture, record_property):
     assert "warning" not in log, log[:4000]
     for name, resources in kernels.items():
         usage = used(log, symbols[name])
         record_property(name, str(usage))
         assert not list(wrong(usage, resources, architecture)), f"{name}, {architecture}: {usage}"
+        assert bounds(ptx, symbols[name]) in (None, (resources.threads, resources.blocks)), f"{name}: its __launch_bounds__ say otherwise"
 
 
 @pytest.mark.parametrize("architecture", LIMITS)
 @pytest.mark.parametrize("stem", STEMS)
 def test_nvrtc(nvrtc, stem, architecture, record_property):
-    log, _, symbols = compiled(assembled(f"{stem}.cuh"), tuple(STEMS[stem]), architecture)
-    check(log, symbols, STEMS[stem], architecture, record_property)
+    log, ptx, symbols = compiled(assembled(f"{stem}.cuh"), tuple(STEMS[stem]), architecture)
+    check(log, ptx, symbols, STEMS[stem], architecture, record_property)
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -161,16 +173,20 @@ def test_faults_are_found(nvrtc, name, resources, found):
 
 def test_warnings_are_found(nvrtc, record_property):
     text = "__device__ int g(int i) { if (i) return 2; }\n__global__ void f(int* x) { x[0] = g(x[1]); }"
-    log, _, symbols = compiled(text, ("f",), "sm_90")
+    log, ptx, symbols = compiled(text, ("f",), "sm_90")
     with pytest.raises(AssertionError, match="missing return"):
-        check(log, symbols, {"f": Resources(32, 1)}, "sm_90", record_property)
+        check(log, ptx, symbols, {"f": Resources(32, 1)}, "sm_90", record_property)
+
+
+def test_other_bounds_are_found(nvrtc, record_property):
+    log, ptx, symbols = compiled("__global__ void __launch_bounds__(64, 2) f(int* x) { x[0] = 1; }", ("f",), "sm_90")
+    check(log, ptx, symbols, {"f": Resources(64, 2)}, "sm_90", record_property)
+    for other in (Resources(128, 2), Resources(64, 3)):
+        with pytest.raises(AssertionError, match="f: its __launch_bounds__"):
+            check(log, ptx, symbols, {"f": other}, "sm_90", record_property)
 
 
 # bytes of the normal operator ----------------------------------------------------------------------------------------------
-
-def body(ptx, symbol):
-    return re.search(rf"\.entry {re.escape(symbol)}\(.*?\n\}}", ptx, re.S)[0]
-
 
 def accesses(text):
     """{(operation, space): {bits: number}}."""
@@ -190,7 +206,7 @@ def test_bytes_of_the_normal_operator(nvrtc, side, dtype, filters_dtype, record_
     on and read twice adds, for five maps, an eighth to the op's floor at 3 x 3 and a twentieth at 7 x 7, or less."""
     host = MODULES["pixel_filter"]
     _, ptx, symbols = compiled(assembled("pixel_filter.cuh"), tuple(host.KERNELS), "sm_90")
-    gram = body(ptx, symbols[host._gram(dtype, filters_dtype, side)])
+    gram = entry(ptx, symbols[host._gram(dtype, filters_dtype, side)])[1]
     start, maps = gram.split("bar.sync", 1)             # what is before the first barrier copies x to shared memory
     image, values, sums = dtype.itemsize, filters_dtype.itemsize, host._accumulator(dtype).itemsize
     taps, counted = side * side, accesses(maps)
@@ -200,7 +216,7 @@ def test_bytes_of_the_normal_operator(nvrtc, side, dtype, filters_dtype, record_
     assert sum(counted["st", "shared"].values()) == taps
     assert sum(counted["ld", "shared"].values()) == 2 * taps + side
     assert set(accesses(start)["ld", "global"]) == {8 * image}
-    fold = accesses(body(ptx, symbols[host._fold(dtype)]))
+    fold = accesses(entry(ptx, symbols[host._fold(dtype)])[1])
     assert set(fold["ld", "global"]) == {8 * sums} and fold["st", "global"] == {8 * image: 1}
 
     halo = host._halo(side) / host.THREADS

@@ -150,7 +150,8 @@ def test_under_the_sanitizers(emulated, shape):
 
 
 def test_no_races(emulated):
-    check(emulated("pixel_filter", "threads", kernels=of_float32(3)), *tensors(1, 2, 2, 3, 3, 33, filters_of=(1, 1), dtype=torch.float32), "symmetric")
+    arguments = tensors(1, 2, 2, 3, 3, 33, filters_of=(1, 1), dtype=torch.float32)
+    check(emulated("pixel_filter", "threads", kernels=of_float32(3)), *arguments, "symmetric")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
