@@ -179,3 +179,5 @@ def test_what_goes_to_the_next_backend():
         assert f"not of {side[0]} x {side[1]}" in host.why_not("pixel_filter_gram", torch.empty(1, 1, 2, 2), filters, None, "zeros")
     x = torch.empty(1, 1, 1, 2**30, device="meta")
     assert "sides above" in host.why_not("pixel_filter_gram", x, torch.empty(1, 1, 1, 3, 3, 1, 2**30, device="meta"), None, "zeros")
+    x, filters, _ = tensors(1, 1, 1, 3, 2, 2, filters_dtype=torch.float16)
+    assert "filters of torch.float16 beside an image of torch.float64" in host.why_not("pixel_filter_gram", x, filters, None, "zeros")

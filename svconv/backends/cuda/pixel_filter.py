@@ -54,8 +54,8 @@ def _resources(dtype, side):
                      holds_on=("sm_80", "sm_90"))
 
 
-KERNELS = {_gram(dtype, filters, side): _resources(dtype, side) for dtype in TYPES
-           for filters in ((dtype, *HALF) if dtype == torch.float32 else (dtype,)) for side in SIDES}
+PAIRS = [(dtype, filters) for dtype in TYPES for filters in ((dtype, *HALF) if dtype == torch.float32 else (dtype,))]
+KERNELS = {_gram(*pair, side): _resources(pair[0], side) for pair in PAIRS for side in SIDES}
 KERNELS |= {_fold(dtype): FOLD for dtype in TYPES}
 
 
@@ -65,6 +65,8 @@ def why_not(op, *arguments):
     side = tuple(filters.shape[3:5])
     if side[0] != side[1] or side[0] not in SIDES:
         return f"keeps filters of 3 x 3, 5 x 5 and 7 x 7 in registers, not of {side[0]} x {side[1]}"
+    if (x.dtype, filters.dtype) not in PAIRS:
+        return f"no kernel for filters of {filters.dtype} beside an image of {x.dtype}"
     if max(x.shape[-2:]) > LARGEST_SIDE:
         return f"sides above {LARGEST_SIDE}"
     return None
