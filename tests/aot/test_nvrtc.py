@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import svconv.backends.cuda
-from svconv.backends.cuda.launch import OPTIONS, Resources
+from svconv.backends.cuda.launch import CUPY_OPTIONS, OPTIONS, Resources
 from svconv.backends.cuda.source import assembled, folder
 
 # threads and bytes of shared memory of a multiprocessor, most bytes of a block; every block costs 1 KB more than it asks for
@@ -48,7 +48,7 @@ def compiled(text, names, architecture):
     program = nvrtc.createProgram(text, "kernels.cu", (), ())
     for name in names:
         nvrtc.addNameExpression(program, name)
-    options = (*OPTIONS, f"--gpu-architecture={architecture}", "--ptxas-options=-v")
+    options = (*OPTIONS, *CUPY_OPTIONS, f"--gpu-architecture={architecture}", "--ptxas-options=-v")
     try:
         nvrtc.compileProgram(program, options)
     except nvrtc.NVRTCError as error:
@@ -99,12 +99,19 @@ def bounds(ptx, symbol):
     return tuple(map(int, found.groups())) if found else None
 
 
+def linkage(ptx, symbol):
+    """Empty for a kernel in an unnamed namespace or with a type from there; its symbol has the number of the process in it."""
+    return re.search(rf"^(\S*) ?\.entry {re.escape(symbol)}\(", ptx, re.M)[1]
+
+
 def check(log, ptx, symbols, kernels, architecture, record_property):
     assert "warning" not in log, log[:4000]
     for name, resources in kernels.items():
         usage = used(log, symbols[name])
         record_property(name, str(usage))
         assert not list(wrong(usage, resources, architecture)), f"{name}, {architecture}: {usage}"
+        shown = linkage(ptx, symbols[name]) in (".visible", ".weak") and "_GLOBAL__N_" not in symbols[name]
+        assert shown, f"{name}: a module does not show it, or by another name in every process"
         assert bounds(ptx, symbols[name]) in (None, (resources.threads, resources.blocks)), f"{name}: its __launch_bounds__ say otherwise"
 
 
@@ -176,6 +183,17 @@ def test_warnings_are_found(nvrtc, record_property):
     log, ptx, symbols = compiled(text, ("f",), "sm_90")
     with pytest.raises(AssertionError, match="missing return"):
         check(log, ptx, symbols, {"f": Resources(32, 1)}, "sm_90", record_property)
+
+
+@pytest.mark.parametrize("text, name", [
+    ("namespace { struct T {}; }\ntemplate <typename S> __global__ void f(int* x) { x[0] = 1; }", "f<T>"),
+    ("namespace { __global__ void f(int* x) { x[0] = 1; } }", "f"),
+    ("namespace { template <typename S> struct T { using type = S; }; }\n"
+     "template <typename S> __global__ void f(typename T<S>::type* x) { x[0] = 1; }", "f<int>")])
+def test_kernels_that_a_module_does_not_show_are_found(nvrtc, text, name, record_property):
+    log, ptx, symbols = compiled(text, (name,), "sm_90")
+    with pytest.raises(AssertionError, match="does not show it"):
+        check(log, ptx, symbols, {name: Resources(32, 1)}, "sm_90", record_property)
 
 
 def test_other_bounds_are_found(nvrtc, record_property):

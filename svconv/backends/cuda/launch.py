@@ -85,6 +85,7 @@ def compiled(file, kernel, shared, device_index):
 
 
 OPTIONS = ("--std=c++17", "--diag-suppress=177")    # 177: a function of a header that this file does not call
+CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")     # CuPy adds them, behind ours: float32 has no denormals
 
 
 def shared_limit(device):
