@@ -37,6 +37,8 @@ def why_not(name, stem, op, device, arguments=()):
     if reason:
         return reason
     module = stem_module(name, stem)
+    if isinstance(module, str) and "do not load" in module:
+        return module
     if not hasattr(module, op):         # an attribute of the op's name, which no reason has
         if name == "cuda" and op in UNSERVED:
             return f"no cuda kernel for {op}: {UNSERVED[op]}"
