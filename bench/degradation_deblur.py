@@ -62,7 +62,8 @@ def table(found, size, width):
     threads = next((one["threads"] for one in found.values() if isinstance(one, dict)), None)
     text = pages.paragraph(f"""
 Written by `python bench/degradation_deblur.py`: {size[1]} x {size[0]} pixels, width {width}, float32, {threads} threads of
-{measure.processor()["name"]}, load average {measure.load_average():.1f} when it ended. Wanted by windows: less than {WANTED:g} GB, {judged}.""")
+{measure.processor()["name"]}, load average {measure.load_average():.1f} when it ended. Wanted by windows:
+less than {WANTED:g} GB, {judged}.""")
     return f"{text}\n\n" + "\n".join(lines)
 
 
