@@ -27,8 +27,8 @@ __device__ __forceinline__ int magnitude(int a) { return a < 0 ? -a : a; }
 struct DiskPlane {
   long long row_stride, stride;
   int height, width, padding;
-  __device__ __forceinline__ int row(int y) const { return static_cast<int>(boundary_index(y, height, padding)); }
-  __device__ __forceinline__ int column(int x) const { return static_cast<int>(boundary_index(x, width, padding)); }
+  __device__ __forceinline__ int row(int y) const { return boundary_index_in(y, height, padding); }
+  __device__ __forceinline__ int column(int x) const { return boundary_index_in(x, width, padding); }
   __device__ __forceinline__ long long place(int row, int column) const { return row * row_stride + column * stride; }
 };
 
@@ -40,6 +40,12 @@ template <typename S> struct DiskRadii {
   DiskPlane plane;
   bool half, slope;
   T most;
+
+  __device__ __forceinline__ DiskRadii(const void* radius, long long map, DiskPlane plane, bool half, bool slope, double most)
+      : plane(plane), half(half), slope(slope), most(static_cast<T>(most)) {
+    data = half ? static_cast<const void*>(static_cast<const S*>(radius) + map)
+                : static_cast<const void*>(static_cast<const T*>(radius) + map);
+  }
 
   __device__ __forceinline__ T at(int row, int column) const {
     const long long place = plane.place(row, column);
@@ -89,38 +95,45 @@ struct DiskRow {
   }
 };
 
-// The channels that a block works on; a group that does not come out even repeats the last one.
-template <typename S, int CB> struct DiskImages {
-  const S* data[CB];
-  DiskPlane plane;
+__device__ __forceinline__ int tile_lane() { return static_cast<int>(threadIdx.x) % kDiskWidth; }
+__device__ __forceinline__ int tile_line() { return static_cast<int>(threadIdx.x) / kDiskWidth; }
 
-  __device__ __forceinline__ DiskImages(const S* image, long long channel_stride, long long group, long long channels, DiskPlane plane)
-      : plane(plane) {
-#pragma unroll
-    for (int k = 0; k < CB; ++k) data[k] = image + least(group * CB + k, channels - 1) * channel_stride;
+// Which group of channels of which image a block writes, and where its tile begins in the plane, the image and a margin. It stands in
+// shared memory, because registers are few.
+template <typename S> struct DiskTile {
+  const S* first;  // channel of the group
+  int last;        // of the group's channels, one that does not come out even repeats it
+  int image, group, top, left;
+
+  __device__ __forceinline__ void find(const S* x, long long x_b, long long x_c, int size, long long channels, long long height,
+                                       long long width, long long margin) {
+    const long long groups = (channels + size - 1) / size, columns = width + 2 * margin;
+    const long long across = (columns + kDiskWidth - 1) / kDiskWidth;
+    const long long tiles = (height + 2 * margin + kDiskHeight - 1) / kDiskHeight * across, tile = blockIdx.x % tiles;
+    group = static_cast<int>(blockIdx.x / tiles % groups), image = static_cast<int>(blockIdx.x / tiles / groups);
+    top = static_cast<int>(tile / across * kDiskHeight - margin), left = static_cast<int>(tile % across * kDiskWidth - margin);
+    last = static_cast<int>(least(channels - 1 - static_cast<long long>(group) * size, size - 1));
+    first = x + image * x_b + group * size * x_c;
+  }
+  // The pixel of a thread, and whether it is written.
+  __device__ __forceinline__ int y() const { return top + tile_line(); }
+  __device__ __forceinline__ int x() const { return left + tile_lane(); }
+  __device__ __forceinline__ bool there(long long height, long long width, long long margin) const {
+    return y() < height + margin && x() < width + margin;
+  }
+  // Where it stands in a plane of the result.
+  __device__ __forceinline__ long long place(long long plane, long long height, long long width, long long margin) const {
+    return (plane * (height + 2 * margin) + y() + margin) * (width + 2 * margin) + x() + margin;
   }
 };
+constexpr int kTileBytes = 64;  // for a DiskTile
 
-// Which pixel of which group of channels of which image a thread writes, and where; a tile begins at the place (top, left) of the plane,
-// the image and a margin.
-struct DiskTarget {
-  long long image, group, at;  // `at`: in a plane of the result
-  long long area;              // of such a plane
-  int top, left, lane, line;
-  bool there;
-  __device__ __forceinline__ int y() const { return top + line; }
-  __device__ __forceinline__ int x() const { return left + lane; }
-
-  __device__ __forceinline__ DiskTarget(long long groups, long long height, long long width, long long margin) {
-    const long long rows = height + 2 * margin, columns = width + 2 * margin;
-    const long long across = (columns + kDiskWidth - 1) / kDiskWidth, tiles = (rows + kDiskHeight - 1) / kDiskHeight * across;
-    const long long tile = blockIdx.x % tiles, map = blockIdx.x / tiles;
-    group = map % groups, image = map / groups;
-    lane = static_cast<int>(threadIdx.x) % kDiskWidth, line = static_cast<int>(threadIdx.x) / kDiskWidth;
-    const long long row = tile / across * kDiskHeight + line, column = tile % across * kDiskWidth + lane;
-    there = row < rows && column < columns;
-    at = row * columns + column, area = rows * columns;
-    top = static_cast<int>(row - line - margin), left = static_cast<int>(column - lane - margin);
+template <typename S> struct DiskImages {
+  const DiskTile<S>& tile;
+  long long stride;
+  DiskPlane plane;
+  __device__ __forceinline__ compute_t<S> at(int k, long long place) const {
+    return to_compute(tile.first[(k < tile.last ? k : tile.last) * stride + place]);
   }
 };
 
@@ -133,6 +146,9 @@ template <typename S> __device__ __forceinline__ void store_result(compute_t<S> 
 template <typename T> __device__ __forceinline__ T half_chord(T r, T t) {
   const T square = (r - t) * (r + t);
   return square > T(0) ? DeviceMath::sqrt(square) : T(0);
+}
+template <typename T> __device__ __forceinline__ DiskScale<T> disk_scale(T inverse) {
+  return {T(0.0625) * inverse, T(0.25) * inverse * inverse};
 }
 template <typename T> __device__ __forceinline__ T half_chord_before(T r, int k) { return half_chord(r, k > 0 ? T(k) - T(0.5) : T(0)); }
 

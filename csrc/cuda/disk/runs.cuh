@@ -27,12 +27,13 @@ template <typename T, int CB> struct DiskRuns {
 
   // Makes the tables of the first `count` rows, which are there; all threads call it.
   __device__ __forceinline__ void build(int count) const {
-    const int lane = static_cast<int>(threadIdx.x) % kDiskWidth, line = static_cast<int>(threadIdx.x) / kDiskWidth;
     for (int table = 1; table < tables; ++table) {
       __syncthreads();
       const int half = 1 << (table - 1), columns = pitch - 2 * half + 1;
-      for (int row = line; row < count; row += kDiskHeight)
-        for (int column = lane; column < columns; column += kDiskWidth) {
+#pragma unroll 1
+      for (int row = tile_line(); row < count; row += kDiskHeight)
+#pragma unroll 1
+        for (int column = tile_lane(); column < columns; column += kDiskWidth) {
           T* const to = data + table * table_stride + row * pitch + column;
 #pragma unroll
           for (int k = 0; k < CB; ++k) {
@@ -47,6 +48,7 @@ template <typename T, int CB> struct DiskRuns {
   // sums += the run of `length` pixels that begins at a row and column.
   __device__ __forceinline__ void add(T* sums, int row, int column, int length) const {
     const T* at = data + (tables - 1) * table_stride + row * pitch + column;
+#pragma unroll 1
     for (int table = tables - 1; table >= 0; --table, at -= table_stride)
       if (length >> table & 1) {
 #pragma unroll

@@ -1,5 +1,6 @@
 // Every pixel sums over the disks that reach it. What is inside the smallest disk around a tile comes by runs of the values that the pixels
-// send out; each pixel between that and the largest one has an area of its own.
+// send out. Between that and the largest one each pixel has an area of its own, which serves the eight pixels it is the same for: while a
+// window is in shared memory as a whole, the areas of all its pixels at one offset are made, then read.
 #pragma once
 
 #include "cuda/disk/runs.cuh"
@@ -13,7 +14,7 @@ template <typename T> __device__ __forceinline__ T disk_share(T r, int a, int b,
   const T measure = T(4) * r * r;
   if (static_cast<T>(far_corner(a, b)) <= measure) return T(1);
   if (static_cast<T>(near_corner(a, b)) >= measure) return T(0);
-  const DiskScale<T> scale = {T(0.0625) / r, T(0.25) / (r * r)};
+  const DiskScale<T> scale = disk_scale(T(1) / r);
   const T low_a = half_chord_before(r, a), high_a = half_chord_before(r, a + 1);
   const T low_b = half_chord_before(r, b), high_b = half_chord_before(r, b + 1);
   if (!slope) return disk_pixel<DeviceMath, T, false>(low_a, high_a, low_b, high_b, scale, a, b).area;
@@ -24,7 +25,7 @@ template <typename T> __device__ __forceinline__ T disk_share(T r, int a, int b,
 // What the pixels of the plane send out.
 template <typename S, int CB> struct DiskSources {
   using T = compute_t<S>;
-  const DiskImages<S, CB>& images;
+  const DiskImages<S>& images;
   const DiskRadii<S>& radii;
 
   // The radius, 0 where there is no disk, and what a pixel inside of it receives.
@@ -32,10 +33,10 @@ template <typename S, int CB> struct DiskSources {
     const bool there = row >= 0 && column >= 0;
     const T given = there ? radii.at(row, column) : T(0);
     const bool sends = given > T(0);
-    const T r = sends ? given : T(1), inner = T(kOneOverPi) / (r * r) * (radii.slope ? T(-2) / r : T(1));
+    const T inverse = T(1) / (sends ? given : T(1)), inner = T(kOneOverPi) * inverse * inverse * (radii.slope ? T(-2) * inverse : T(1));
     const long long at = sends ? images.plane.place(row, column) : 0;
 #pragma unroll
-    for (int k = 0; k < CB; ++k) values[k] = sends ? inner * to_compute(images.data[k][at]) : T(0);
+    for (int k = 0; k < CB; ++k) values[k] = sends ? inner * images.at(k, at) : T(0);
     return sends ? given : T(0);
   }
 };
@@ -47,10 +48,11 @@ template <typename S, int CB> struct SourceRows {
   T* radii;
 
   __device__ __forceinline__ void load(const DiskSources<S, CB>& sources, int top, int left, int count) const {
-    const int lane = static_cast<int>(threadIdx.x) % kDiskWidth, line = static_cast<int>(threadIdx.x) / kDiskWidth;
-    for (int i = line; i < count; i += kDiskHeight) {
+#pragma unroll 1
+    for (int i = tile_line(); i < count; i += kDiskHeight) {
       const int row = sources.images.plane.row(top + i);
-      for (int j = lane; j < runs.pitch; j += kDiskWidth) {
+#pragma unroll 1
+      for (int j = tile_lane(); j < runs.pitch; j += kDiskWidth) {
         T values[CB];
         const int at = i * runs.pitch + j;
         radii[at] = sources.at(row, sources.images.plane.column(left + j), values);
@@ -60,15 +62,31 @@ template <typename S, int CB> struct SourceRows {
     }
     runs.build(count);
   }
-  // sums += what the pixel of a row and column sends to the offset (a, b), neither negative.
-  __device__ __forceinline__ void add(T* sums, int row, int column, int a, int b, bool slope) const {
-    const int at = row * runs.pitch + column;
+  // sums += what the pixel at a place sends to the offset (a, b), neither negative.
+  __device__ __forceinline__ void add(T* sums, int at, int a, int b, bool slope) const {
     const T r = radii[at];
-    if (r == T(0)) return;
-    const T share = disk_share(r, larger(a, b), smaller(a, b), slope);
+    if (r > T(0)) add_share(sums, at, disk_share(r, larger(a, b), smaller(a, b), slope));
+  }
+  __device__ __forceinline__ void add_share(T* sums, int at, T share) const {
     if (share == T(0)) return;
 #pragma unroll
     for (int k = 0; k < CB; ++k) sums[k] += share * runs.data[k * runs.channel_stride + at];
+  }
+  // sums += what comes to the target at `centre` from the eight places at the offset (a, b), a >= b >= 0; all threads call it.
+  __device__ __forceinline__ void add_octant(T* sums, int centre, int a, int b, bool slope) const {
+    T* const shares = radii + runs.table_stride;
+    __syncthreads();
+#pragma unroll 1
+    for (int at = static_cast<int>(threadIdx.x); at < runs.table_stride; at += kDiskThreads)
+      shares[at] = radii[at] > T(0) ? disk_share(radii[at], a, b, slope) : T(0);
+    __syncthreads();
+    const int rows_a = a * runs.pitch, rows_b = b * runs.pitch;
+    const auto one = [&](int at) { add_share(sums, at, shares[at]); };
+    one(centre + rows_b + a);
+    if (a > 0) one(centre + rows_b - a);
+    if (b > 0) one(centre - rows_b + a), one(centre - rows_b - a);
+    if (a > b) one(centre + rows_a + b), one(centre - rows_a + b);
+    if (a > b && b > 0) one(centre + rows_a - b), one(centre - rows_a - b);
   }
 };
 
@@ -77,16 +95,16 @@ struct DiskReach {
   int touched = 0, inside = kNoDisk;
 
   // From the blocks of a map, whose first begins `margin` before the image; no disk reaches farther than `farthest`.
-  __device__ __forceinline__ DiskReach(const int* table, long long entries, int down, int across, int margin, int farthest,
-                                       const DiskTarget& target, int* memory) {
-    const int top = larger(target.top - farthest + margin, 0) / kDiskBlock, left = larger(target.left - farthest + margin, 0) / kDiskBlock;
-    const int bottom = smaller((target.top + kDiskHeight - 1 + farthest + margin) / kDiskBlock + 1, down);
-    const int right = smaller((target.left + kDiskWidth - 1 + farthest + margin) / kDiskBlock + 1, across);
+  __device__ __forceinline__ DiskReach(const int* table, long long entries, int down, int across, int margin, int farthest, int tile_top,
+                                       int tile_left, int* memory) {
+    const int top = larger(tile_top - farthest + margin, 0) / kDiskBlock, left = larger(tile_left - farthest + margin, 0) / kDiskBlock;
+    const int bottom = smaller((tile_top + kDiskHeight - 1 + farthest + margin) / kDiskBlock + 1, down);
+    const int right = smaller((tile_left + kDiskWidth - 1 + farthest + margin) / kDiskBlock + 1, across);
     const long long columns = larger(right - left, 0), count = larger(bottom - top, 0) * columns;
     for (long long n = threadIdx.x; n < count; n += kDiskThreads) {
       const int i = top + static_cast<int>(n / columns), j = left + static_cast<int>(n % columns);
       const long long at = static_cast<long long>(i) * across + j;
-      const int dy = gap(i * kDiskBlock - margin, target.top, kDiskHeight), dx = gap(j * kDiskBlock - margin, target.left, kDiskWidth);
+      const int dy = gap(i * kDiskBlock - margin, tile_top, kDiskHeight), dx = gap(j * kDiskBlock - margin, tile_left, kDiskWidth);
       const int most = table[at];
       if (near_corner(dy, dx) >= most) continue;
       touched = larger(touched, most);
@@ -107,34 +125,46 @@ struct DiskReach {
 // sums += what reaches the target from the disks of a tile's window.
 template <typename S, int CB>
 __device__ __forceinline__ void spread_disks(compute_t<S>* sums, const DiskReach& around, const DiskSources<S, CB>& sources,
-                                             const DiskTarget& target, compute_t<S>* memory, long long capacity) {
+                                             compute_t<S>* memory, long long capacity) {
   using T = compute_t<S>;
   const bool slope = sources.radii.slope;
+  const DiskTile<S>& tile = sources.images.tile;
   const int reach = measured_reach(around.touched), height = kDiskHeight + 2 * reach;
-  SourceRows<S, CB> rows = {DiskRuns<T, CB>(memory, reach, 1, capacity), nullptr};
+  SourceRows<S, CB> rows = {DiskRuns<T, CB>(memory, reach, 2, capacity), nullptr};
   rows.radii = rows.runs.past();
   DiskRow row = {smaller(around.inside, around.touched), around.touched};
+  const int pitch = rows.runs.pitch;
+  const bool whole = rows.runs.rows == height;
   for (int first = 0; first < height && rows.runs.rows > 0; first += rows.runs.rows) {
     const int count = smaller(rows.runs.rows, height - first);
     if (first > 0) __syncthreads();
-    rows.load(sources, target.top - reach + first, target.left - reach, count);
-    const int own = target.line + reach - first, centre = target.lane + reach;
+    rows.load(sources, tile.top - reach + first, tile.left - reach, count);
+    const int own = tile_line() + reach - first, centre = tile_lane() + reach;
+#pragma unroll 1
     for (int dy = larger(-own, -reach); dy <= smaller(count - 1 - own, reach); ++dy) {
       const int b = magnitude(dy);
       row.move(b);
       if (row.inner >= 0) rows.runs.add(sums, own + dy, centre - row.inner, 2 * row.inner + 1);
-      for (int a = row.inner + 1; a <= row.outer; ++a) {
-        rows.add(sums, own + dy, centre - a, b, a, slope);
-        if (a > 0) rows.add(sums, own + dy, centre + a, b, a, slope);
-      }
+      if (whole || row.inner == row.outer) continue;
+      // from -outer to outer without the run
+#pragma unroll 1
+      for (int dx = -row.outer; dx <= row.outer; dx = dx == -row.inner - 1 ? larger(dx, row.inner) + 1 : dx + 1)
+        rows.add(sums, (own + dy) * pitch + centre + dx, b, magnitude(dx), slope);
     }
   }
+  if (whole)
+    for (int b = 0; b <= reach; ++b) {
+      row.move(b);
+      for (int a = larger(b, row.inner + 1); a <= row.outer; ++a)
+        rows.add_octant(sums, (tile_line() + reach) * pitch + tile_lane() + reach, a, b, slope);
+    }
   if (rows.runs.rows > 0) return;
   for (int dy = -reach; dy <= reach; ++dy) {  // not even one row has room
     row.move(magnitude(dy));
+#pragma unroll 1
     for (int dx = -row.outer; dx <= row.outer; ++dx) {
       T values[CB];
-      const T r = sources.at(sources.images.plane.row(target.y() + dy), sources.images.plane.column(target.x() + dx), values);
+      const T r = sources.at(sources.images.plane.row(tile.y() + dy), sources.images.plane.column(tile.x() + dx), values);
       if (r == T(0)) continue;
       const T share = disk_share(r, larger(magnitude(dy), magnitude(dx)), smaller(magnitude(dy), magnitude(dx)), slope);
       if (share == T(0)) continue;
@@ -160,12 +190,8 @@ __global__ void __launch_bounds__(kDiskThreads)
   int touched = 0, inside = kNoDisk;
   const long long block = blockIdx.x, map = block / (down * across), place = block % (down * across);
   const long long offset = map / map_channels * r_b + map % map_channels * r_c;
-  const DiskRadii<S> radii = {half_map ? static_cast<const void*>(static_cast<const S*>(radius) + offset)
-                                       : static_cast<const void*>(static_cast<const T*>(radius) + offset),
-                              {r_h, r_w, static_cast<int>(height), static_cast<int>(width), static_cast<int>(padding)},
-                              half_map != 0,
-                              slope != 0,
-                              static_cast<T>(most)};
+  const DiskPlane plane = {r_h, r_w, static_cast<int>(height), static_cast<int>(width), static_cast<int>(padding)};
+  const DiskRadii<S> radii(radius, offset, plane, half_map != 0, slope != 0, most);
   const int me = static_cast<int>(threadIdx.x);
   const long long y = place / across * kDiskBlock + me / kDiskBlock - margin, x = place % across * kDiskBlock + me % kDiskBlock - margin;
   if (me < pixels && y < height + margin && x < width + margin) {
@@ -180,42 +206,39 @@ __global__ void __launch_bounds__(kDiskThreads)
 // out[b,c,p] = sum_q w(radius[q], p - q) x[b,c,q], or with dw/dr, at the pixels of the image and `margin`; q is the image and
 // `source_margin`, where image and map go on by `padding`. The table is that of disk_blocks; no disk reaches farther than `farthest`.
 template <typename S, int CB>
-__global__ void __launch_bounds__(kDiskThreads)
+__global__ void __launch_bounds__(kDiskThreads, sizeof(compute_t<S>) == 8 ? 1 : 2)
     disk_spread(const S* x, long long x_b, long long x_c, long long x_h, long long x_w, const void* radius, long long r_b, long long r_c,
                 long long r_h, long long r_w, long long half_map, const int* table, long long t_b, long long t_c, long long entries,
                 long long down, long long across, long long source_margin, long long farthest, void* out, long long wide,
                 long long channels, long long height, long long width, long long margin, long long padding, long long slope, double most,
                 long long capacity) {
   using T = compute_t<S>;
-  int* const block = static_cast<int*>(shared_memory());
-  const DiskTarget target((channels + CB - 1) / CB, height, width, margin);
-  const DiskPlane plane = {x_h, x_w, static_cast<int>(height), static_cast<int>(width), static_cast<int>(padding)};
-  const DiskImages<S, CB> images(x + target.image * x_b, x_c, target.group, channels, plane);
-  const long long map = target.image * r_b + target.group * r_c;
-  const DiskRadii<S> radii = {half_map ? static_cast<const void*>(static_cast<const S*>(radius) + map)
-                                       : static_cast<const void*>(static_cast<const T*>(radius) + map),
-                              {r_h, r_w, plane.height, plane.width, plane.padding},
-                              half_map != 0,
-                              slope != 0,
-                              static_cast<T>(most)};
-  const DiskReach around(table + target.image * t_b + target.group * t_c, entries, static_cast<int>(down), static_cast<int>(across),
-                         static_cast<int>(source_margin), static_cast<int>(farthest), target, block);
+  DiskTile<S>& tile = *static_cast<DiskTile<S>*>(shared_memory());
+  int* const notes = reinterpret_cast<int*>(&tile) + kTileBytes / 4;
+  if (threadIdx.x == 0) tile.find(x, x_b, x_c, CB, channels, height, width, margin);
+  __syncthreads();
+  const DiskImages<S> images = {tile, x_c, {x_h, x_w, static_cast<int>(height), static_cast<int>(width), static_cast<int>(padding)}};
+  const DiskPlane map_plane = {r_h, r_w, static_cast<int>(height), static_cast<int>(width), static_cast<int>(padding)};
+  const DiskRadii<S> radii(radius, tile.image * r_b + tile.group * r_c, map_plane, half_map != 0, slope != 0, most);
+  const DiskReach around(table + tile.image * t_b + tile.group * t_c, entries, static_cast<int>(down), static_cast<int>(across),
+                         static_cast<int>(source_margin), static_cast<int>(farthest), tile.top, tile.left, notes);
   T sums[CB] = {};
   if (around.touched > 0)
-    spread_disks(sums, around, DiskSources<S, CB>{images, radii}, target, reinterpret_cast<T*>(block + 2 * kDiskThreads), capacity);
-  if (!target.there) return;
+    spread_disks(sums, around, DiskSources<S, CB>{images, radii}, reinterpret_cast<T*>(notes + 2 * kDiskThreads), capacity);
+  if (!tile.there(height, width, margin)) return;
 
-  const int row = plane.row(target.y()), column = plane.column(target.x());
+  const int row = images.plane.row(tile.y()), column = images.plane.column(tile.x());
   const bool inside = row >= 0 && column >= 0;
   const T own = inside ? radii.at(row, column) : T(1);
+  const bool copies = own == T(0) && !slope;
+  const long long here = copies ? images.plane.place(row, column) : 0, area = (height + 2 * margin) * (width + 2 * margin);
+  long long at = tile.place(tile.image * channels + tile.group * CB, height, width, margin);
 #pragma unroll
-  for (int k = 0; k < CB; ++k) {
-    const long long channel = target.group * CB + k;
-    if (channel >= channels) continue;
-    T total = sums[k];
-    if (own == T(0) && !slope) total += to_compute(images.data[k][plane.place(row, column)]);
-    if (!(own >= T(0))) total = own;  // NaN where the pixel's own radius is none
-    store_result<S>(total, out, (target.image * channels + channel) * target.area + target.at, wide != 0);
+  for (int k = 0; k < CB; ++k, at += area) {
+    if (k > tile.last) continue;
+    if (copies) sums[k] += images.at(k, here);
+    if (!(own >= T(0))) sums[k] = own;  // NaN where the pixel's own radius is none
+    store_result<S>(sums[k], out, at, wide != 0);
   }
 }
 

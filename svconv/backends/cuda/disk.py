@@ -20,6 +20,7 @@ from svconv.backends.cuda.launch import TYPES, Launch, Resources
 FILE = "disk.cuh"
 WIDTH, HEIGHT = 32, 16              # of a tile
 THREADS = WIDTH * HEIGHT
+NOTED = 64 + 8 * THREADS            # bytes of a block: where its tile is, and two measures of each thread
 SIDE = 16                           # of a block of the map
 CHANNELS = (1, 3)                   # of a group, which shares areas
 SHARED = 96 << 10                   # most bytes of a block that every GPU from compute capability 8.0 on grants
@@ -41,9 +42,9 @@ def tables(reach):
 
 
 def window_bytes(reach, channels, item, spreads, rows=None):
-    """Of shared memory for `rows` rows of the window of a tile, by default all of them."""
+    """Of shared memory for `rows` rows of the window of a tile, by default all of them; where disks spread, radii and areas stand beside."""
     rows = HEIGHT + 2 * reach if rows is None else rows
-    return rows * (WIDTH + 2 * reach) * (channels * tables(reach) + spreads) * item
+    return rows * (WIDTH + 2 * reach) * (channels * tables(reach) + 2 * spreads) * item
 
 
 def why_not(op, *arguments):
@@ -53,7 +54,7 @@ def why_not(op, *arguments):
         return f"sides above {LONGEST}"
     if max_radius <= LARGEST:
         reach = max(0, math.ceil(max_radius - 0.5))
-        if 8 * THREADS + window_bytes(reach, 1, computed(x.dtype).itemsize, 1, rows=1) > SHARED:
+        if NOTED + window_bytes(reach, 1, computed(x.dtype).itemsize, 1, rows=1) > SHARED:
             return f"max_radius = {max_radius:g}: no row of a window fits into {SHARED >> 10} KiB of shared memory"
     reach = LARGEST if max_radius > LARGEST else math.ceil(max_radius)
     blocks = x.shape[0] * x.shape[1] * math.prod(-(-(n + 2 * reach) // side) for n, side in zip(map_.shape[-2:], (HEIGHT, WIDTH)))
@@ -98,7 +99,7 @@ class Blur:
         sources = "zeros" if self.folds else self.padding
         given = x, *x.stride(), *self.map_arguments(x)
         sizes = c, height, width, margin, PADDINGS.index(sources)
-        capacity = (shared - self.noted_bytes) // computed(x.dtype).itemsize
+        capacity = (shared - NOTED) // computed(x.dtype).itemsize
         if self.gathers:
             # results beside the image read the map where it goes on
             around = PADDINGS.index(self.padding if self.folds else "replicate")
@@ -128,20 +129,15 @@ class Blur:
     def rule(self):
         return int(self.slope), float(self.max_radius)
 
-    @property
-    def noted_bytes(self):
-        """What the threads of a block tell each other: the reach of a tile, or two measures."""
-        return (4 if self.gathers else 8) * THREADS
-
     def map_arguments(self, x):
         strides = (0 if axis < 2 and self.radius.shape[axis] == 1 else stride for axis, stride in enumerate(self.radius.stride()))
         return self.radius, *strides, int(self.radius.dtype != computed(x.dtype))
 
     def group(self, channels, reach, item):
         """(channels of a group, bytes of shared memory): three where their window fits, or where not even that of one does."""
-        windows = {n: self.noted_bytes + window_bytes(reach, n, item, not self.gathers) for n in CHANNELS}
+        windows = {n: NOTED + window_bytes(reach, n, item, not self.gathers) for n in CHANNELS}
         shares = self.radius.shape[1] == 1 and channels > 1
-        row = self.noted_bytes + window_bytes(reach, 3, item, not self.gathers, rows=4)
+        row = NOTED + window_bytes(reach, 3, item, not self.gathers, rows=4)
         group = 3 if shares and (windows[3] <= SHARED or windows[1] > SHARED >= row) else 1
         return group, min(SHARED, windows[group])
 

@@ -19,10 +19,15 @@ def assembled(file):
     """csrc/cuda/`file` with every file of ours that it includes in the place where it is first included."""
     seen = set()
 
-    def text(name):
-        if name in seen:
+    def text(path):
+        if path in seen:
             return ""
-        seen.add(name)
-        return _INCLUDE.sub(lambda found: text(found[1]), (folder() / name).read_text()).replace("#pragma once\n", "")
+        seen.add(path)
+        return _INCLUDE.sub(lambda found: text(_found(found[1], path.parent)), path.read_text()).replace("#pragma once\n", "")
 
-    return text(f"cuda/{file}")
+    return text(folder() / "cuda" / file)
+
+
+def _found(name, beside):
+    """The file that an include names: in the folder of the file that includes it, else in csrc/."""
+    return beside / name if (beside / name).is_file() else folder() / name
