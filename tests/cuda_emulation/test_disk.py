@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from cuda_emulation.emulator import ORDERS
 
 import svconv
+from cuda_emulation.emulator import ORDERS
 from svconv._boundary import PADDINGS
 from svconv._form import FORMS
 from svconv.backends.cuda import disk as module

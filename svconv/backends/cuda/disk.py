@@ -42,7 +42,7 @@ def tables(reach):
 
 
 def window_bytes(reach, channels, item, spreads, rows=None):
-    """Of shared memory for `rows` rows of the window of a tile, by default all of them; where disks spread, radii and areas stand beside."""
+    """Of `rows` rows of the window of a tile, by default all of them; where disks spread, radii and areas stand beside the tables."""
     rows = HEIGHT + 2 * reach if rows is None else rows
     return rows * (WIDTH + 2 * reach) * (channels * tables(reach) + 2 * spreads) * item
 
