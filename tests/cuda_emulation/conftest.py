@@ -1,16 +1,11 @@
 """The CUDA kernels on the CPU: their launches run in programs that the host compiler made."""
 import importlib
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from cuda_emulation.emulator import ORDERS, Emulator, why_not  # noqa: E402
-
-from svconv.backends.cuda import launch  # noqa: E402
-from svconv.backends.cuda.source import folder  # noqa: E402
+from cuda_emulation.emulator import ORDERS, Emulator, why_not
+from svconv.backends.cuda import launch
+from svconv.backends.cuda.source import folder
 
 
 @pytest.fixture(scope="session")

@@ -23,28 +23,24 @@ inline thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace emulation {
 void barrier();
 void* shared_memory();
+
+inline float float_of_half(unsigned short bits) {
+  _Float16 value;
+  std::memcpy(&value, &bits, 2);
+  return static_cast<float>(value);
+}
+inline unsigned short half_of_float(float value) {
+  const _Float16 half = static_cast<_Float16>(value);
+  unsigned short bits;
+  std::memcpy(&bits, &half, 2);
+  return bits;
+}
 }  // namespace emulation
 
 inline void __syncthreads() { emulation::barrier(); }
 
 // ---- the intrinsics that device.cuh uses
 
-struct __half {
-  _Float16 value;
-};
-
-inline __half __ushort_as_half(unsigned short bits) {
-  __half half;
-  std::memcpy(&half, &bits, 2);
-  return half;
-}
-inline unsigned short __half_as_ushort(__half half) {
-  unsigned short bits;
-  std::memcpy(&bits, &half, 2);
-  return bits;
-}
-inline float __half2float(__half half) { return static_cast<float>(half.value); }
-inline __half __float2half_rn(float value) { return {static_cast<_Float16>(value)}; }
 inline float __uint_as_float(unsigned bits) {
   float value;
   std::memcpy(&value, &bits, 4);

@@ -1,8 +1,8 @@
 """Does the emulation look? Kernels with one fault each must be found, by the mode that is there for it, and one without must pass."""
 import pytest
 import torch
-from cuda_emulation.emulator import HERE, ORDERS, Emulator, Finding
 
+from cuda_emulation.emulator import HERE, ORDERS, Emulator, Finding
 from svconv.backends.cuda.launch import Launch
 
 FAULTS = ("kNone", "kNoBarrier", "kPastShared", "kPastBuffer", "kOneAddress", "kEarlyReturn", "kOverflow")

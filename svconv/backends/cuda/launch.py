@@ -70,4 +70,11 @@ def compiled(file, kernel, shared, device_index):
     return function
 
 
-OPTIONS = ("--std=c++17",)
+OPTIONS = ("--std=c++17", "--diag-suppress=177")    # 177: a function of a header that this file does not call
+
+
+def shared_limit(device):
+    """Most bytes of shared memory that a block of a GPU can have; what a Hopper has where there is no GPU to ask."""
+    if device is None or device.type != "cuda":
+        return 227 << 10
+    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin

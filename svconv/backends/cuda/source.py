@@ -29,5 +29,6 @@ def assembled(file):
 
 
 def _found(name, beside):
-    """The file that an include names: in the folder of the file that includes it, else in csrc/."""
-    return beside / name if (beside / name).is_file() else folder() / name
+    """The included file: beside the one that includes it, else from csrc/ on."""
+    own = beside / name
+    return own if own.is_file() else folder() / name
