@@ -52,10 +52,12 @@ template <typename S, int CB> struct FarPixels {
 template <bool Arc, typename T, typename Pixels>
 __device__ __forceinline__ void add_edge(T* sums, T r, T inverse, DiskRow row, const Pixels& pixels) {
   const DiskScale<T> scale = disk_scale(inverse);
+  T high_b = r;
   for (int b = 0;; ++b) {
     row.move(b);
     if (row.outer < b) return;
-    const T low_b = half_chord_before(r, b), high_b = half_chord_before(r, b + 1);
+    const T low_b = high_b;
+    high_b = half_chord_before(r, b + 1);
     int a = larger(b, row.inner + 1);
     T low_a = half_chord_before(r, a);
 #pragma unroll 1
@@ -100,6 +102,7 @@ __device__ __forceinline__ void gather_disk(compute_t<S>* sums, compute_t<S> r, 
   const DiskRuns<T, CB> runs(memory, reach, 0, capacity);
   const FarPixels<S, CB> far = {images};
   const int rows = kDiskHeight + 2 * reach;
+  const bool whole = runs.rows == rows;
   DiskRow row = own;
   row.move(0);
   const int last = row.inner;
@@ -109,10 +112,18 @@ __device__ __forceinline__ void gather_disk(compute_t<S>* sums, compute_t<S> r, 
     load_rows(runs, images, images.tile.top - reach + first, images.tile.left - reach, count);
     runs.build(count);
     const int centre = tile_line() + reach - first;  // its row among those that are there
+    if (whole) {
 #pragma unroll 1
-    for (int dy = larger(-centre, -last); dy <= smaller(count - 1 - centre, last); ++dy) {
-      row.move(magnitude(dy));
-      runs.add(sums, centre + dy, tile_lane() + reach - row.inner, 2 * row.inner + 1);
+      for (int b = 0; b <= last; ++b) {  // rows above and below have runs of one length
+        row.move(b);
+        runs.add(sums, (centre + b) * runs.pitch + tile_lane() + reach - row.inner, -2 * b * runs.pitch, 2 * row.inner + 1);
+      }
+    } else {
+#pragma unroll 1
+      for (int dy = larger(-centre, -last); dy <= smaller(count - 1 - centre, last); ++dy) {
+        row.move(magnitude(dy));
+        runs.add(sums, (centre + dy) * runs.pitch + tile_lane() + reach - row.inner, 0, 2 * row.inner + 1);
+      }
     }
   }
   if (runs.rows == 0)  // not even one row has room
@@ -124,7 +135,7 @@ __device__ __forceinline__ void gather_disk(compute_t<S>* sums, compute_t<S> r, 
 #pragma unroll
     for (int k = 0; k < CB; ++k) sums[k] *= T(-2) * inverse;
   }
-  if (runs.rows == rows) {
+  if (whole) {
     const WindowPixels<T, CB> near = {runs.data + (tile_line() + reach) * runs.pitch + tile_lane() + reach, runs.pitch,
                                       runs.channel_stride};
     add_edge(sums, r, inverse, own, slope, near);

@@ -1,5 +1,5 @@
-// Rows of a tile's window in shared memory, with tables of the sums of 2, 4, 8, ... neighbours: a run of pixels is the sum of its binary
-// pieces. Only pixels of the run enter, so that a star elsewhere in the row does not spoil the sum.
+// Rows of a tile's window in shared memory, with tables of the sums of 3, 4, 8, 16, ... neighbours. A run has an odd length: it is one
+// pixel or three, and binary pieces. Only pixels of the run enter, so that a star elsewhere in the row does not spoil the sum.
 #pragma once
 
 #include "cuda/disk/plane.cuh"
@@ -18,7 +18,7 @@ template <typename T, int CB> struct DiskRuns {
     data = memory;
     pitch = kDiskWidth + 2 * reach;
     tables = 1;
-    while ((1 << tables) <= 2 * reach - 1) ++tables;
+    while ((1 << tables) < 2 * reach) ++tables;
     rows = static_cast<int>(least(capacity / (static_cast<long long>(pitch) * (CB * tables + beside)), kDiskHeight + 2 * reach));
     table_stride = rows * pitch;
     channel_stride = tables * table_stride;
@@ -27,33 +27,54 @@ template <typename T, int CB> struct DiskRuns {
 
   // Makes the tables of the first `count` rows, which are there; all threads call it.
   __device__ __forceinline__ void build(int count) const {
-    for (int table = 1; table < tables; ++table) {
-      __syncthreads();
-      const int half = 1 << (table - 1), columns = pitch - 2 * half + 1;
-#pragma unroll 1
-      for (int row = tile_line(); row < count; row += kDiskHeight)
-#pragma unroll 1
-        for (int column = tile_lane(); column < columns; column += kDiskWidth) {
-          T* const to = data + table * table_stride + row * pitch + column;
-#pragma unroll
-          for (int k = 0; k < CB; ++k) {
-            const T* const from = to + k * channel_stride - table_stride;
-            to[k * channel_stride] = from[0] + from[half];
-          }
-        }
-    }
     __syncthreads();
+    if (tables > 1) {
+      each(count, pitch - 2, [&](T* x, int column) {
+        const T three = x[0] + x[1] + x[2];
+        x[table_stride] = three;
+        if (tables > 2 && column < pitch - 3) x[2 * table_stride] = three + x[3];
+      });
+      __syncthreads();
+    }
+#pragma unroll 1
+    for (int table = 3; table < tables; ++table) {
+      const int half = 1 << (table - 1), from = (table - 1) * table_stride;
+      each(count, pitch - 2 * half + 1, [&](T* x, int) { x[from + table_stride] = x[from] + x[from + half]; });
+      __syncthreads();
+    }
   }
 
-  // sums += the run of `length` pixels that begins at a row and column.
-  __device__ __forceinline__ void add(T* sums, int row, int column, int length) const {
-    const T* at = data + (tables - 1) * table_stride + row * pitch + column;
+  // sums += the run of `length` pixels, an odd number, that begins at a place of a row, and the one `apart` numbers from there unless that
+  // is 0.
+  __device__ __forceinline__ void add(T* sums, int place, int apart, int length) const {
+    const T* at = data + place;
+    piece(sums, at + (length & 2 ? table_stride : 0), apart);
+    at += length & 2 ? 3 : 1;
 #pragma unroll 1
-    for (int table = tables - 1; table >= 0; --table, at -= table_stride)
+    for (int table = 2; length >> table; ++table)
       if (length >> table & 1) {
-#pragma unroll
-        for (int k = 0; k < CB; ++k) sums[k] += at[k * channel_stride];
+        piece(sums, at + table * table_stride, apart);
         at += 1 << table;
+      }
+  }
+
+ private:
+  __device__ __forceinline__ static void add_to(T* sums, const T* at, int channel_stride) {
+#pragma unroll
+    for (int k = 0; k < CB; ++k) sums[k] += at[k * channel_stride];
+  }
+  __device__ __forceinline__ void piece(T* sums, const T* at, int apart) const {
+    add_to(sums, at, channel_stride);
+    if (apart) add_to(sums, at + apart, channel_stride);
+  }
+  // Calls one(place, column) for the first columns of all channels.
+  template <typename One> __device__ __forceinline__ void each(int count, int columns, const One& one) const {
+#pragma unroll 1
+    for (int row = tile_line(); row < count; row += kDiskHeight)
+#pragma unroll 1
+      for (int column = tile_lane(); column < columns; column += kDiskWidth) {
+#pragma unroll
+        for (int k = 0; k < CB; ++k) one(data + k * channel_stride + row * pitch + column, column);
       }
   }
 };

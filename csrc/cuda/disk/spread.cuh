@@ -133,31 +133,34 @@ __device__ __forceinline__ void spread_disks(compute_t<S>* sums, const DiskReach
   SourceRows<S, CB> rows = {DiskRuns<T, CB>(memory, reach, 2, capacity), nullptr};
   rows.radii = rows.runs.past();
   DiskRow row = {smaller(around.inside, around.touched), around.touched};
-  const int pitch = rows.runs.pitch;
-  const bool whole = rows.runs.rows == height;
+  const int pitch = rows.runs.pitch, column = tile_lane() + reach;
+  if (rows.runs.rows == height) {
+    rows.load(sources, tile.top - reach, tile.left - reach, height);
+    const int centre = (tile_line() + reach) * pitch + column;
+    for (int b = 0; b <= reach; ++b) {
+      row.move(b);
+      // rows above and below have runs of one length
+      if (row.inner >= 0) rows.runs.add(sums, centre + b * pitch - row.inner, -2 * b * pitch, 2 * row.inner + 1);
+      for (int a = larger(b, row.inner + 1); a <= row.outer; ++a) rows.add_octant(sums, centre, a, b, slope);
+    }
+    return;
+  }
   for (int first = 0; first < height && rows.runs.rows > 0; first += rows.runs.rows) {
-    const int count = smaller(rows.runs.rows, height - first);
-    if (first > 0) __syncthreads();
+    const int count = smaller(rows.runs.rows, height - first), own = tile_line() + reach - first;
+    __syncthreads();
     rows.load(sources, tile.top - reach + first, tile.left - reach, count);
-    const int own = tile_line() + reach - first, centre = tile_lane() + reach;
 #pragma unroll 1
     for (int dy = larger(-own, -reach); dy <= smaller(count - 1 - own, reach); ++dy) {
-      const int b = magnitude(dy);
+      const int b = magnitude(dy), centre = (own + dy) * pitch + column;
       row.move(b);
-      if (row.inner >= 0) rows.runs.add(sums, own + dy, centre - row.inner, 2 * row.inner + 1);
-      if (whole || row.inner == row.outer) continue;
+      if (row.inner >= 0) rows.runs.add(sums, centre - row.inner, 0, 2 * row.inner + 1);
+      if (row.inner == row.outer) continue;
       // from -outer to outer without the run
 #pragma unroll 1
       for (int dx = -row.outer; dx <= row.outer; dx = dx == -row.inner - 1 ? larger(dx, row.inner) + 1 : dx + 1)
-        rows.add(sums, (own + dy) * pitch + centre + dx, b, magnitude(dx), slope);
+        rows.add(sums, centre + dx, b, magnitude(dx), slope);
     }
   }
-  if (whole)
-    for (int b = 0; b <= reach; ++b) {
-      row.move(b);
-      for (int a = larger(b, row.inner + 1); a <= row.outer; ++a)
-        rows.add_octant(sums, (tile_line() + reach) * pitch + tile_lane() + reach, a, b, slope);
-    }
   if (rows.runs.rows > 0) return;
   for (int dy = -reach; dy <= reach; ++dy) {  // not even one row has room
     row.move(magnitude(dy));

@@ -37,7 +37,7 @@ def computed(dtype):
 
 
 def tables(reach):
-    """How many tables of sums of 1, 2, 4, ... neighbours runs are made of, in a disk that reaches so far."""
+    """How many tables of sums of 1, 3, 4, 8, 16, ... neighbours runs are made of, in a disk that reaches so far."""
     return max(1, (2 * reach - 1).bit_length()) if reach else 1
 
 
