@@ -153,10 +153,10 @@ template <typename T> __device__ __forceinline__ DiskScale<T> disk_scale(T inver
 template <typename T> __device__ __forceinline__ T half_chord_before(T r, int k) { return half_chord(r, k > 0 ? T(k) - T(0.5) : T(0)); }
 
 // The largest (smallest) value of the block's threads; all of them call it. `memory`: an int for each.
-template <bool Largest> __device__ __forceinline__ int over_block(int value, int* memory) {
+template <bool Largest, int Threads = kDiskThreads> __device__ __forceinline__ int over_block(int value, int* memory) {
   const int me = static_cast<int>(threadIdx.x);
   memory[me] = value;
-  for (int half = kDiskThreads / 2; half > 0; half /= 2) {
+  for (int half = Threads / 2; half > 0; half /= 2) {
     __syncthreads();
     if (me < half) memory[me] = Largest ? larger(memory[me], memory[me + half]) : smaller(memory[me], memory[me + half]);
   }

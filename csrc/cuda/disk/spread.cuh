@@ -182,14 +182,13 @@ __device__ __forceinline__ void spread_disks(compute_t<S>* sums, const DiskReach
 // table[0, map, block]: the largest measure of pixels that a disk of the block touches, 0 without disks; table[1, map, block]: the smallest
 // measure of pixels inside. The blocks cover the image and a margin, where the map goes on by `padding`.
 template <typename S>
-__global__ void __launch_bounds__(kDiskThreads)
+__global__ void __launch_bounds__(kDiskBlock* kDiskBlock)
     disk_blocks(const void* radius, long long r_b, long long r_c, long long r_h, long long r_w, long long half_map, int* table,
                 long long map_channels, long long entries, long long down, long long across, long long height, long long width,
                 long long margin, long long padding, long long slope, double most) {
   using T = compute_t<S>;
   int* const memory = static_cast<int*>(shared_memory());
   constexpr int pixels = kDiskBlock * kDiskBlock;
-  // two blocks of the map in one of threads, so that they reduce alike: first their largest, then their smallest measures
   int touched = 0, inside = kNoDisk;
   const long long block = blockIdx.x, map = block / (down * across), place = block % (down * across);
   const long long offset = map / map_channels * r_b + map % map_channels * r_c;
@@ -197,12 +196,12 @@ __global__ void __launch_bounds__(kDiskThreads)
   const DiskRadii<S> radii(radius, offset, plane, half_map != 0, slope != 0, most);
   const int me = static_cast<int>(threadIdx.x);
   const long long y = place / across * kDiskBlock + me / kDiskBlock - margin, x = place % across * kDiskBlock + me % kDiskBlock - margin;
-  if (me < pixels && y < height + margin && x < width + margin) {
+  if (y < height + margin && x < width + margin) {
     const T r = radii.at_plane(static_cast<int>(y), static_cast<int>(x));
     if (r > T(0)) touched = touched_measure(r), inside = inside_measure(r);
   }
-  touched = over_block<true>(touched, memory);
-  inside = over_block<false>(inside, memory + kDiskThreads);
+  touched = over_block<true, pixels>(touched, memory);
+  inside = over_block<false, pixels>(inside, memory + pixels);
   if (me == 0) table[block] = touched, table[entries + block] = inside;
 }
 

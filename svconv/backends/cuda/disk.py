@@ -26,7 +26,7 @@ CHANNELS = (1, 3)                   # of a group, which shares areas
 SHARED = 96 << 10                   # most bytes of a block that every GPU from compute capability 8.0 on grants
 LONGEST = 2**30 - 1 - 2 * LARGEST   # side of an image whose plane has places of 32 bits
 
-KERNELS = {f"svconv::disk_blocks<{name}>": Resources(THREADS, 2, 8 * THREADS) for name in TYPES.values()}
+KERNELS = {f"svconv::disk_blocks<{name}>": Resources(SIDE * SIDE, 4, 8 * SIDE * SIDE) for name in TYPES.values()}
 KERNELS |= {f"svconv::disk_{kind}<{name}, {channels}>": Resources(THREADS, 1 if dtype == torch.float64 else 2, SHARED)
             for kind in ("gather", "spread") for dtype, name in TYPES.items() for channels in CHANNELS}
 
@@ -119,9 +119,9 @@ class Blur:
         down, across = -(-(height + 2 * margin) // SIDE), -(-(width + 2 * margin) // SIDE)
         table = torch.empty((2, maps_b, maps_c, down, across), dtype=torch.int32, device=x.device)
         entries = table[0].numel()
-        Launch(FILE, f"svconv::disk_blocks<{TYPES[x.dtype]}>", entries, THREADS,
+        Launch(FILE, f"svconv::disk_blocks<{TYPES[x.dtype]}>", entries, SIDE * SIDE,
                (*self.map_arguments(x), table, maps_c, entries, down, across, height, width, margin, PADDINGS.index(padding), *self.rule),
-               8 * THREADS)(x.device)
+               8 * SIDE * SIDE)(x.device)
         strides = (0 if n == 1 else stride for n, stride in zip((maps_b, maps_c), (maps_c * down * across, down * across)))
         return table, (table, *strides, entries, down, across, margin)
 
