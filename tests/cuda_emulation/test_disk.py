@@ -73,7 +73,7 @@ def test_tiles(kernels, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("radius", [0.51, 3.0, 4.3, 4.5])
+@pytest.mark.parametrize("radius", [0.51, 3.0, 4.5, 9.2])
 def test_a_constant_radius(kernels, form, radius):
     """Nothing but runs and one circle of areas, which may end between pixels or on a side of one."""
     x, g, map_ = tensors(1, 1, (9, 33))
@@ -252,7 +252,7 @@ def test_a_radius_beyond_the_largest_is_an_error(kernels):
     check(kernels, "disk_blur_fwd", x, x, radius, "gather", "zeros", 2.0)
 
 
-def test_what_is_refused():
+def test_what_is_refused(monkeypatch):
     x, radius = torch.empty(1, 3, 8, 2**30, device="meta"), torch.empty(1, 1, 8, 2**30, device="meta")
     assert "sides above" in module.why_not(BLURS[0], x, radius, "gather", "zeros", math.inf)
     x, radius = x[..., :9], radius[..., :9]
@@ -262,6 +262,8 @@ def test_what_is_refused():
         assert "no row of a window fits" in module.why_not(op, *images, radius, "gather", "zeros", 2000.0)
     many = torch.empty(1, 2**31, 8, 9, device="meta")
     assert "2^31" in module.why_not(BLURS[0], many, radius, "gather", "zeros", 3.0)
+    monkeypatch.setattr(module, "shared_limit", lambda device: 64 << 10)
+    assert "a block has 64 KiB" in module.why_not(BLURS[0], x, radius, "gather", "zeros", 3.0)
 
 
 @pytest.mark.parametrize("reach, channels", [(1, 3), (6, 3), (12, 3), (20, 1), (50, 3), (900, 3)])

@@ -32,19 +32,26 @@ template <typename S, int CB> struct FarPixels {
   const DiskImages<S>& images;
   using T = compute_t<S>;
 
-  __device__ __forceinline__ void one(T* sums, T weight, int dy, int dx) const {
-    const int row = images.plane.row(images.tile.y() + dy), column = images.plane.column(images.tile.x() + dx);
-    if (row < 0 || column < 0) return;
-    const long long at = images.plane.place(row, column);
-#pragma unroll
-    for (int k = 0; k < CB; ++k) sums[k] += weight * images.at(k, at);
-  }
   __device__ __forceinline__ void add(T* sums, T weight, int a, int b) const {
 #pragma unroll 1
-    for (int n = 0; n < 8; ++n) {  // bits: which side of the row, which side of the column, which of the two is the row
-      if ((n & 1 && (n & 4 ? a : b) == 0) || (n & 2 && (n & 4 ? b : a) == 0) || (n & 4 && a == b)) continue;
-      const int dy = n & 4 ? a : b, dx = n & 4 ? b : a;
-      one(sums, weight, n & 1 ? -dy : dy, n & 2 ? -dx : dx);
+    for (int turned = 0; turned < (a > b ? 2 : 1); ++turned) {
+      const int dy = turned ? a : b, dx = turned ? b : a;
+#pragma unroll 1
+      for (int i = dy; i >= -dy; i -= larger(2 * dy, 1)) add_row(sums, weight, i, dx, larger(2 * dx, 1));
+    }
+  }
+  // At the offsets (dy, dx), (dy, dx - step), ..., (dy, -dx).
+  __device__ __forceinline__ void add_row(T* sums, T weight, int dy, int dx, int step) const {
+    const int row = images.plane.row(images.tile.y() + dy);
+    if (row < 0) return;
+    const long long start = images.plane.place(row, 0);
+#pragma unroll 1
+    for (int j = dx; j >= -dx; j -= step) {
+      const int column = images.plane.column(images.tile.x() + j);
+      if (column < 0) continue;
+      const long long at = start + column * images.plane.stride;
+#pragma unroll
+      for (int k = 0; k < CB; ++k) sums[k] += weight * images.at(k, at);
     }
   }
 };
@@ -129,7 +136,7 @@ __device__ __forceinline__ void gather_disk(compute_t<S>* sums, compute_t<S> r, 
   if (runs.rows == 0)  // not even one row has room
     for (int dy = -last; dy <= last; ++dy) {
       row.move(magnitude(dy));
-      for (int dx = -row.inner; dx <= row.inner; ++dx) far.one(sums, T(1), dy, dx);
+      far.add_row(sums, T(1), dy, row.inner, 1);
     }
   if (slope) {
 #pragma unroll

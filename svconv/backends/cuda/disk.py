@@ -15,7 +15,7 @@ from svconv._boundary import PADDINGS
 from svconv._disk_area import LARGEST, disk_reach
 from svconv._plane import Plane
 from svconv._shapes import sum_to
-from svconv.backends.cuda.launch import TYPES, Launch, Resources
+from svconv.backends.cuda.launch import TYPES, Launch, Resources, shared_limit
 
 FILE = "disk.cuh"
 WIDTH, HEIGHT = 32, 16              # of a tile
@@ -52,6 +52,8 @@ def why_not(op, *arguments):
     x, map_, max_radius = arguments[0], arguments[-4], arguments[-1]
     if max(x.shape[-2:]) > LONGEST:
         return f"sides above {LONGEST}"
+    if shared_limit(x.device) < SHARED:
+        return f"takes {SHARED >> 10} KiB of shared memory, and a block has {shared_limit(x.device) >> 10} KiB"
     if max_radius <= LARGEST:
         reach = max(0, math.ceil(max_radius - 0.5))
         if NOTED + window_bytes(reach, 1, computed(x.dtype).itemsize, 1, rows=1) > SHARED:
