@@ -3,8 +3,8 @@
     python bench/degradation_deblur.py              prints the table and writes it into docs/models/degradation_deblur.md
     python bench/degradation_deblur.py --smoke      a narrow network and a small image; writes nothing
 
-1280 x 720 pixels at the paper's width, by windows of 256 pixels and in one pass. Each row in a process of its own, whose peak is its resident
-set, torch and the model included, as the system counts it. Weights are random: neither time nor memory depends on them.
+1280 x 720 pixels at the paper's width, by windows of 256 pixels and in one pass. Each row in a process of its own, whose peak is its
+resident set, torch and the model included, as the system counts it. Weights are random: neither time nor memory depends on them.
 """
 import argparse
 import json
