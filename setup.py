@@ -176,7 +176,7 @@ def layout():
     """Packages, where their files are, and the data they carry."""
     packages = find_packages(include=["svconv", "svconv.*"])
     folders = {"svconv._triton": "triton_kernels"}
-    data = {"svconv": ["py.typed", "cli/data/*", "models/weights/*.pt"]}
+    data = {"svconv": ["py.typed", "cli/data/*", "models/weights/*.pt", "backends/measured/*.json"]}
     if "svconv._triton" not in packages:
         packages.append("svconv._triton")
     # The CUDA sources are compiled at run time; their relative includes stay valid under svconv/_csrc.
@@ -184,7 +184,7 @@ def layout():
         if (ROOT / "csrc" / part).is_dir():
             packages.append(f"svconv._csrc.{part}")
             folders[f"svconv._csrc.{part}"] = f"csrc/{part}"
-            data[f"svconv._csrc.{part}"] = ["*.h", "*.cuh"]
+            data[f"svconv._csrc.{part}"] = ["*.h", "**/*.cuh"]
     return dict(packages=packages, package_dir=folders, package_data=data)
 
 

@@ -27,6 +27,16 @@ class AxisTables(NamedTuple):
     def length(self):
         return self.load.shape[1]
 
+    def lengthened(self, length):
+        """On planes of `length` places, which have nothing beyond."""
+        more = length - self.length
+
+        def wider(rows, fill):
+            return None if rows is None else np.pad(rows, ((0, 0), (0, more)), constant_values=fill)
+
+        return self._replace(load=wider(self.load, -1), store=wider(self.store, -1), load_weights=wider(self.load_weights, 0),
+                             store_weights=wider(self.store_weights, 0))
+
     @property
     def transposed(self):
         return self._replace(load=self.store, store=self.load, load_weights=self.store_weights, store_weights=self.load_weights)

@@ -1,19 +1,10 @@
-"""Patches of images: cut out with their weights, and added up again, by the tables of two axes (`svconv._eff_tables`).
-
-Patches go in batches whose planes stay below `BATCH_BYTES`. Every pixel gathers what reaches it from the patches of a batch, in the order
-of the tables, and batches follow one another: no atomics, the sums have a fixed order.
-"""
-import dataclasses
-import functools
-import itertools
-
-import numpy as np
-import torch
+"""Patches of images: cut out with their weights, and added up again, by the tables of two axes (`svconv._eff_pieces`)."""
 import triton
 import triton.language as tl
 from svconv._triton.launch import Launch, cdiv
 
-BATCH_BYTES = 32 << 20      # of the planes of one batch; their spectra take as much again
+from svconv._eff_pieces import Pieces
+
 TILE = 8, 64                # rows and columns that a program writes
 
 
@@ -95,106 +86,18 @@ def _patches_add_kernel(patches, result, row_pixel, row_begin, row_end, row_piec
     tl.store(result, total, inside)
 
 
-# tables -------------------------------------------------------------------------------------------------------------
+# host -----------------------------------------------------------------------------------------------------------------
 
-@dataclasses.dataclass(frozen=True, eq=False, slots=True)
-class Side:
-    """Where the places of an axis's pieces are in an image: from places to pixels for cutting, and back for adding.
-
-    places: int32 [pieces, length], -1 for none; weights: [pieces, length] or None for ones. For each part of the pieces, one part after
-    the other: pixel, begin, end: what is reached, and the range of its entries; piece (counted in the part), place, weight: the entries.
-    bounds: (first, number) of the reached pixels of each part.
-    """
-    places: torch.Tensor
-    weights: torch.Tensor | None
-    pixel: torch.Tensor
-    begin: torch.Tensor
-    end: torch.Tensor
-    piece: torch.Tensor
-    place: torch.Tensor
-    weight: torch.Tensor | None
-    bounds: tuple
-
-
-@dataclasses.dataclass(frozen=True, eq=False, slots=True)
-class AxisPieces:
-    """The pieces of an axis on a device, cut into parts (first, last); `patch` int64 [pieces]; kernel: the side that the patches' kernels,
-    one after the other, are."""
-    length: int
-    offset: int
-    patch: torch.Tensor
-    load: Side
-    store: Side
-    kernel: Side
-    parts: tuple
-
-
-def _side(places, weights, parts, device):
-    reached, entries = [], []
-    for first, last in parts:
-        piece, place = np.nonzero(places[first:last] >= 0)
-        pixels = places[first:last][piece, place]
-        order = np.argsort(pixels, kind="stable")
-        pixel, begin, count = np.unique(pixels[order], return_index=True, return_counts=True)
-        begin = begin + sum(len(one[0]) for one in entries)
-        reached.append((pixel, begin, begin + count))
-        entries.append((piece[order], place[order], None if weights is None else weights[first + piece[order], place[order]]))
-
-    def on_device(rows):
-        values = np.concatenate(rows)
-        return torch.from_numpy(values.astype(np.int32) if values.dtype.kind == "i" else values).to(device)
-
-    piece, place, weight = zip(*entries)
-    counts = [len(pixel) for pixel, _, _ in reached]
-    return Side(on_device(places), None if weights is None else on_device(weights), *map(on_device, zip(*reached)), on_device(piece),
-                on_device(place), None if weights is None else on_device(weight),
-                tuple(zip(itertools.accumulate(counts[:-1], initial=0), counts)))
-
-
-@functools.lru_cache(maxsize=64)
-def _axis_pieces(make, axis, k, options, step, device):
-    tables = make(axis, k, *options)
-    parts = tuple((first, min(first + step, len(tables.patch))) for first in range(0, len(tables.patch), step))
-    with torch.inference_mode(False):
-        return AxisPieces(
-            tables.length, tables.offset, torch.from_numpy(tables.patch).to(device),
-            _side(tables.load, tables.load_weights, parts, device), _side(tables.store, tables.store_weights, parts, device),
-            _side(tables.patch[:, None] * k + np.arange(k), None, parts, device), parts)
-
-
-def _steps(pieces, plane_bytes):
-    """How many (rows, columns) of pieces make a batch: whole rows, or a part of one; batches of about one size."""
-    most = max(1, BATCH_BYTES // plane_bytes)
-    wanted = (max(1, most // pieces[1]), min(most, pieces[1]))
-    return tuple(cdiv(n, cdiv(n, step)) for n, step in zip(pieces, wanted))
-
-
-class Patches:
-    """The patches of a call. `batches` are what the methods take; a batch has n pieces, row by row.
-
-    grid: an `EFFGrid`; make, options: a function of `svconv._eff_tables` and what follows the kernel's size; image: one of the images.
-    """
+class Patches(Pieces):
+    """The pieces of a call, and the kernels that cut them out and add them up; `make` serves both axes."""
 
     def __init__(self, grid, kernel_size, make, *options, image):
-        axes, kernel_size = (grid.rows, grid.columns), tuple(map(int, kernel_size))
-        tables = [make(axis, k, *options) for axis, k in zip(axes, kernel_size)]
-        self.size = tuple(one.length for one in tables)
-        plane_bytes = image.shape[0] * image.shape[1] * self.size[0] * self.size[1] * image.element_size()
-        steps = _steps([len(one.patch) for one in tables], plane_bytes)
-        self.rows, self.columns = (_axis_pieces(make, axis, k, options, step, image.device)
-                                   for axis, k, step in zip(axes, kernel_size, steps))
-        self.grid, self.kernel_size = grid.grid, kernel_size
-        self.center = self.rows.offset, self.columns.offset
-        self.batches = tuple(itertools.product(range(len(self.rows.parts)), range(len(self.columns.parts))))
-
-    def _counts(self, batch):
-        """Pieces along the rows and along the columns."""
-        return tuple(last - first for first, last in (self.rows.parts[batch[0]], self.columns.parts[batch[1]]))
+        super().__init__(grid, kernel_size, (make, make), *options, image=image)
 
     def cut(self, image, batch, side):
         """The pieces of images [B, C, H, W] by "load" or "store", weighted: [n, B, C, height, width]."""
         rows, columns = (getattr(axis, side) for axis in (self.rows, self.columns))
-        down, across = self._counts(batch)
+        down, across = self.counts(batch)
         patches = image.new_empty((down * across, *image.shape[:2], *self.size))
         planes, tiles = image.shape[0] * image.shape[1], cdiv(self.size[0], TILE[0]) * cdiv(self.size[1], TILE[1])
         Launch(_patches_cut_kernel, down * across * planes * tiles, {
@@ -213,7 +116,7 @@ class Patches:
         planes = result.shape[0] * result.shape[1]
         Launch(_patches_add_kernel, planes * cdiv(down, TILE[0]) * cdiv(across, TILE[1]), {
             "patches": patches, "result": result, **_arriving("row", rows), "row_first": row_first, "rows": down,
-            **_arriving("column", columns), "column_first": column_first, "columns": across, "pieces": self._counts(batch)[1],
+            **_arriving("column", columns), "column_first": column_first, "columns": across, "pieces": self.counts(batch)[1],
             "planes": planes, "height": patches.shape[-2], "width": patches.shape[-1], "result_height": result.shape[-2],
             "result_width": result.shape[-1], "ROWS": TILE[0], "COLUMNS": TILE[1]})(result.device)
 

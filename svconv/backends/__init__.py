@@ -10,7 +10,8 @@ import logging
 
 import torch
 
-from svconv.backends import cpu, cuda, reference, triton
+from svconv.backends import cpu, cuda, measured, reference, triton
+from svconv.backends.cuda.unserved import UNSERVED
 from svconv.backends.forced import NAMES, requested, requested_outside, use_backend
 
 __all__ = ["NAMES", "choose", "requested", "requested_outside", "stem_module", "table", "use_backend", "why_not"]
@@ -36,11 +37,13 @@ def why_not(name, stem, op, device, arguments=()):
     if reason:
         return reason
     module = stem_module(name, stem)
-    if isinstance(module, str):
+    if isinstance(module, str) and "do not load" in module:
         return module
-    if not hasattr(module, op):
-        return f"no {name} kernel for {op}"
-    refuses = getattr(module, "why_not", None)
+    if not hasattr(module, op):         # an attribute of the op's name, which no reason has
+        if name == "cuda" and op in UNSERVED:
+            return f"no cuda kernel for {op}: {UNSERVED[op]}"
+        return module if isinstance(module, str) else f"no {name} kernel for {op}"
+    refuses = _refusal(name, module)
     return refuses(op, *arguments) if refuses and arguments else None
 
 
@@ -56,19 +59,34 @@ def _candidates(stem, op, device_type, forced):
     if device_type == "cpu" and not forced and able[0] == "reference":
         cpu.warn_if_unbuilt()
     modules = [stem_module(name, stem) for name in able]
-    return tuple((name, getattr(module, op), getattr(module, "why_not", None)) for name, module in zip(able, modules))
+    return tuple((name, getattr(module, op), _refusal(name, module)) for name, module in zip(able, modules))
+
+
+def _refusal(name, module):
+    """What says of (op, *arguments) why they are refused: for their device, then for what they are. None: nothing is refused."""
+    of_device, of_arguments = getattr(_BACKENDS[name], "why_not_on", None), getattr(module, "why_not", None)
+    if of_device is None or of_arguments is None:
+        return of_arguments or (of_device and (lambda op, *arguments: of_device(arguments[0].device)))
+    return lambda op, *arguments: of_device(arguments[0].device) or of_arguments(op, *arguments)
 
 
 def choose(stem, op, device, forced, arguments):
-    """The implementation that runs: the forced backend or the first of NAMES that can."""
+    """The implementation that runs: the forced backend or the first of NAMES that can; of cuda and triton the one measured to be faster."""
     forced = forced or requested_outside()
-    for _, implementation, refuses in _candidates(stem, op, device.type, forced):
+    for _, implementation, refuses in _in_order(_candidates(stem, op, device.type, forced), op, arguments):
         reason = refuses(op, *arguments) if refuses else None
         if reason is None:
             return implementation
         if forced:
             raise RuntimeError(f"backend {forced!r} was forced but cannot run {op} on {device.type}: {reason}")
     raise RuntimeError(f"no backend can run {op} on {device.type}")
+
+
+def _in_order(candidates, op, arguments):
+    """Triton before cuda, unless cuda was measured to be faster for such a call."""
+    if [name for name, _, _ in candidates[:2]] == ["cuda", "triton"] and measured.why_not_cuda(op, *arguments):
+        return (candidates[1], candidates[0], *candidates[2:])
+    return candidates
 
 
 def table(ops, devices=("cpu", "cuda")):

@@ -15,6 +15,8 @@ def run(_):
         print(*textwrap.wrap(f"{name:<11}{value}", WIDTH, subsequent_indent=" " * 11, break_on_hyphens=False), sep="\n")
     print()
     print(*backend_table(), sep="\n")
+    print()
+    print(*choices(), sep="\n")
     return 0
 
 
@@ -90,6 +92,19 @@ def backend_table():
     yield "" if reasons else "every backend can run every op"
     for text, number in reasons.items():
         yield from textwrap.wrap(f"[{number}] {text}", WIDTH, subsequent_indent="    ")
+
+
+def choices():
+    """Which of cuda and triton goes first where both can run, and what says so."""
+    from svconv.backends import measured
+
+    found = list(measured.summary())
+    if not found:
+        yield from textwrap.wrap("cuda or triton: triton goes first on every GPU; no measurement is shipped that says otherwise", WIDTH)
+        return
+    yield "cuda or triton: what was measured to be faster, triton where nothing was"
+    for gpu, op, dtype, first, source in found:
+        yield from textwrap.wrap(f"{op} {dtype} on {gpu}: {first} ({source})", WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def possible(row, device, name):

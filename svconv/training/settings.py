@@ -46,7 +46,11 @@ class Settings:
 
     def precision_on(self, device):
         """What the setting `precision`, of the models that have it, means on a type of device: "float32" or "bfloat16"."""
-        return self.precision if self.precision != "auto" else "bfloat16" if device == "cuda" else "float32"
+        found = self.precision if self.precision != "auto" else "bfloat16" if device == "cuda" else "float32"
+        if found == "bfloat16":
+            from svconv._bfloat16 import warn_if_emulated  # here, because options need no torch
+            warn_if_emulated(device)
+        return found
 
     def plan(self):
         """The phases in their order: tuples with a field `steps`."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import svconv
-from svconv import backends
+from svconv import _eff_pieces, backends
 from svconv._boundary import PADDINGS
 from svconv._eff_grid import EFFGrid, halo_size
 from svconv.ops._library import STEMS
@@ -120,8 +120,8 @@ def gather_patches(kernels, case):
 def test_batches(kernels, monkeypatch, patches_in_a_batch):
     """One patch at a time, a part of a row, more than one row."""
     case = (1, 2), EFFGrid((7, 5), (4, 3)), (1, 1, 12, 3, 3)
-    found, patches = gather_patches(kernels, case), importlib.import_module("svconv._triton.patches")
-    monkeypatch.setattr(patches, "BATCH_BYTES", patches_in_a_batch * 2 * found.size[0] * found.size[1] * 8)
+    found = gather_patches(kernels, case)
+    monkeypatch.setattr(_eff_pieces, "BATCH_BYTES", patches_in_a_batch * 2 * found.size[0] * found.size[1] * 8)
     assert len(found.batches) == 1 and len(gather_patches(kernels, case).batches) == {1: 12, 2: 8, 5: 4}[patches_in_a_batch]
     check_convolution(kernels, case, "gather", "zeros")
     check_convolution(kernels, ((1, 2), EFFGrid((7, 5), (2, 2)), (1, 2, 4, 2, 3)), "scatter", "reflect")
@@ -129,8 +129,7 @@ def test_batches(kernels, monkeypatch, patches_in_a_batch):
 
 def test_steps():
     """Whole rows or a part of one, batches of about one size, at least one patch."""
-    patches = importlib.import_module("svconv._triton.patches")
-    steps, bytes_ = patches._steps, patches.BATCH_BYTES
+    steps, bytes_ = _eff_pieces.steps, _eff_pieces.BATCH_BYTES
     assert steps((5, 7), bytes_ + 1) == steps((5, 7), bytes_) == (1, 1)
     assert steps((5, 7), bytes_ // 6) == (1, 4) and steps((5, 7), bytes_ // 7) == (1, 7)
     assert steps((5, 7), bytes_ // 28) == (3, 7) and steps((5, 7), 8) == (5, 7)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from svconv._bfloat16 import warn_if_emulated
 from svconv._shapes import number
 from svconv.files import FileError
 from svconv.files.archives import read_archive
@@ -70,7 +71,7 @@ def deep_prior_deblur(y, space, *, steps=5000, warmup=300, mode="joint", image_p
         code_norm, hyper_laplacian: factors on |k|_2 and HL; 0 leaves a term out.
         rates: first learning rates of image and code; None: 5e-4 of a network, 5e-3 of pixels, 0.2 of a latent.
         rounds: of "alternating".
-        precision: networks in "float32" or "bfloat16".
+        precision: networks in "float32" or "bfloat16"; a UserWarning where the processor has no instructions for bfloat16 and it is slow.
         generator: `torch.Generator` on the CPU for weights and noise; None uses torch's default one.
         resume: a `DeepPriorResult` that was stopped, or a file of its `save`: same options, photograph and space.
         callback: called as callback(step, steps, found) after every step, steps with the warm-up and over all images; `found` is a
@@ -124,6 +125,8 @@ def checked_options(y, space, *, steps, warmup, mode="joint", image_prior="netwo
         raise ValueError(f"mode: expected 'joint' or 'alternating', got {mode!r}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision: expected 'float32' or 'bfloat16', got {precision!r}")
+    if precision == "bfloat16":
+        warn_if_emulated(y.device.type)
     made = isinstance(image_prior, torch.nn.Module)
     if not made and image_prior not in PRIORS:
         raise ValueError(f"image_prior: expected 'network', 'pixels' or a torch.nn.Module, got {image_prior!r}")

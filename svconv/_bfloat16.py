@@ -1,0 +1,12 @@
+"""Whether a processor computes networks in bfloat16 by itself."""
+import functools
+import warnings
+
+import torch
+
+
+@functools.cache
+def warn_if_emulated(device_type):
+    """A UserWarning, once: without instructions for it torch's convolutions in bfloat16 take many times as long as in float32."""
+    if device_type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        warnings.warn("precision: this processor has no instructions for bfloat16, where float32 is many times as fast", stacklevel=3)
