@@ -105,8 +105,8 @@ struct DiskReach {
       const int i = top + static_cast<int>(n / columns), j = left + static_cast<int>(n % columns);
       const long long at = static_cast<long long>(i) * across + j;
       const int dy = gap(i * kDiskBlock - margin, tile_top, kDiskHeight), dx = gap(j * kDiskBlock - margin, tile_left, kDiskWidth);
-      const int most = table[at];
-      if (near_corner(dy, dx) >= most) continue;
+      const int most = dy > farthest || dx > farthest ? 0 : table[at];
+      if (most == 0 || near_corner(dy, dx) >= most) continue;
       touched = larger(touched, most);
       // what is farther away than a run is never in it
       inside = smaller(inside, larger(table[at + entries], far_corner(dy, dx) - 1));

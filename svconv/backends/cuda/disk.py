@@ -49,17 +49,16 @@ def window_bytes(reach, channels, item, spreads, rows=None):
 
 def why_not(op, *arguments):
     """None, or the reason why these arguments are refused."""
-    x, map_, max_radius = arguments[0], arguments[-4], arguments[-1]
+    x, padding, max_radius = arguments[0], arguments[-2], arguments[-1]
     if max(x.shape[-2:]) > LONGEST:
         return f"sides above {LONGEST}"
     if shared_limit(x.device) < SHARED:
         return f"takes {SHARED >> 10} KiB of shared memory, and a block has {shared_limit(x.device) >> 10} KiB"
-    if max_radius <= LARGEST:
-        reach = max(0, math.ceil(max_radius - 0.5))
-        if NOTED + window_bytes(reach, 1, computed(x.dtype).itemsize, 1, rows=1) > SHARED:
-            return f"max_radius = {max_radius:g}: no row of a window fits into {SHARED >> 10} KiB of shared memory"
-    reach = LARGEST if max_radius > LARGEST else math.ceil(max_radius)
-    blocks = x.shape[0] * x.shape[1] * math.prod(-(-(n + 2 * reach) // side) for n, side in zip(map_.shape[-2:], (HEIGHT, WIDTH)))
+    reach = max(0, math.ceil(max_radius - 0.5)) if max_radius <= LARGEST else LARGEST
+    if max_radius <= LARGEST and NOTED + window_bytes(reach, 1, computed(x.dtype).itemsize, 1, rows=1) > SHARED:
+        return f"max_radius = {max_radius:g}: no row of a window fits into {SHARED >> 10} KiB of shared memory"
+    margin = 0 if padding in ("zeros", "circular") else reach
+    blocks = x.shape[0] * x.shape[1] * -(-(x.shape[2] + 2 * margin) // HEIGHT) * -(-(x.shape[3] + 2 * margin) // WIDTH)
     return "more than 2^31 tiles" if blocks >= 2**31 else None
 
 
