@@ -15,6 +15,7 @@ from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 X86_LEVELS = {
@@ -25,6 +26,7 @@ X86_LEVELS = {
 }
 FLAGS = ["-std=c++20", "-O3", "-ffp-contract=fast", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math",
          "-Wall", "-Wextra", "-Wno-psabi", "-Wno-unknown-pragmas"]
+BENCH = ("__init__", "lanes", "measure", "pages", "record")      # modules of bench/ that are installed
 GCC_FLAGS = ["-Wno-maybe-uninitialized"]
 
 
@@ -172,13 +174,23 @@ class BuildExt(build_ext):
         return dict.fromkeys([get_path("include"), get_path("platinclude")])
 
 
+class BuildPy(build_py):
+    """Of the folder bench/ only what the package's own command needs."""
+
+    def find_package_modules(self, package, package_dir):
+        found = super().find_package_modules(package, package_dir)
+        return [module for module in found if package != "svconv._bench" or module[1] in BENCH]
+
+
 def layout():
     """Packages, where their files are, and the data they carry."""
     packages = find_packages(include=["svconv", "svconv.*"])
     folders = {"svconv._triton": "triton_kernels"}
     data = {"svconv": ["py.typed", "cli/data/*", "models/weights/*.pt", "backends/measured/*.json"]}
-    if "svconv._triton" not in packages:
-        packages.append("svconv._triton")
+    packages += [name for name in ("svconv._triton", "svconv._bench") if name not in packages]
+    for part in ("", ".cases", ".peers"):       # what `svconv bench` runs; BuildPy leaves out the programs beside it
+        folders[f"svconv._bench{part}"] = f"bench{part.replace('.', '/')}"
+    packages += ["svconv._bench.cases", "svconv._bench.peers"]
     # The CUDA sources are compiled at run time; their relative includes stay valid under svconv/_csrc.
     for part in ("core", "cuda"):
         if (ROOT / "csrc" / part).is_dir():
@@ -197,5 +209,5 @@ def extension():
 setup(
     **layout(),
     ext_modules=[] if wanted_build() == "none" else [extension()],
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
 )

@@ -18,6 +18,7 @@ LAYERS = (
     ("nn", "data", "interop"),
     ("models",),
     ("training",),
+    ("_bench",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -156,7 +156,8 @@ class Bench:
         elif not unit.get("variant") and used == self.automatic:
             raise Skip("the automatic choice, which is measured")
         call = self.runner(unit)(self.inputs)
-        call()
+        with record.used_backends() as timed:
+            call()
         host = [seconds / case.iterations for seconds in measure.host_time(call, settings.device, settings.host_rounds)]
         settings.expect(case.iterations * summary(host)["median"])
         samples, failures = measure.interleave(
@@ -168,7 +169,7 @@ class Bench:
         inputs = self.inputs
         entry = {
             "name": case.name, "stem": case.stem, "step": case.step, "size": case.size, "dtype": case.dtype,
-            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "backend": " + ".join(used) or "torch",
+            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "backend": " + ".join(used) or "torch", "calls": timed.calls,
             "forced": unit.get("backend"), "variant": unit.get("variant"), "verified": found,
             "read_bytes": case.read(inputs), "written_bytes": case.written(inputs), "flops": case.flops(inputs),
             "rates": settings.ceilings.rates(samples), "times": {name: summary(seconds) for name, seconds in samples.items()},

@@ -14,7 +14,7 @@ import time
 
 import torch
 
-from bench import pages
+from . import pages
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -266,7 +266,9 @@ def _output(*command):
 
 
 def commit():
-    """The commit of the checkout, with "+changes" if files that are under version control differ from it."""
+    """The commit of the checkout, with "+changes" if files that are under version control differ from it; "unknown" where there is none."""
+    if not (ROOT / ".git").exists():
+        return "unknown"
     name = _output("git", "rev-parse", "--short=12", "HEAD") or "unknown"
     changes = _output("git", "status", "--porcelain", "--untracked-files=no", "--", "svconv", "csrc", "triton_kernels")
     return name + ("+changes" if changes else "")

@@ -6,8 +6,8 @@ import time
 
 import torch
 
-from bench import measure
-from bench.measure import Skip, interleave, peak_extra_memory, ratio, reason, summary, tensor_bytes
+from . import measure
+from .measure import Skip, interleave, peak_extra_memory, ratio, reason, summary, tensor_bytes
 
 PER_THREAD = 4 << 20    # bytes that each thread may have beside a share of inputs and results
 COMPARED = 1 << 22      # elements of a large result that are compared: evenly spaced
@@ -24,14 +24,30 @@ def deviation(result, expected):
     return max(float((a.double() - b.double()).abs().max() / b.double().abs().max().clamp_min(1e-300)) for a, b in pairs)
 
 
+class Used(set):
+    """Names of backends; `calls`: {"op", "dtype", "elements", "kernel"} of the ops called, each once."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def note(self, op, arguments):
+        from svconv.backends import measured
+        elements, kernel = measured.size_of(op, arguments)
+        call = {"op": op, "dtype": str(arguments[0].dtype).removeprefix("torch."), "elements": elements, "kernel": kernel}
+        if call not in self.calls:
+            self.calls.append(call)
+
+
 @contextlib.contextmanager
 def used_backends():
-    """The set of backends that serve the ops called inside, filled while they run."""
+    """The `Used` backends of the ops called inside, filled while they run."""
     from svconv import backends
-    used, choose = set(), backends.choose
+    used, choose = Used(), backends.choose
 
-    def noting(stem, op, *arguments):
-        implementation = choose(stem, op, *arguments)
+    def noting(stem, op, device, forced, arguments):
+        implementation = choose(stem, op, device, forced, arguments)
+        used.note(op, arguments)
         used.update(name for name in backends.NAMES if getattr(backends.stem_module(name, stem), op, None) is implementation)
         return implementation
 

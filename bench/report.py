@@ -3,6 +3,8 @@
     <!-- bench:cpu --> ... <!-- /bench:cpu -->     from bench/results/*.json with "kind": "cpu"
     <!-- bench:gpu --> ... <!-- /bench:gpu -->     from those with "kind": "gpu"; "not measured" until there is one
 
+From the latter it also writes svconv/backends/measured/<gpu>.json, by which svconv chooses between cuda and triton on that GPU.
+
     python bench/report.py --check     only says whether README.md is up to date (exit status 1 if not)
     python bench/report.py --print     writes the tables to the terminal
 """
@@ -14,7 +16,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))
 
-from bench import pages
+from bench import choices, pages
 
 RESULTS = ROOT / "bench" / "results"
 README = ROOT / "README.md"
@@ -195,21 +197,23 @@ def main():
     parser.add_argument("--print", action="store_true", help="write the tables to the terminal only")
     parser.add_argument("--readme", type=pathlib.Path, default=README)
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
+    parser.add_argument("--measured", type=pathlib.Path, default=choices.FOLDER, help="folder of the tables that svconv chooses by")
     options = parser.parse_args()
     if options.print:
         print("\n\n".join(section(kind, options.results) for kind in COMMANDS))
         return
     try:
         old = options.readme.read_text()
-        new = rewrite(old, options.results)
+        new, late = rewrite(old, options.results), choices.outdated(options.results, options.measured)
     except (OSError, ValueError) as error:
         print(f"bench/report.py: {error}", file=sys.stderr)
         sys.exit(2)
     if options.check:
-        if old != new:
-            sys.exit(f"{options.readme.name} is out of date: run python bench/report.py")
+        if old != new or late:
+            sys.exit(f"{', '.join([options.readme.name] * (old != new) + late)} out of date: run python bench/report.py")
         return
     pages.write(options.readme, new)
+    choices.write(options.results, options.measured)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from bench.measure import tensor_bytes
+from ..measure import tensor_bytes
 
 
 @dataclasses.dataclass(frozen=True)

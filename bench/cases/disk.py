@@ -6,7 +6,10 @@ import math
 import torch
 
 import svconv
-from bench.cases import (
+from svconv.ops.disk import _bwd_radius
+
+from ..peers import disk as peers
+from . import (
     LOOKS_AT_THE_MAP,
     OTHER_STREAM,
     Case,
@@ -19,8 +22,6 @@ from bench.cases import (
     promised,
     random,
 )
-from bench.peers import disk as peers
-from svconv.ops.disk import _bwd_radius
 
 BUDGET = 4.0        # seconds per case
 

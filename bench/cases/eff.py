@@ -9,9 +9,10 @@ import math
 import torch
 
 import svconv
-from bench.cases import Case, bytes_of, forward_backward_of, no_grad, random
-from bench.peers import eff as peers
 from svconv._eff_grid import halo_size
+
+from ..peers import eff as peers
+from . import Case, bytes_of, forward_backward_of, no_grad, random
 
 BETA = 1e-2
 BUDGET = 3.0        # seconds per case

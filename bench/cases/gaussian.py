@@ -6,9 +6,10 @@ import math
 import torch
 
 import svconv
-from bench.cases import LOOKS_AT_THE_MAP, Case, bytes_of, no_grad, peer, promise, promised, random
-from bench.peers import gaussian as peers
 from svconv.ops.gaussian import _bwd_sigma
+
+from ..peers import gaussian as peers
+from . import LOOKS_AT_THE_MAP, Case, bytes_of, no_grad, peer, promise, promised, random
 
 BUDGET = 4.0        # seconds per case
 TRUNCATE = 4.0

@@ -5,11 +5,12 @@ import functools
 import torch
 
 import svconv
-from bench.cases import OTHER_STREAM, Case, backward_of, bytes_of, forward_backward_of, no_grad, peer, random
-from bench.lanes import lanes
-from bench.measure import Skip, require_memory, tensor_bytes
-from bench.peers import pixel_filter as peers
 from svconv.reference import pixel_filter as reference
+
+from ..lanes import lanes
+from ..measure import Skip, require_memory, tensor_bytes
+from ..peers import pixel_filter as peers
+from . import OTHER_STREAM, Case, backward_of, bytes_of, forward_backward_of, no_grad, peer, random
 
 CG_STEPS = 10
 CG_WEIGHT = 0.1

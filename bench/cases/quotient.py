@@ -6,8 +6,9 @@ import math
 import torch
 
 import svconv
-from bench.cases import OTHER_STREAM, Case, backward_of, bytes_of, no_grad, peer, random
-from bench.peers import quotient as peers
+
+from ..peers import quotient as peers
+from . import OTHER_STREAM, Case, backward_of, bytes_of, no_grad, peer, random
 
 BETA = 1e-2
 

@@ -5,11 +5,12 @@ import functools
 import torch
 
 import svconv
-from bench.cases import Case, bytes_of, no_grad, random
-from bench.peers import svmap as peers
 from svconv.models.svmap.model import FIRST_STEPS
 from svconv.solvers.map_filters import map_step
 from svconv.solvers.map_problem import MAPProblem, StepFilters
+
+from ..peers import svmap as peers
+from . import Case, bytes_of, no_grad, random
 
 COUNT, KERNEL, BUDGET, START = 30, 31, 120.0, (0.01, FIRST_STEPS)
 LARGE, MIDDLE, SMOKE = (800, 1024), (400, 512), (40, 48)      # `unfold` takes minutes where the image is large

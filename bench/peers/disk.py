@@ -7,8 +7,9 @@ import math
 import torch
 
 import svconv
-from bench.measure import require_memory
-from bench.peers import pixel_filter
+
+from ..measure import require_memory
+from . import pixel_filter
 
 LEVELS = svconv.data.defocus_radii(0.5)
 

@@ -6,9 +6,10 @@ import functools
 
 import torch
 
-from bench.measure import Skip
 from svconv._eff_grid import halo_size
 from svconv._fourier import fast_length
+
+from ..measure import Skip
 
 BATCH = 8       # patches that the bare transforms take at once, so that they stay in the cache
 

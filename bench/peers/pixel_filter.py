@@ -7,7 +7,7 @@ import functools
 import torch
 import torch.nn.functional as F
 
-from bench.measure import Skip, require_memory
+from ..measure import Skip, require_memory
 
 
 def pad(x, kh, kw):

@@ -5,9 +5,10 @@ The normal operators of the filters either by `unfold` and `einsum` or by the in
 import torch
 import torch.nn.functional as F
 
-from bench.measure import require_memory
 from svconv.solvers.map_preconditioner import circulant_inverse
 from svconv.solvers.map_problem import MAPProblem
+
+from ..measure import require_memory
 
 MODES = {"zeros": "constant", "replicate": "replicate"}
 

@@ -172,7 +172,7 @@ def test_report_prints_the_gpu_file(tmp_path):
 def test_report_command_checks_and_writes(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("<!-- bench:cpu -->\n<!-- /bench:cpu -->\n")
-    command = ("bench/report.py", "--readme", readme, "--results", tmp_path)
+    command = ("bench/report.py", "--readme", readme, "--results", tmp_path, "--measured", tmp_path / "measured")
     run(*command, "--check", expect=1)
     run(*command)
     assert "not measured" in readme.read_text()

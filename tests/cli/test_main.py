@@ -15,7 +15,7 @@ from svconv.cli import certify
 
 def test_version_and_help(run):
     assert run("--version").out.strip() == f"svconv {svconv.__version__}"
-    commands = ("info", "certify", "demo", "deblur", "transfer", "train")
+    commands = ("info", "certify", "demo", "deblur", "transfer", "bench", "train")
     for arguments in (["--help"], *([c, "--help"] for c in commands), ["train", "ltd", "--help"]):
         outcome = run(*arguments)
         assert outcome.status == 0 and "usage: svconv" in outcome.out and "%%" not in outcome.out
