@@ -2,7 +2,7 @@
 PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 CPP = $(shell git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cuh')
 
-.PHONY: check ruff clang-format types sizes layers links whitespace test bench smoke import-time docs dist
+.PHONY: check ruff clang-format types sizes layers links whitespace test bench smoke rehearse import-time docs dist
 
 check: ruff clang-format types sizes layers links whitespace    ## everything that is looked at without running the code
 
@@ -36,11 +36,14 @@ bench:               ## measures on this machine and puts the table into README.
 	$(PYTHON) bench/report.py
 	$(PYTHON) bench/import_time.py
 
-smoke:               ## every benchmark on tiny sizes, seconds
+smoke: rehearse      ## every benchmark on tiny sizes, minutes
 	$(PYTHON) bench/cpu.py --smoke
 	$(PYTHON) -m pytest bench --benchmark-disable
 	$(PYTHON) bench/gpu.py --plan
 	$(PYTHON) bench/launch_time.py --smoke
+
+rehearse:            ## the command for a machine with a GPU, on the CPU, with faults that it has to find
+	$(PYTHON) bench/gpu.py --rehearse
 
 import-time:
 	$(PYTHON) bench/import_time.py

@@ -2,6 +2,7 @@
 import ctypes
 import gc
 import json
+import math
 import os
 import pathlib
 import platform
@@ -39,21 +40,75 @@ class CPUStopwatch:
 
 
 class CUDAStopwatch:
-    """Seconds of one call between two events, with an L2 cache that holds nothing of the inputs."""
+    """Seconds that the device works for one call, between two events, with an L2 cache that holds nothing of the inputs.
+
+    The cache is written over and then read over, so that what was written does not have to leave it inside of the timed region. Before
+    the first event the device sleeps for `hold` seconds, in which the host runs ahead: small calls would otherwise measure Python.
+    """
+    SHORTEST, LONGEST = 1e-3, 3e-3
 
     def __init__(self):
         cache = getattr(torch.cuda.get_device_properties(0), "L2_cache_size", 0) or 64 * MIB
         self.scratch = torch.empty(4 * cache, dtype=torch.uint8, device="cuda")
+        self.other = torch.zeros(cache, dtype=torch.float32, device="cuda")
+        self.hold, self.cycles = 2e-3, None
+        self.cycles = self._cycles_per_second()
 
-    def __call__(self, call):
+    def _cycles_per_second(self, cycles=4_000_000):
+        torch.cuda._sleep(10 * cycles)      # idle clocks are low
+        return cycles / self._between_events(lambda: torch.cuda._sleep(cycles))
+
+    def _between_events(self, call):
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        self.scratch.zero_()
         start.record()
         result = call()
         end.record()
         end.synchronize()
         del result
         return start.elapsed_time(end) * 1e-3
+
+    def expect(self, host):
+        """Sleeps as long as a call needs on the host (seconds), between one and three milliseconds."""
+        self.hold = min(max(1.5 * host, self.SHORTEST), self.LONGEST)
+
+    def __call__(self, call):
+        self.scratch.zero_()
+        self.other.sum()
+        torch.cuda._sleep(int(self.hold * self.cycles))
+        return self._between_events(call)
+
+
+def host_time(call, device, rounds=9):
+    """Seconds until `call` returns to the host, a device being idle before it; a call that waits for the device counts its work too."""
+    samples = []
+    for _ in range(rounds):
+        if torch.device(device).type == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        result = call()
+        samples.append(time.perf_counter() - start)
+        del result
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+    return samples
+
+
+def graph_of(call):
+    """A callable that replays the call as a CUDA graph; raises what capturing raises."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        kept = call()
+
+    def replay():
+        graph.replay()
+        return kept
+    return replay
 
 
 def interleave(candidates, stopwatch, *, rounds=9, budget=20.0, least=3, prime=False):
@@ -289,15 +344,24 @@ def cpu_slug():
     return slug(f"{cpu['name']} family {cpu['family']} model {cpu['model']} {cpu['cores']} cores")
 
 
+def finite(data):
+    """The data with every number that JSON does not know (NaN, infinity) as a string, so that one bad number never costs a file."""
+    if isinstance(data, dict):
+        return {key: finite(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [finite(value) for value in data]
+    return data if not isinstance(data, float) or math.isfinite(data) else str(data)
+
+
 def write_json(path, data):
-    """A result file; NaN is an error."""
-    pages.write(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    """A result file; numbers that are not finite are written as strings."""
+    pages.write(path, json.dumps(finite(data), indent=1, allow_nan=False) + "\n")
 
 
-def environment_for_children():
+def environment_for_children(**more):
     """The environment of a subprocess: svconv and bench importable from the checkout."""
     paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), **more}
 
 
 def python(*arguments):

@@ -13,14 +13,14 @@ PER_THREAD = 4 << 20    # bytes that each thread may have beside a share of inpu
 COMPARED = 1 << 22      # elements of a large result that are compared: evenly spaced
 
 
-def _flat(result):
+def sampled(result):
     tensors = result if isinstance(result, (tuple, list)) else (result,)
     return [t.detach().flatten()[::max(1, t.numel() // COMPARED)].clone() for t in tensors]
 
 
 def deviation(result, expected):
     """Largest max|a - b| / max|b| over the tensors of two results."""
-    pairs = list(zip(_flat(result), expected, strict=True))
+    pairs = list(zip(sampled(result), expected, strict=True))
     return max(float((a.double() - b.double()).abs().max() / b.double().abs().max().clamp_min(1e-300)) for a, b in pairs)
 
 
@@ -30,10 +30,9 @@ def used_backends():
     from svconv import backends
     used, choose = set(), backends.choose
 
-    def noting(stem, *arguments):
-        implementation = choose(stem, *arguments)
-        modules = {name: getattr(backends.stem_module(name, stem), "__name__", "") for name in backends.NAMES}
-        used.update(name for name, module in modules.items() if module == implementation.__module__)
+    def noting(stem, op, *arguments):
+        implementation = choose(stem, op, *arguments)
+        used.update(name for name in backends.NAMES if getattr(backends.stem_module(name, stem), op, None) is implementation)
         return implementation
 
     backends.choose = noting
@@ -55,7 +54,7 @@ def prepare(case, inputs, device):
     """(candidates, skipped, deviations, backends): svconv, other backends on a GPU, peers that compute the same, references."""
     with used_backends() as used:
         candidates, skipped, deviations = {"svconv": case.run(inputs, None)}, {}, {}
-        expected = _flat(candidates["svconv"]())
+        expected = sampled(candidates["svconv"]())
     factories = {name: (lambda factory=factory: factory(inputs)) for name, factory in case.peers.items()}
     if torch.device(device).type == "cuda":
         for backend in set(able_backends(case.stem, device)) - used - {"reference"}:

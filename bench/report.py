@@ -28,7 +28,9 @@ def load(folder, kind):
 
 
 def seconds(value):
-    """Three digits in the fitting unit."""
+    """Three digits in the fitting unit; numbers that are not finite are strings in the files."""
+    if isinstance(value, str):
+        return value
     unit, factor = ("s", 1) if value >= 1 else ("ms", 1e3) if value >= 1e-3 else ("µs", 1e6)
     return f"{value * factor:.3g} {unit}"
 
@@ -37,7 +39,9 @@ def comparisons(entry):
     """Every baseline with its speed-up; below one svconv loses, which is printed in bold."""
     texts = []
     for metric, value in entry["metrics"].items():
-        if metric.startswith("vs "):
+        if metric.startswith("vs ") and isinstance(value, str):
+            texts.append(f"{metric[3:]} {value}")
+        elif metric.startswith("vs "):
             texts.append(f"{metric[3:]} {value:.1f}x" if value >= 0.995 else f"**{metric[3:]} {value:.2f}x (slower)**")
     return "; ".join(texts) or "none"
 
@@ -73,19 +77,42 @@ def memory(data):
     return lines
 
 
-def table(data, roof, title):
-    """The table of one result file."""
-    rows = [f"| op | size | {'dtype | ' if roof == 'copy' else ''}median | GB/s | {title} | speed-up over |",
-            f"| --- | --- |{' --- |' if roof == 'copy' else ''} ---: | ---: | ---: | --- |"]
+def table(data):
+    """The table of one CPU result file."""
+    rows = ["| op | size | median | GB/s | of reading | speed-up over |", "| --- | --- | ---: | ---: | ---: | --- |"]
     for entry in data["records"]:
         if not entry.get("metrics"):
             continue
-        own, values = entry["times"]["svconv"], entry["metrics"]
-        percent = values[f"percent of {roof}"] if roof == "read" else values.get("percent of roofline", values["percent of copy"])
-        dtype = f"{entry['dtype']} | " if roof == "copy" else ""
-        rows.append(f"| {entry['stem']} {entry['step']} | {entry['size']} | {dtype}{seconds(own['median'])} | "
-                    f"{values['gigabytes per second']:.0f} | {percent:.0f} % | {comparisons(entry)} |")
+        values = entry["metrics"]
+        rows.append(f"| {entry['stem']} {entry['step']} | {entry['size']} | {seconds(entry['times']['svconv']['median'])} | "
+                    f"{values['gigabytes per second']:.0f} | {values['percent of read']:.0f} % | {comparisons(entry)} |")
     return rows
+
+
+def gpu_table(data):
+    """The table of one GPU result file: a row for each case and backend."""
+    rows = ["| op | size | dtype | backend | on the device | on the host | replayed | GB/s | of roofline | speed-up over |",
+            "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"]
+    failed = " ".join(one["test"] for one in data.get("tests", {}).get("failed", ()))
+    for entry in data["records"]:
+        values = entry["metrics"]
+        verified = entry.get("verified", {"passed": None})
+        notes = comparisons(entry)
+        if verified["passed"] is False:
+            notes = f"**wrong: deviates by {verified['deviation']} from float64**"
+        elif entry["stem"] in failed:
+            notes = "**tests of this family fail**"
+        host, graph = (seconds(found["median"]) if found and "median" in found else "-" for found in map(entry.get, ("host", "graph")))
+        share = rounded(values.get("percent of roofline", values["percent of copy"])) + " %" if entry.get("flops", 1) else "-"
+        backend = ", ".join(filter(None, (entry["backend"], entry.get("variant"))))
+        rows.append(f"| {entry['stem']} {entry['step']} | {entry['size']} | {entry['dtype']} | {backend} | "
+                    f"{seconds(entry['times']['svconv']['median'])} | {host} | {graph} | {rounded(values['gigabytes per second'])} | "
+                    f"{share} | {notes} |")
+    return rows
+
+
+def rounded(value):
+    return value if isinstance(value, str) else f"{value:.0f}"
 
 
 def paragraphs(*sections):
@@ -119,7 +146,7 @@ def cpu_section(data):
     legend = ("GB/s: bytes of all inputs read and all outputs written once, over the median. Of reading: that rate over the rate of a "
               "sum over a 1 GiB float32 tensor, timed in the same rounds (a lower bound of what the memory gives, hence some numbers above "
               "100). Backward passes write more than they read and pay for fresh pages.")
-    return [head, "", *table(data, "read", "of reading"), "", legend,
+    return [head, "", *table(data), "", legend,
             *paragraphs(("Peak memory, measured in a process of its own:", memory(data)),
                         ("Targets that this machine does not reach:", missed(data)), ("Not measured:", skipped(data)))]
 
@@ -129,11 +156,20 @@ def gpu_section(data):
     rate = data.get("ceilings", {}).get("copy")
     head = (f"{gpu.get('name', 'GPU')}, driver {gpu.get('driver', 'unknown')}, torch {data.get('torch')}, triton {data.get('triton')}, "
             f"commit {commits(data)}; copying {f'{rate / 1e9:.0f} GB/s' if rate else 'not measured'}. Measured by `{COMMANDS['gpu']}`.")
+    if data.get("state") not in (None, "complete"):
+        head += f" The run was not finished: {data['state']}."
     tests = data.get("tests")
-    lines = [head, ""] + ([f"GPU tests: {tests['summary']}.", ""] if tests else [])
+    legend = ("Device: between two events behind a pause in which the host runs ahead, with a cache that holds nothing of the inputs; "
+              "host: until the call returns; replayed: the call as a CUDA graph. Roofline: the larger of the bytes over the rate of a copy "
+              "and the operations over the rate of a float32 matrix product, both measured in the same run.")
     errors = [f"- {step['name']}: {step['error']}" for step in data.get("steps", ()) if step.get("error")]
-    return [*lines, *table(data, "copy", "of roofline"), *paragraphs(("Peak memory:", memory(data)),
-                                                                      ("Steps that failed:", errors), ("Not measured:", skipped(data)))]
+    fails = [f"- {one['test']}: {one['error']}" for one in (tests or {}).get("failed", ())]
+    lost = [f"- {one['name']}: {one['error']}" for one in data.get("failures", ())]
+    checks = [f"- {name}: {found['reason']}" for name, found in ((name, data.get(name)) for name in ("sanitizer", "profile"))
+              if found and found.get("reason")]
+    return [head, "", *([f"GPU tests: {tests['summary']}.", ""] if tests else []), *gpu_table(data), "", legend,
+            *paragraphs(("Peak memory:", memory(data)), ("Steps that failed:", errors), ("Tests that failed:", fails),
+                        ("Lost:", lost), ("Not run:", checks), ("Not measured:", skipped(data)))]
 
 
 def section(kind, folder=RESULTS):

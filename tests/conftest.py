@@ -10,7 +10,8 @@ _not_verified = collections.Counter()
 _NEEDS_DATA = "the development data (SVCONV_DATA) is not here"
 _DATA_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data"
 # What --strict-skips accepts: the beginnings of reasons that lie in the machine or the command, not in the installation.
-_EXPECTED_SKIPS = ("needs an NVIDIA GPU", "this machine has a GPU", "long sweep, run with --slow", "runs in a process of its own")
+_EXPECTED_SKIPS = ("needs an NVIDIA GPU", "this machine has a GPU", "long sweep, run with --slow", "runs in a process of its own",
+                   "this machine has no nvcc", "needs cupy-cuda12x and nvidia-cuda-nvrtc-cu12 from the extra dev")
 
 
 def pytest_addoption(parser):

@@ -4,6 +4,8 @@ An op family is the file `bench/cases/<stem>.py` with a generator `cases()` of `
 how its inputs are made, what svconv computes, how many bytes and operations that must move and do, and which baselines compute the
 same. Everything is built lazily: importing these files allocates nothing.
 """
+import contextlib
+import contextvars
 import dataclasses
 import importlib
 import pkgutil
@@ -32,6 +34,9 @@ class Case:
     tolerance: largest accepted max|a-b| / max|b| between a peer and svconv.
     budget: most seconds that all candidates together may take, below that of the program; None: that of the program.
     smoke: this is a tiny copy for the smoke run. gpu: also timed on a GPU. cpu: also timed on a CPU.
+    uncaptured: why no CUDA graph can be made of it, None where one can; a variant is captured all the same.
+    variants: backend -> {name: context manager factory}: the same computation with another setting, also timed on a GPU.
+    checked: inputs(device) on which svconv is compared with float64, where the timed ones are too large for that.
     """
     stem: str
     step: str
@@ -52,6 +57,9 @@ class Case:
     gpu: bool = True
     dtype: str = "float32"
     memory: bool = False    # also measured for peak memory, in a process of its own
+    uncaptured: str | None = None
+    variants: Mapping = dataclasses.field(default_factory=dict)
+    checked: Callable | None = None
 
     @property
     def name(self):
@@ -83,6 +91,25 @@ def find(name):
 
 
 # what the families build their cases from ---------------------------------------------------------------------------------
+
+OTHER_STREAM = "its backward pass belongs to the stream of its forward pass"
+LOOKS_AT_THE_MAP = "the host looks at the map to see how far it reaches"
+_promised = contextvars.ContextVar("promised", default=False)
+
+
+@contextlib.contextmanager
+def promised():
+    """Inside, `promise` gives the largest value of a map to the op, which then does not look, so that a GPU does not wait for the host."""
+    token = _promised.set(True)
+    try:
+        yield
+    finally:
+        _promised.reset(token)
+
+
+def promise(largest, otherwise=None):
+    return largest if _promised.get() else otherwise
+
 
 def random(shape, device, seed, dtype=torch.float32, low=0.0):
     """Uniform numbers in [low, 1), the same for every run on a device."""

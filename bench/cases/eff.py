@@ -37,7 +37,7 @@ class Size:
         return self.channels, self.grid.patches
 
 
-FULL = (Size(512, 64, 31), Size(1024, 64, 31), Size(2048, 64, 31))
+FULL = (Size(512, 64, 31), Size(1024, 64, 31), Size(2048, 64, 31), Size(4096, 64, 31))
 SMOKE = (Size(96, 32, 9),)
 
 
@@ -136,7 +136,7 @@ def without_slow_peers(case):
 def cases():
     for size, smoke in [(size, False) for size in FULL] + [(size, True) for size in SMOKE]:
         common = {"size": str(size), "inputs": functools.partial(make, size), "smoke": smoke, "tolerance": 1e-3, "budget": BUDGET,
-                  "memory": size.side == 2048}
+                  "memory": size.side == 2048, "cpu": size.side < 4096}
         measured = (("peak gigabytes", "<=", 1), ("extra memory", "<=", 0.1)) if size.side == 2048 else ()
         for case in (*_conv(size, measured, **common), *_quotients(size, measured, **common)):
             yield case if size.side < 2048 else without_slow_peers(case)

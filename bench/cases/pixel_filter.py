@@ -5,7 +5,8 @@ import functools
 import torch
 
 import svconv
-from bench.cases import Case, backward_of, bytes_of, forward_backward_of, no_grad, peer, random
+from bench.cases import OTHER_STREAM, Case, backward_of, bytes_of, forward_backward_of, no_grad, peer, random
+from bench.lanes import lanes
 from bench.measure import Skip, require_memory, tensor_bytes
 from bench.peers import pixel_filter as peers
 from svconv.reference import pixel_filter as reference
@@ -36,6 +37,8 @@ class Size:
 FULL = (Size(1024, 7, 5, 1), Size(1024, 5, 3, 3), Size(1024, 5, 5, 3), Size(256, 7, 5, 1))
 LARGE = (Size(1024, 31, 1, 3, per_colour=False), Size(512, 31, 1, 3, per_colour=False))
 SMOKE = (Size(48, 5, 2, 1), Size(32, 7, 1, 3, per_colour=False))
+# two and four pixels per thread: loads of twice and four times the width
+WIDE = {"triton": {f"{count} lanes": functools.partial(lanes, count) for count in (512, 1024)}}
 
 
 def make(size, device, dtype=torch.float32):
@@ -170,7 +173,7 @@ def _adjoint(size, first, **common):
 
 def _backward(size, **common):
     return Case("pixel_filter", "backward", str(size), run=lambda v, backend=None: backward_of(svconv_filter(backend), *operands(v)),
-                read=bytes_of("x", "y", "filters"), written=bytes_of("x", "filters"), flops=products(2), **common,
+                read=bytes_of("x", "y", "filters"), written=bytes_of("x", "filters"), flops=products(2), uncaptured=OTHER_STREAM, **common,
                 references={"forward": svconv_forward, "fill": fill}, targets=(("of 2.5 forwards + fill", "<=", 1),),
                 peers={"shift loop, hand-written": lambda v: backward_of(peers.HandWrittenShiftLoop.apply, *operands(v)),
                        "shift loop, autograd": autograd_backward})
@@ -213,11 +216,12 @@ def cases():
         for index, size in enumerate(sizes):
             common = {"inputs": functools.partial(make, size), "smoke": smoke}
             first = index == 0 and not smoke
-            yield _forward(size, first, **common)
-            yield _adjoint(size, first, **common)
+            wide = {"variants": WIDE} if index == 0 else {}
+            yield _forward(size, first, **common, **wide)
+            yield _adjoint(size, first, **common, **wide)
             yield _backward(size, **common)
             yield _forward_backward(size, first, memory=smoke and index == 0, **common)
-            yield _gram(size, first, **common)
+            yield _gram(size, first, **common, **wide)
             yield _cg(size, **common)
     for index, size in enumerate(LARGE):
         common = {"inputs": functools.partial(make, size)}
@@ -226,7 +230,7 @@ def cases():
         yield _forward_backward(size, False, memory=index == 0, **common)
     for size in FULL[:1]:
         common = {"inputs": functools.partial(make, size, dtype=torch.bfloat16), "dtype": "bfloat16", "cpu": False,
-                  "tolerance": 0.1}     # the peers sum in bfloat16
+                  "tolerance": 0.1, "variants": WIDE}     # the peers sum in bfloat16
         yield _forward(size, False, **common)
         yield _adjoint(size, False, **common)
         yield _gram(size, False, **common)

@@ -8,6 +8,24 @@
 #include "core/host_device.h"
 
 namespace svconv {
+
+// Types that kernels are named by: a kernel of a type without external linkage has none either, and another name in every process.
+struct BF16 {
+  unsigned short bits;
+};
+struct F16 {
+  unsigned short bits;
+};
+
+// What a storage type is computed in.
+template <typename S> struct Compute {
+  using type = float;
+};
+template <> struct Compute<double> {
+  using type = double;
+};
+template <typename S> using compute_t = typename Compute<S>::type;
+
 namespace {
 
 #ifdef SVCONV_EMULATION
@@ -31,22 +49,6 @@ __device__ __forceinline__ void* shared_memory() {
   return svconv_shared;
 }
 #endif
-
-struct BF16 {
-  unsigned short bits;
-};
-struct F16 {
-  unsigned short bits;
-};
-
-// What a storage type is computed in.
-template <typename S> struct Compute {
-  using type = float;
-};
-template <> struct Compute<double> {
-  using type = double;
-};
-template <typename S> using compute_t = typename Compute<S>::type;
 
 __device__ __forceinline__ float to_compute(float v) { return v; }
 __device__ __forceinline__ double to_compute(double v) { return v; }

@@ -45,29 +45,46 @@ __device__ __forceinline__ PlanePlan<T> plane_plan(const int* table, const T* ro
 
 template <int R> struct UnitCircle;  // cos and sin of 2 pi j / R
 template <> struct UnitCircle<3> {
-  static constexpr double cosine[3] = {1.0, -0.5, -0.5};
-  static constexpr double sine[3] = {0.0, 0.86602540378443864676, -0.86602540378443864676};
+  static __device__ __forceinline__ constexpr double cosine(int j) {
+    constexpr double values[3] = {1.0, -0.5, -0.5};
+    return values[j];
+  }
+  static __device__ __forceinline__ constexpr double sine(int j) {
+    constexpr double values[3] = {0.0, 0.86602540378443864676, -0.86602540378443864676};
+    return values[j];
+  }
 };
 template <> struct UnitCircle<5> {
-  static constexpr double cosine[5] = {1.0, 0.30901699437494742410, -0.80901699437494742410, -0.80901699437494742410,
-                                       0.30901699437494742410};
-  static constexpr double sine[5] = {0.0, 0.95105651629515357212, 0.58778525229247312917, -0.58778525229247312917, -0.95105651629515357212};
+  static __device__ __forceinline__ constexpr double cosine(int j) {
+    constexpr double values[5] = {1.0, 0.30901699437494742410, -0.80901699437494742410, -0.80901699437494742410, 0.30901699437494742410};
+    return values[j];
+  }
+  static __device__ __forceinline__ constexpr double sine(int j) {
+    constexpr double values[5] = {0.0, 0.95105651629515357212, 0.58778525229247312917, -0.58778525229247312917, -0.95105651629515357212};
+    return values[j];
+  }
 };
 template <> struct UnitCircle<7> {
-  static constexpr double cosine[7] = {1.0,
-                                       0.62348980185873353053,
-                                       -0.22252093395631440429,
-                                       -0.90096886790241912624,
-                                       -0.90096886790241912624,
-                                       -0.22252093395631440429,
-                                       0.62348980185873353053};
-  static constexpr double sine[7] = {0.0,
-                                     0.78183148246802980871,
-                                     0.97492791218182360702,
-                                     0.43388373911755812048,
-                                     -0.43388373911755812048,
-                                     -0.97492791218182360702,
-                                     -0.78183148246802980871};
+  static __device__ __forceinline__ constexpr double cosine(int j) {
+    constexpr double values[7] = {1.0,
+                                  0.62348980185873353053,
+                                  -0.22252093395631440429,
+                                  -0.90096886790241912624,
+                                  -0.90096886790241912624,
+                                  -0.22252093395631440429,
+                                  0.62348980185873353053};
+    return values[j];
+  }
+  static __device__ __forceinline__ constexpr double sine(int j) {
+    constexpr double values[7] = {0.0,
+                                  0.78183148246802980871,
+                                  0.97492791218182360702,
+                                  0.43388373911755812048,
+                                  -0.43388373911755812048,
+                                  -0.97492791218182360702,
+                                  -0.78183148246802980871};
+    return values[j];
+  }
 };
 
 template <typename T> __device__ __forceinline__ Complex<T> sum(Complex<T> a, Complex<T> b) { return {a.re + b.re, a.im + b.im}; }
@@ -102,7 +119,7 @@ template <int R, bool Inverse, typename T> __device__ __forceinline__ void butte
       Complex<T> even = first, odd = {T(0), T(0)};
 #pragma unroll
       for (int j = 1; j <= R / 2; ++j) {
-        const T cosine = T(UnitCircle<R>::cosine[j * k % R]), sine = sign * T(UnitCircle<R>::sine[j * k % R]);
+        const T cosine = T(UnitCircle<R>::cosine(j * k % R)), sine = sign * T(UnitCircle<R>::sine(j * k % R));
         even.re += plus[j].re * cosine;
         even.im += plus[j].im * cosine;
         odd.re -= minus[j].im * sine;

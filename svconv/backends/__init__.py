@@ -37,11 +37,13 @@ def why_not(name, stem, op, device, arguments=()):
     if reason:
         return reason
     module = stem_module(name, stem)
+    if isinstance(module, str) and "do not load" in module:
+        return module
     if not hasattr(module, op):         # an attribute of the op's name, which no reason has
         if name == "cuda" and op in UNSERVED:
             return f"no cuda kernel for {op}: {UNSERVED[op]}"
         return module if isinstance(module, str) else f"no {name} kernel for {op}"
-    refuses = getattr(module, "why_not", None)
+    refuses = _refusal(name, module)
     return refuses(op, *arguments) if refuses and arguments else None
 
 
@@ -57,7 +59,15 @@ def _candidates(stem, op, device_type, forced):
     if device_type == "cpu" and not forced and able[0] == "reference":
         cpu.warn_if_unbuilt()
     modules = [stem_module(name, stem) for name in able]
-    return tuple((name, getattr(module, op), getattr(module, "why_not", None)) for name, module in zip(able, modules))
+    return tuple((name, getattr(module, op), _refusal(name, module)) for name, module in zip(able, modules))
+
+
+def _refusal(name, module):
+    """What says of (op, *arguments) why they are refused: for their device, then for what they are. None: nothing is refused."""
+    of_device, of_arguments = getattr(_BACKENDS[name], "why_not_on", None), getattr(module, "why_not", None)
+    if of_device is None or of_arguments is None:
+        return of_arguments or (of_device and (lambda op, *arguments: of_device(arguments[0].device)))
+    return lambda op, *arguments: of_device(arguments[0].device) or of_arguments(op, *arguments)
 
 
 def choose(stem, op, device, forced, arguments):

@@ -4,6 +4,7 @@ import dataclasses
 import torch
 
 from svconv._shapes import shape_text
+from svconv.solvers.fused_pass import fused_pass
 from svconv.solvers.magnitudes import column, dots, norms, unit
 from svconv.solvers.result import Result
 
@@ -66,7 +67,7 @@ class Iteration:
 
     def __init__(self, apply, b, x0, preconditioner, tol, max_iter, check_every, callback, atol=0.0, verify=True, apart=1, history=False):
         self.apply, self.b, self.preconditioner, self.apart = apply, b, preconditioner, apart
-        self.tol, self.max_iter, self.callback, self.verify = tol, max_iter, callback, verify
+        self.tol, self.max_iter, self.callback, self.verify, self.most_checks = tol, max_iter, callback, verify, CHECKS
         self.on_host = on_host(b)
         self.check_every = 0 if torch.compiler.is_compiling() else check_every or int(self.on_host)
         plain = {"memory_format": torch.contiguous_format}
@@ -86,20 +87,27 @@ class Iteration:
     def solve(self):
         """CGResult."""
         self._start()
+        fused = fused_pass(self)
+        take_pass = fused or self._pass
         for count in range(self.max_iter + (CHECKS if self.verify else 0)):
             if self.check_every and count % self.check_every == 0 and not bool((self.active | self.checked).any()):
                 break
-            self._pass()
-        self._note()
+            take_pass()
+        if fused is not None:
+            fused.finish()
+        self.note()
         residuals = relative(self.residual, self.scale).masked_fill(self.failed, float("nan"))
         self.x.mul_(column(1 / self.unit, self.x)).masked_fill_(column(torch.isnan(residuals), self.x), float("nan"))
         history = None if self.history is None else relative(self.history, self.scale)
         return CGResult(self.x, self.iterations, residuals, (self.residual <= self.threshold) & ~self.failed, history)
 
+    def applied(self, x):
+        return apply_checked(self.apply, x)
+
     def _unfinished(self):
         return (self.residual > self.threshold) & (self.iterations < self.max_iter)
 
-    def _note(self):
+    def note(self):
         if self.history is not None:
             self.history.scatter_(0, self.iterations[None], self.residual[None])
 
@@ -113,7 +121,7 @@ class Iteration:
         self._drop(torch.isnan(self.residual))
 
     def _pass(self):
-        self._note()
+        self.note()
         checking = not self.on_host or bool(self.checked.any())
         q = apply_checked(self.apply, torch.where(column(self.checked, self.p), self.x, self.p) if checking else self.p)
         pq = dots(self.p, q, self.scratch, self.apart)
@@ -135,7 +143,7 @@ class Iteration:
         torch.addcmul(z, self.p, column(ratio, self.p), out=self.p)
         self._drop(broken)
         self.rz = new_rz
-        self._tell(good)
+        self.tell(good)
 
     def _next(self, good, broken):
         """Who steps and who is checked in the next pass."""
@@ -156,7 +164,7 @@ class Iteration:
             self.p.masked_fill_(column(broken, self.p), 0)
             self.r.masked_fill_(column(broken, self.r), 0)
 
-    def _tell(self, good):
+    def tell(self, good):
         """The callback, after a pass in which somebody took a step."""
         if self.callback is None or self.on_host and not bool(good.any()):
             return

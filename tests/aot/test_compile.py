@@ -79,7 +79,7 @@ def eff_launches(dtype):
 LAUNCHES = {name: module.aot_launches for name, module in MODULES.items() if "." not in name and hasattr(module, "aot_launches")}
 TRANSFORMING = {"quotient": quotient_launches, "eff": eff_launches}
 LAUNCHES |= {name: launches for name, launches in TRANSFORMING.items() if name in MODULES}
-COMPUTED_IN = dict.fromkeys(TRANSFORMING, (torch.float32, torch.float64))     # half types are converted before the kernels; others: all
+COMPUTED_IN = dict.fromkeys((*TRANSFORMING, "conjugate_gradients"), (torch.float32, torch.float64))    # half types are converted
 
 
 def cases(dtypes):

@@ -25,26 +25,6 @@ def run(*arguments, expect=0, **environment):
 
 # programs -----------------------------------------------------------------------------------------------------------
 
-def test_plan_lists_steps_and_cases_without_a_gpu():
-    text = run("bench/gpu.py", "--plan", CUDA_VISIBLE_DEVICES="").stdout
-    for words in ("build svconv._C in place", "copy bandwidth", "tests marked gpu", "pixel_filter | gram | 7 x 7, M = 5", "bfloat16"):
-        assert words in text
-
-
-def test_without_a_gpu_it_says_so():
-    done = run("bench/gpu.py", expect=2, CUDA_VISIBLE_DEVICES="")
-    assert "no NVIDIA GPU" in done.stderr and "--plan" in done.stderr and len(done.stderr.splitlines()) == 1
-
-
-def test_rehearsal_writes_every_step(tmp_path):
-    out = tmp_path / "rehearsal.json"
-    run("bench/gpu.py", "--rehearse", "--no-build", "--no-tests", "--stem", "pixel_filter", "--out", out)
-    data = json.loads(out.read_text())
-    assert [step["error"] for step in data["steps"]] == [None] * 4
-    assert data["ceilings"]["copy"] > 0 and data["kind"] == "rehearsal"
-    assert {"forward", "adjoint", "backward", "gram"} <= {entry["step"] for entry in data["records"]}
-
-
 def test_smoke_run_agrees_with_the_baselines(tmp_path):
     text = run("bench/cpu.py", "--smoke", "--stem", "pixel_filter").stdout
     assert "smoke run, nothing written" in text and "in-place shift loop" in text and "peak memory" in text
@@ -205,57 +185,3 @@ def test_results_in_the_repository_can_be_tabulated():
     from bench import report
     for kind in ("cpu", "gpu"):
         assert report.section(kind)
-
-
-# the parent of the GPU run --------------------------------------------------------------------------------------------
-
-FAKE_CHILD = """
-import json, os, sys, time
-first, path = int(sys.argv[2]), sys.argv[3]
-def write(**entry):
-    with open(path, "a") as file:
-        file.write(json.dumps(entry) + "\\n")
-for index in range(first, 5):
-    write(index=index, name=f"case {index}", begin=True)
-    if index == 1:
-        os._exit(9)
-    if index == 2:
-        time.sleep(60)
-    if index == 3:
-        write(index=index, name="case 3", error="CUDA error: illegal address")
-        sys.exit(3)
-    write(index=index, name=f"case {index}", record={"case": index})
-"""
-
-
-def test_crashing_and_hanging_cases_cost_one_line_each(tmp_path, monkeypatch):
-    import types
-
-    from bench import gpu
-    child = tmp_path / "child.py"
-    child.write_text(FAKE_CHILD)
-    monkeypatch.setattr(gpu, "cases", lambda *_, **__: [types.SimpleNamespace(name=f"case {index}") for index in range(5)])
-    monkeypatch.setattr(gpu.measure, "python", lambda *arguments: [sys.executable, str(child), *map(str, arguments[1:])])
-    monkeypatch.setattr(gpu, "show", lambda record: None)
-    monkeypatch.setattr(gpu, "CASE_LIMIT", 2.0)
-    session = gpu.Session(types.SimpleNamespace(rehearse=True, stem=None, out=tmp_path / "out.json"))
-    session.run("time every op", gpu.timings)
-    data = json.loads((tmp_path / "out.json").read_text())
-    assert data["records"] == [{"case": 0}, {"case": 4}]
-    assert [failure["name"] for failure in data["failures"]] == ["case 1", "case 2", "case 3"]
-    assert "2 of 5 cases measured, 3 failed" in data["steps"][0]["error"]
-
-
-def test_a_failing_step_is_kept_and_the_next_one_runs(tmp_path):
-    import types
-
-    from bench import gpu
-
-    def broken(session):
-        raise OSError("no compiler")
-
-    session = gpu.Session(types.SimpleNamespace(rehearse=True, stem=None, out=tmp_path / "out.json"))
-    session.run("build", broken)
-    session.run("next", lambda session: "fine")
-    steps = json.loads((tmp_path / "out.json").read_text())["steps"]
-    assert steps[0]["error"] == "OSError: no compiler" and steps[1]["note"] == "fine"

@@ -50,19 +50,6 @@ def test_shared_kernels(backend, kernels):
         close(actual, e, scale=SCALE[torch.float64])
 
 
-def test_gradients(backend):
-    grid = svconv.EFFGrid((7, 6), (2, 2))
-    x, kernels, y = (t.cuda().requires_grad_() for t in case(grid=grid, k=(3, 2)))
-    beta = torch.tensor(0.3, dtype=torch.float64, device="cuda", requires_grad=True)
-    for function, inputs in [
-        (lambda x, k: svconv.eff_conv(x, k, grid, padding="reflect", backend=backend), (x, kernels)),
-        (lambda x, y, b: svconv.eff_kernel_quotient(x, y, grid, 3, beta=b, backend=backend), (x, y, beta)),
-        (lambda y, k, b: svconv.eff_image_quotient(y, k, grid, beta=b, backend=backend), (y, kernels, beta)),
-    ]:
-        assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
-        assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)
-
-
 def test_two_runs_have_equal_bits(backend):
     grid = svconv.EFFGrid((500, 700), (9, 12))
     given = [t.cuda() for t in case(torch.float32, grid, (17, 16))]

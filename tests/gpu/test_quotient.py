@@ -39,18 +39,6 @@ def test_matches_the_reference(backend, padding, dtype):
         close(actual, e, scale=SCALE[dtype])
 
 
-def test_gradients(backend):
-    x, kernel, y = (t.cuda().requires_grad_() for t in case(hw=(7, 6), k=(3, 2)))
-    beta = torch.tensor(0.3, dtype=torch.float64, device="cuda", requires_grad=True)
-    for function, inputs in [
-        (lambda x, k: svconv.conv(x, k, padding="reflect", backend=backend), (x, kernel)),
-        (lambda x, y, b: svconv.kernel_quotient(x, y, 3, beta=b, backend=backend), (x, y, beta)),
-        (lambda y, k, b: svconv.image_quotient(y, k, beta=b, backend=backend), (y, kernel, beta)),
-    ]:
-        assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
-        assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)
-
-
 def test_two_runs_have_equal_bits(backend):
     given = [t.cuda() for t in case(torch.float32, (255, 300), (17, 16))]
     first, second = (results(*given, "replicate", backend) for _ in range(2))

@@ -41,7 +41,7 @@ def _collect(type_):
 
 def _kernels():
     for dtype, name in _TYPES.items():
-        patch = Resources(THREADS, 2 if dtype == torch.float32 else 1, _plane_bytes(160, 160, dtype))
+        patch = Resources(THREADS, 2 if dtype == torch.float32 else 1, _plane_bytes(160, 160, dtype), holds_on=("sm_90",))
         yield _transform(name), patch
         for mode in MODES:
             yield _filter(name, mode), patch

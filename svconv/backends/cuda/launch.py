@@ -12,10 +12,16 @@ GRANTED = 48 << 10      # bytes of shared memory that a block has without asking
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Resources:
-    """What a kernel counts on: so many threads in a block, and so many blocks at once on a multiprocessor."""
+    """What a kernel counts on: so many threads in a block, and so many blocks at once on a multiprocessor.
+
+    shared: most bytes of shared memory of a block; holds_on: where so many blocks find room with as much of it; local: bytes of local
+    memory of a thread that are meant, for arrays that no register can hold.
+    """
     threads: int
     blocks: int
-    shared: int = 0     # most bytes of shared memory of a block
+    shared: int = 0
+    holds_on: tuple = ("sm_80", "sm_90", "sm_120")
+    local: int = 0
 
     @property
     def registers(self):
@@ -37,7 +43,10 @@ class Launch:
     shared: int = 0
 
     def __call__(self, device):
-        """On torch's current stream of `device`; like any kernel of torch it can be captured in a graph, once it has run."""
+        """On torch's current stream of `device`; like any kernel of torch it can be captured in a graph, once it has run.
+
+        torch.OutOfMemoryError: the GPU has no memory left for the code or the launch.
+        """
         if self.blocks == 0:
             return
         if torch.cuda.current_device() == device.index:
@@ -48,10 +57,15 @@ class Launch:
 
     def _run(self, device):
         import cupy
-        function = compiled(self.file, self.kernel, self.shared > GRANTED and self.shared, device.index)
         stream = cupy.cuda.ExternalStream(torch.cuda.current_stream(device).cuda_stream)
-        with stream:
-            function((self.blocks,), (self.threads,), tuple(map(word, self.arguments)), shared_mem=self.shared)
+        try:
+            function = compiled(self.file, self.kernel, self.shared > GRANTED and self.shared, device.index)
+            with stream:
+                function((self.blocks,), (self.threads,), tuple(map(word, self.arguments)), shared_mem=self.shared)
+        except RuntimeError as error:       # CuPy's errors of the driver and of the runtime
+            if "out of memory" not in str(error):
+                raise
+            raise torch.OutOfMemoryError(f"{self.kernel}: {error}") from error
 
 
 def word(argument):
@@ -71,6 +85,7 @@ def compiled(file, kernel, shared, device_index):
 
 
 OPTIONS = ("--std=c++17", "--diag-suppress=177")    # 177: a function of a header that this file does not call
+CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")     # CuPy adds them, behind ours: float32 has no denormals
 
 
 def shared_limit(device):
