@@ -6,13 +6,11 @@
 """
 import argparse
 import importlib.util
-import os
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
-os.environ.setdefault("TRITON_INTERPRET", "1")      # only to find the kernels: nothing is compiled or run
 
 from bench import pages
 

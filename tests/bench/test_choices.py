@@ -32,8 +32,9 @@ def test_a_case_of_both_backends_is_a_row():
     assert found == [CALL | {"seconds": {"cuda": 1.0, "triton": 2.0}}]
 
 
-@pytest.mark.parametrize("change", [{"passed": False}, {"passed": None}, {"variant": "512 lanes"}, {"calls": ()},
-                                    {"backend": "cuda + triton"}, {"calls": (CALL, CALL | {"op": "pixel_filter_fwd"})}, {"calls": (CALL | {"kernel": 25},)}], ids=str)
+@pytest.mark.parametrize("change", [
+    {"passed": False}, {"passed": None}, {"variant": "512 lanes"}, {"calls": ()}, {"backend": "cuda + triton"},
+    {"calls": (CALL, CALL | {"op": "pixel_filter_fwd"})}, {"calls": (CALL | {"kernel": 25},)}], ids=str)
 def test_what_is_wrong_or_cannot_be_told_apart_is_no_row(change):
     change = dict(change)
     assert not list(choices.rows(result(entry("triton", 2.0), entry(change.pop("backend", "cuda"), 1.0, **change))))

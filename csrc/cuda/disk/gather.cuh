@@ -56,10 +56,12 @@ template <typename S, int CB> struct FarPixels {
   }
 };
 
-template <bool Arc, typename T, typename Pixels>
-__device__ __forceinline__ void add_edge(T* sums, T r, T inverse, DiskRow row, const Pixels& pixels) {
+// sums += the edge of a disk, or with dw/dr.
+template <typename T, typename Pixels>
+__device__ __forceinline__ void add_edge(T* sums, T r, T inverse, DiskRow row, bool slope, const Pixels& pixels) {
   const DiskScale<T> scale = disk_scale(inverse);
   T high_b = r;
+#pragma unroll 1
   for (int b = 0;; ++b) {
     row.move(b);
     if (row.outer < b) return;
@@ -70,17 +72,17 @@ __device__ __forceinline__ void add_edge(T* sums, T r, T inverse, DiskRow row, c
 #pragma unroll 1
     for (; a <= row.outer; ++a) {
       const T high_a = half_chord_before(r, a + 1);
-      const DiskPixel<T> pixel = disk_pixel<DeviceMath, T, Arc>(low_a, high_a, low_b, high_b, scale, a, b);
-      const T weight = Arc ? pixel.arc - T(2) * inverse * pixel.area : pixel.area;
+      T weight;
+      if (slope) {
+        const DiskPixel<T> pixel = disk_pixel<DeviceMath, T, true>(low_a, high_a, low_b, high_b, scale, a, b);
+        weight = pixel.arc - T(2) * inverse * pixel.area;
+      } else {
+        weight = disk_pixel<DeviceMath, T, false>(low_a, high_a, low_b, high_b, scale, a, b).area;
+      }
       if (weight != T(0)) pixels.add(sums, weight, a, b);
       low_a = high_a;
     }
   }
-}
-template <typename T, typename Pixels>
-__device__ __forceinline__ void add_edge(T* sums, T r, T inverse, const DiskRow& row, bool slope, const Pixels& pixels) {
-  if (slope) add_edge<true>(sums, r, inverse, row, pixels);
-  else add_edge<false>(sums, r, inverse, row, pixels);
 }
 
 template <typename S, int CB>

@@ -27,7 +27,8 @@ SHARED = 96 << 10                   # most bytes of a block that every GPU from 
 LONGEST = 2**30 - 1 - 2 * LARGEST   # side of an image whose plane has places of 32 bits
 
 KERNELS = {f"svconv::disk_blocks<{name}>": Resources(SIDE * SIDE, 4, 8 * SIDE * SIDE) for name in TYPES.values()}
-KERNELS |= {f"svconv::disk_{kind}<{name}, {channels}>": Resources(THREADS, 1 if dtype == torch.float64 else 2, SHARED, ("sm_90",))
+KERNELS |= {f"svconv::disk_{kind}<{name}, {channels}>":
+            Resources(THREADS, 1, SHARED) if dtype == torch.float64 else Resources(THREADS, 2, SHARED, holds_on=("sm_90",))
             for kind in ("gather", "spread") for dtype, name in TYPES.items() for channels in CHANNELS}
 
 
