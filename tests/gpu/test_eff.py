@@ -52,7 +52,7 @@ def test_shared_kernels(backend, kernels):
 
 def test_two_runs_have_equal_bits(backend):
     grid = svconv.EFFGrid((500, 700), (9, 12))
-    given = [t.cuda() for t in case(torch.float32, grid, (17, 16))]
+    given = [t.cuda() for t in case(torch.float32, grid, (17, 21))]     # quotients on planes of even length, which cuda asks for
     first, second = (tuple(results(*given, "replicate", backend, grid)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second))
 
