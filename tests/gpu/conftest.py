@@ -1,5 +1,5 @@
-"""A backend is forced on every call that some op of its family can serve; where another op of the call, or its gradient, has no kernel there,
-the test says so and is left out."""
+"""A backend is forced on every call that some op of its family can serve; where another op of the call, or its gradient, has no kernel
+there, the test says so and is left out."""
 import pytest
 
 
