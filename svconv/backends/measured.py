@@ -42,11 +42,14 @@ def size_of(op, arguments):
     elif op == "pixel_filter_bwd_filters":
         kernel = math.prod(arguments[2][3:5])
     elif op.startswith("pixel_filter"):
-        kernel = math.prod(next(a for a in arguments if isinstance(a, torch.Tensor) and a.dim() == 7).shape[3:5])
+        filters = next((a for a in arguments if isinstance(a, torch.Tensor) and a.dim() == 7), None)
+        kernel = 0 if filters is None else math.prod(filters.shape[3:5])
     elif op == "eff_bwd_kernels":
         kernel = math.prod(arguments[2][-2:])
-    elif op.startswith("eff"):
+    elif op in ("eff_fwd", "eff_adjoint", "eff_image_quotient_fwd"):
         kernel = math.prod(arguments[1].shape[-2:])
+    elif op == "eff_kernel_quotient_fwd":
+        kernel = math.prod(arguments[3:5])
     else:
         kernel = 0
     return arguments[0].numel(), kernel

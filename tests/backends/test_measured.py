@@ -77,7 +77,10 @@ def test_sizes_of_calls():
     assert measured.size_of("pixel_filter_fwd", (x, filters, "zeros")) == (216, 15)
     assert measured.size_of("pixel_filter_bwd_filters", (x, x, filters.shape, x.dtype, "zeros")) == (216, 15)
     assert measured.size_of("pixel_filter_gram_bwd_filters", (x, x, filters, None, "zeros")) == (216, 15)
+    assert measured.size_of("eff_image_quotient_fwd", (x, kernels, None, None, "zeros", *grid)) == (216, 15)
+    assert measured.size_of("eff_kernel_quotient_fwd", (x, x, None, 5, 3, *grid)) == (216, 15)
     assert measured.size_of("conv_fwd", (x, kernels, "zeros")) == (216, 0)
+    assert measured.size_of("pixel_filter_stencil_apply", (x, x, (3, 3), "zeros")) == (216, 0)
 
 
 def test_nothing_speaks_for_an_empty_call(shipped):

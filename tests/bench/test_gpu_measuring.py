@@ -146,7 +146,7 @@ def test_a_backend_is_known_by_its_function_wherever_that_is_defined(monkeypatch
     monkeypatch.setattr(backends, "choose", lambda stem, op, *_: getattr(backends.stem_module("triton", stem), op))
     with record.used_backends() as used:
         for stem, op in (("pixel_filter", "pixel_filter_fwd"), ("disk", "disk_blur_fwd"), ("quotient", "conv_fwd")):
-            backends.choose(stem, op, "cuda", "", ())
+            backends.choose(stem, op, "cuda", "", (torch.zeros(1, 1, 2, 2), 1.0))
     assert used == {"triton"}
 
 
