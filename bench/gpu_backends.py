@@ -28,10 +28,12 @@ def gradients():
         blur, slope, bwd = f"{family}_blur", f"{family}_slope", f"{family}_blur_bwd_{number}"
         found |= {f"{blur}_fwd": [f"{blur}_adjoint", bwd], f"{blur}_adjoint": [f"{blur}_fwd", bwd],
                   bwd: [f"{slope}_fwd", f"{slope}_adjoint"], f"{slope}_fwd": [f"{slope}_adjoint"], f"{slope}_adjoint": [f"{slope}_fwd"]}
+    found["tanh_features_fwd"] = ["tanh_features_bwd"]
+    found |= {name: [] for name in ("pixel_filter_stencil", "pixel_filter_stencil_apply")}
     found["pixel_filter_gram"] = ["pixel_filter_gram", "pixel_filter_gram_bwd_filters"]
     for name in ("kernel_quotient", "image_quotient", "eff_image_quotient", "eff_kernel_quotient"):
         found[f"{name}_fwd"] = [f"{name}_bwd"]
-    return {op: ", ".join(f"`{other}`" for other in others) for op, others in found.items()}
+    return {op: ", ".join(f"`{other}`" for other in others) or "none" for op, others in found.items()}
 
 
 def served(backend, stem, op):
@@ -43,17 +45,20 @@ def served(backend, stem, op):
 
 def rows():
     """[op, its gradients, triton, cuda] with numbers for reasons, and the reasons. ValueError: a cell has neither kernel nor reason."""
-    from svconv.backends.cuda.unserved import UNSERVED
+    from svconv.backends.cuda.unserved import MISSING, UNSERVED
     from svconv.ops._library import STEMS
 
     reasons, found, of = {}, [], gradients()
-    for op, stem in sorted(STEMS.items(), key=lambda pair: list(dict.fromkeys(STEMS.values())).index(pair[1])):
+    stems = list(dict.fromkeys(stem for _, stem in sorted(STEMS.items())))
+    for op, stem in sorted(STEMS.items(), key=lambda pair: (stems.index(pair[1]), pair[0])):
         cells = []
         for backend in ("triton", "cuda"):
             if served(backend, stem, op):
                 cells.append("yes")
             elif backend == "cuda" and op in UNSERVED:
                 cells.append(f"no [{reasons.setdefault(UNSERVED[op], len(reasons) + 1)}]")
+            elif op in MISSING:
+                cells.append(f"**no** [{reasons.setdefault(MISSING[op], len(reasons) + 1)}]")
             else:
                 raise ValueError(f"{op}: no {backend} kernel, and no reason for it in svconv/backends/cuda/unserved.py")
         found.append([f"`{op}`", of.get(op, FORMULAS), *cells])

@@ -1,4 +1,5 @@
-"""Why an op has no kernel in CUDA C++: what was counted. Triton serves all of these."""
+"""Why an op has no kernel in CUDA C++: what was counted. Triton serves all of UNSERVED; ops that are MISSING have no kernel for GPUs and run
+there in plain torch, or not at all."""
 
 _TRANSFORMS = ("its time is that of cuFFT, which torch.fft calls; what is left is a pointwise pass that Triton makes in one read and one "
                "write of the spectra")
@@ -16,3 +17,10 @@ UNSERVED = {
                      "gaussian_slope_adjoint"), _WINDOWS),
     **dict.fromkeys(("eff_image_quotient_bwd", "eff_kernel_quotient_bwd"), _SPECTRA),
 }
+
+_STENCIL = ("missing: on a GPU too 41 values of an assembled stencil instead of 200 of the filters would be read in a step of "
+            "solvers.map_filters at its default sizes (counted); it applies its filters there")
+_FEATURES = ("missing: on a GPU the layers are torch's convolutions and tanh, and each layer's 32 maps of the image's size are written and "
+             "read back between them")
+MISSING = {**dict.fromkeys(("pixel_filter_stencil", "pixel_filter_stencil_apply"), _STENCIL),
+           **dict.fromkeys(("tanh_features_fwd", "tanh_features_bwd"), _FEATURES)}
