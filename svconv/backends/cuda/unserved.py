@@ -1,5 +1,5 @@
-"""Why an op has no kernel in CUDA C++: what was counted. Triton serves all of UNSERVED; ops that are MISSING have no kernel for GPUs and run
-there in plain torch, or not at all."""
+"""Why an op has no kernel in CUDA C++: what was counted. Triton serves all of UNSERVED; ops that are MISSING have no kernel for GPUs and
+run there in plain torch, or not at all."""
 
 _TRANSFORMS = ("its time is that of cuFFT, which torch.fft calls; what is left is a pointwise pass that Triton makes in one read and one "
                "write of the spectra")
