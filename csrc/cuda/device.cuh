@@ -64,7 +64,6 @@ __device__ __forceinline__ void from_compute(float v, BF16* out) {  // to the ne
 }
 
 __device__ __forceinline__ long long least(long long a, long long b) { return a < b ? a : b; }
-__device__ __forceinline__ long long most(long long a, long long b) { return a > b ? a : b; }
 
 }  // namespace
 }  // namespace svconv
