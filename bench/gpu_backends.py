@@ -5,6 +5,7 @@
     python bench/gpu_backends.py --print     prints it
 """
 import argparse
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ PAGE = ROOT / "docs" / "gpu.md"
 BILINEAR = (("conv_fwd", "conv_adjoint", "conv_bwd_kernel"), ("eff_fwd", "eff_adjoint", "eff_bwd_kernels"),
             ("pixel_filter_fwd", "pixel_filter_adjoint", "pixel_filter_bwd_filters"))
 RADIAL = (("disk", "radius"), ("gaussian", "sigma"))        # family: what its maps are of
+INTERNAL = "pixel_filter_stencil", "tanh_features"      # ops that are registered where they are used
 FORMULAS = "the reference's formula, differentiated by torch"
 
 
@@ -48,6 +50,8 @@ def rows():
     from svconv.backends.cuda.unserved import MISSING, UNSERVED
     from svconv.ops._library import STEMS
 
+    for name in INTERNAL:
+        importlib.import_module(f"svconv.ops.{name}")
     reasons, found, of = {}, [], gradients()
     stems = list(dict.fromkeys(stem for _, stem in sorted(STEMS.items())))
     for op, stem in sorted(STEMS.items(), key=lambda pair: (stems.index(pair[1]), pair[0])):
