@@ -1,26 +1,17 @@
 """The benchmark programs: registry, interleaving, judgement, tables, plan, rehearsal and smoke run. Nothing here asserts a time."""
 import json
 import os
-import pathlib
-import subprocess
 import sys
 
 import pytest
 import torch
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from programs import ROOT, run
 
 
 @pytest.fixture(autouse=True)
 def checkout_on_path(monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
-
-
-def run(*arguments, expect=0, **environment):
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, env={**os.environ, **environment}, capture_output=True,
-                          text=True, timeout=300, check=False)
-    assert done.returncode == expect, done.stdout[-2000:] + done.stderr[-2000:]
-    return done
 
 
 # programs -----------------------------------------------------------------------------------------------------------

@@ -2,27 +2,18 @@
 import argparse
 import json
 import os
-import pathlib
-import subprocess
 import sys
 import time
 import types
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from programs import ROOT, run
 
 
 @pytest.fixture(autouse=True)
 def checkout_on_path(monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
-
-
-def run(*arguments, expect=0, **environment):
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, env={**os.environ, **environment}, capture_output=True,
-                          text=True, timeout=300, check=False)
-    assert done.returncode == expect, done.stdout[-2000:] + done.stderr[-2000:]
-    return done
 
 
 def options(tmp_path, **more):
