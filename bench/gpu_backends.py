@@ -47,7 +47,7 @@ def served(backend, stem, op):
 
 def rows():
     """[op, its gradients, triton, cuda] with numbers for reasons, and the reasons. ValueError: a cell has neither kernel nor reason."""
-    from svconv.backends.cuda.unserved import MISSING, UNSERVED
+    from svconv.backends.cuda.unserved import UNSERVED
     from svconv.ops._library import STEMS
 
     for name in INTERNAL:
@@ -61,8 +61,6 @@ def rows():
                 cells.append("yes")
             elif backend == "cuda" and op in UNSERVED:
                 cells.append(f"no [{reasons.setdefault(UNSERVED[op], len(reasons) + 1)}]")
-            elif op in MISSING:
-                cells.append(f"**no** [{reasons.setdefault(MISSING[op], len(reasons) + 1)}]")
             else:
                 raise ValueError(f"{op}: no {backend} kernel, and no reason for it in svconv/backends/cuda/unserved.py")
         found.append([f"`{op}`", of.get(op, FORMULAS), *cells])

@@ -12,7 +12,7 @@ from svconv._shapes import HALF, Dims, check_device, shape_text, unify
 from svconv.ops._library import register
 from svconv.ops._transforms import transforming
 
-LEAST_APPLICATIONS = 12         # the assembly costs what 8 to 16 applications save (docs/models/svmap_solve.md)
+LEAST_APPLICATIONS = 12         # the assembly costs what 8 to 16 applications save (docs/models/svmap_solve.md); on a GPU not measured
 
 _assemble = register(
     "pixel_filter",
@@ -31,14 +31,15 @@ def accepts(filters, stencil):
 
 def pays(filters, applications):
     """Whether a `GramStencil` of the filters in the precision of the sums is expected to be quicker than so many `pixel_filter_gram`: where
-    nothing can be differentiated, the compiled kernels run, fewer bytes are read and the assembly is repaid."""
+    nothing can be differentiated, compiled kernels run, fewer bytes are read and the assembly is repaid."""
     if torch.is_grad_enabled() or torch.compiler.is_compiling() or transforming() or applications < LEAST_APPLICATIONS:
         return False
     _, _, maps, kh, kw, _, _ = filters.shape
     if values(kh, kw) * max(4, filters.itemsize) >= maps * kh * kw * filters.itemsize:
         return False
-    return (backends.requested_outside() in ("", "cpu")
-            and backends.why_not("cpu", "pixel_filter", "pixel_filter_stencil", filters.device) is None)
+    compiled = "cpu" if filters.device.type == "cpu" else "triton"
+    return (backends.requested_outside() in ("", compiled)
+            and backends.why_not(compiled, "pixel_filter", "pixel_filter_stencil", filters.device) is None)
 
 
 def values(kh, kw):
@@ -59,7 +60,7 @@ class GramStencil:
     """`pixel_filter_gram(x, filters, weights=weights, padding=padding)` as a function of x that reads a stencil instead of the filters.
 
     5 filters of 5 x 5 are 125 values per pixel, the stencil 41, and the assembly costs what 8 to 16
-    applications save (docs/models/svmap_solve.md). On a GPU there is no kernel for it, only the reference.
+    applications save on a CPU (docs/models/svmap_solve.md); on a GPU that was not measured.
 
     Args:
         filters: [B|1, C|1, M, kh, kw, H, W], any strides.
@@ -67,7 +68,7 @@ class GramStencil:
         padding: as in `svconv.pixel_filter`; what reaches over an edge is folded into the stencil.
         dtype: that the stencil is stored in, None: that of the filters. bfloat16 and float16 beside float32 filters, float32 beside half
             ones; sums are float32.
-        backend: force "cpu" or "reference"; None chooses.
+        backend: force "triton", "cpu" or "reference"; None chooses.
 
     Attributes:
         values: [B|1, C|1, (2 kh - 1)(2 kw - 1) // 2 + 1, H, W], `A(q, q + e)` for e from 0 on; it does not require gradients.
@@ -78,7 +79,8 @@ class GramStencil:
         ValueError: a shape, size or padding that does not fit. TypeError: a dtype or device that does not fit.
         RuntimeError: the forced backend cannot run.
 
-    Bit-identical from run to run and for any number of threads. Extra memory: for 5 filters of 5 x 5 under 1 MiB per thread.
+    Bit-identical from run to run and for any number of threads. Extra memory: for 5 filters of 5 x 5 under 1 MiB per thread
+    on a CPU; on a GPU, where the padding mirrors or repeats, the stencil once or twice more while it is assembled.
 
     >>> import torch, svconv
     >>> from svconv.ops.pixel_filter_stencil import GramStencil

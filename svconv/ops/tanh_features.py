@@ -46,7 +46,8 @@ def tanh_features(x, latent, filters, hidden, biases, last, *, backend=None):
     Args:
         x: [B, C0, H, W], any strides; borders are replicated. latent: [B, C1, H, W] or None, further channels behind those of x.
         filters: [N, C0 + C1, k, k], k odd. hidden: [L, N, N], L may be 0. biases: [L + 1, N] or None. last: [O, N].
-        backend: force "cpu" (float32) or "reference"; None chooses.
+        backend: force "triton" (gradients in float32 and half types, of one hidden layer at most), "cpu" (float32) or "reference"; None
+            chooses.
 
     Returns:
         [B, O, H, W], contiguous.
@@ -56,7 +57,7 @@ def tanh_features(x, latent, filters, hidden, biases, last, *, backend=None):
 
     First and second order gradients in everything. Forward bit-identical for any number of threads, gradients for a fixed number. Memory
     beside the result: under 1 MiB per thread on "cpu"; no maps are kept for the gradient, which computes them anew strip by strip (the
-    second order keeps them). tanh on "cpu" is within 4 units in the last place.
+    second order keeps them); on "triton" the gradient takes N maps of the image's size. tanh on "cpu" is within 4 units in the last place.
     Learning to Deblur (2016), the feature module.
 
     >>> import torch

@@ -25,6 +25,7 @@ TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.float16: "fp16", to
 TARGETS = {"sm_80": GPUTarget("cuda", 80, 32), "sm_90": GPUTarget("cuda", 90, 32), "sm_120": GPUTarget("cuda", 120, 32),
            "gfx942": GPUTarget("hip", "gfx942", 64)}
 REGISTERS = {"cuda": 128, "hip": 256}     # two programs of 256 threads on a multiprocessor, two waves on a SIMD
+MORE_REGISTERS = {"tanh_features": {"cuda": 192, "hip": 256}}      # one program: matrix products hold their operands in registers
 SHARED = 48 * 1024                       # bytes that every GPU grants without asking
 MODULES = {m.name.removeprefix("svconv._triton."): importlib.import_module(m.name)
            for m in pkgutil.walk_packages(svconv._triton.__path__, "svconv._triton.")}
@@ -139,19 +140,19 @@ def amd_resources(compiled):
     return {key: int(re.search(rf"\.{name}:\s+(\d+)", text)[1]) for key, name in names.items()}
 
 
-def check(launches, target, folder, record_property):
+def check(launches, target, folder, record_property, registers=REGISTERS):
     for label, launch in launches:
         compiled = triton.compile(source(launch), target=target, options=launch.options(target.warp_size))
         used = nvidia_resources(compiled, folder) if target.backend == "cuda" else amd_resources(compiled)
         record_property(label, str(used))
         assert used["STACK"] == 0 and used["LOCAL"] == 0, f"{label} spills: {used}"
-        assert 0 < used["REG"] <= REGISTERS[target.backend], f"{label}: {used}"
+        assert 0 < used["REG"] <= registers[target.backend], f"{label}: {used}"
         assert max(used["SHARED"], compiled.metadata.shared) <= SHARED, f"{label}: {used}"
 
 
 @pytest.mark.parametrize("stem, dtype", cases(tuple(TYPES)))
 def test_hopper(stem, dtype, tmp_path, record_property):
-    check(LAUNCHES[stem](dtype), TARGETS["sm_90"], tmp_path, record_property)
+    check(LAUNCHES[stem](dtype), TARGETS["sm_90"], tmp_path, record_property, MORE_REGISTERS.get(stem, REGISTERS))
 
 
 @pytest.mark.parametrize("stem, dtype", cases((torch.float32, torch.bfloat16)))
@@ -159,14 +160,14 @@ def test_hopper(stem, dtype, tmp_path, record_property):
 def test_other_targets(stem, dtype, target, tmp_path, record_property):
     """Two types, and of the windows only 5 x 5."""
     launches = [(label, launch) for label, launch in LAUNCHES[stem](dtype) if "31x31" not in label and "7x7" not in label]
-    check(launches, TARGETS[target], tmp_path, record_property)
+    check(launches, TARGETS[target], tmp_path, record_property, MORE_REGISTERS.get(stem, REGISTERS))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stem, dtype", cases(tuple(TYPES)))
 @pytest.mark.parametrize("target", [name for name in TARGETS if name != "sm_90"])
 def test_everything(stem, dtype, target, tmp_path, record_property):
-    check(LAUNCHES[stem](dtype), TARGETS[target], tmp_path, record_property)
+    check(LAUNCHES[stem](dtype), TARGETS[target], tmp_path, record_property, MORE_REGISTERS.get(stem, REGISTERS))
 
 
 def test_half_filters_beside_a_float32_image(tmp_path, record_property):

@@ -9,11 +9,12 @@ from svconv._triton.pixel_filter.ahead_of_time import aot_launches
 from svconv._triton.pixel_filter.filter_gradient import pixel_filter_bwd_filters
 from svconv._triton.pixel_filter.forward import pixel_filter_fwd
 from svconv._triton.pixel_filter.gram import pixel_filter_gram, pixel_filter_gram_bwd_filters
+from svconv._triton.pixel_filter.stencil import pixel_filter_stencil, pixel_filter_stencil_apply
 
 from svconv._triton import boundary
 
 __all__ = ["aot_launches", "pixel_filter_adjoint", "pixel_filter_bwd_filters", "pixel_filter_fwd", "pixel_filter_gram",
-           "pixel_filter_gram_bwd_filters", "why_not"]
+           "pixel_filter_gram_bwd_filters", "pixel_filter_stencil", "pixel_filter_stencil_apply", "why_not"]
 
 
 def why_not(op, *arguments):

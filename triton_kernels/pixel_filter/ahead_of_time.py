@@ -3,6 +3,7 @@ import torch
 from svconv._triton.pixel_filter.adjoint import adjoint_launches
 from svconv._triton.pixel_filter.filter_gradient import bwd_filters_launch
 from svconv._triton.pixel_filter.forward import fwd_launch
+from svconv._triton.pixel_filter.stencil import apply_launch, assembly_launches
 from svconv._triton.tiles import accumulator
 
 CONFIGURATIONS = {                  # label: channels, filters shared by them, maps, window, side, padding
@@ -34,3 +35,7 @@ def aot_launches(dtype, filters_dtype=None, labels=tuple(CONFIGURATIONS)):
             u = empty(2, c, m, side, side, of=acc)
             yield f"two fwd of gram {label}", fwd_launch(x, filters, y, u, padding, (x, u))
             yield f"bwd_filters of gram {label}", bwd_filters_launch(x, u, filters, padding, (x, u))
+        stencil = empty(2, filters.shape[1], (2 * k - 1) * k - (k - 1), side, side)
+        for launch in assembly_launches(filters, empty(1, 1, m, side, side, of=acc), stencil, padding):
+            yield f"{launch.kernel.__name__} {label}", launch
+        yield f"apply of stencil {label}", apply_launch(x, stencil, out, (k, k), "circular" if padding == "circular" else "zeros")
