@@ -5,8 +5,6 @@ In strips of rows, so that the maps are never stored for the whole image. Inside
 import torch
 from torch.nn import functional as F
 
-from svconv._plane import window_plane
-
 _PIXELS = 1 << 17  # of one strip
 
 
@@ -60,8 +58,15 @@ def with_border(x, latent, size):
 
 def without_border(g, size):
     """The transpose of the padding, in a fixed order: what stands outside is added to the border pixel that it came from. A new tensor."""
-    height, width = (n - size + 1 for n in g.shape[-2:])
-    return window_plane((height, width), (size, size), "replicate").enter_adjoint(g).clone(memory_format=torch.contiguous_format)
+    half = size // 2
+    for dim in (-2, -1):
+        n = g.shape[dim] - 2 * half
+        inside = g.narrow(dim, half, n).clone(memory_format=torch.contiguous_format)
+        if half:
+            inside.narrow(dim, 0, 1).add_(g.narrow(dim, 0, half).sum(dim, keepdim=True))
+            inside.narrow(dim, n - 1, 1).add_(g.narrow(dim, half + n, half).sum(dim, keepdim=True))
+        g = inside
+    return g
 
 
 def _strips(x):
