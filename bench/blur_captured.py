@@ -3,6 +3,7 @@ import torch
 
 from bench import blur_scenes as scenes, pages
 from svconv import Conv, solvers
+from svconv._bfloat16 import emulated
 from svconv.files import outputs
 from svconv.files.images import write_image
 from svconv.files.picture import Picture
@@ -34,7 +35,8 @@ def methods(space, ldr, steps):
         return with_kernel(y, blind_kernel(y.mean(1, keepdim=True), KERNEL).x)
 
     def searched(y):
-        return deep_prior_deblur(y, space, steps=steps, warmup=min(WARMUP, steps), precision="bfloat16",
+        precision = "float32" if emulated("cpu") else "bfloat16"
+        return deep_prior_deblur(y, space, steps=steps, warmup=min(WARMUP, steps), precision=precision,
                                  generator=torch.Generator().manual_seed(0)).x
 
     found = {"blurry": lambda y: y, "ltd, irls": ltd, "l0, irls": l0}

@@ -54,7 +54,7 @@ def test_equals_reference(kernels, form, padding):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("size", [(26, 98), (9, 33)])
+@pytest.mark.parametrize("size", [(18, 66), (9, 33)])
 def test_tiles(kernels, form, size):
     """Tiles are 32 x 8 and 16 x 8, blocks of the map 16 x 16; the larger image has tiles that read nothing from outside."""
     x, g, sigma = tensors(1, 1, size, 0.8)
@@ -85,7 +85,7 @@ def test_dtypes(kernels, form, dtype, map_dtype):
 def test_shared_maps(kernels, form, maps):
     """Groups of channels that do not come out even; the gradient is summed over what shares a sigma."""
     for op in (*BLURS, BWD):
-        check(kernels, op, *tensors(2, 5, (2, 3), 0.7, maps=maps), form, "reflect" if op == BWD else "zeros")
+        check(kernels, op, *tensors(2, 5, (2, 3), 0.5, maps=maps), form, "reflect" if op == BWD else "zeros")
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -139,10 +139,10 @@ def test_gram_in_several_parts(kernels, monkeypatch, dtype, with_weights):
 
 
 @pytest.mark.parametrize("padding", ["zeros", "reflect"])
-@pytest.mark.parametrize("channels", [5, 7, 10])
+@pytest.mark.parametrize("channels", [5, 10])
 def test_gram_adds_every_channel_once(kernels, channels, padding):
     """Three parts, so that the middle one adds to a sum in place, and groups of channels that do not come out even."""
-    x, filters, y = tensors(2, channels, 3, 3, 3, 4, 5, shared_c=True)
+    x, filters, y = tensors(2, channels, 3, 2, 2, 3, 4, shared_c=True)
     assert kernels.gram._maps_at_once(x, filters) == 1
     check(kernels, "gram", x, filters, None, padding)
     check(kernels, "gram", x, filters, y[:, :1].abs(), padding)
