@@ -2,7 +2,7 @@
 import os
 import time
 
-from svconv.cli import defocus_map, learned_spaces, map_options, psf_grid, shake, svmap, unseen
+from svconv.cli import defocus_map, kernel as kernel_option, learned_spaces, map_options, psf_grid, shake, svmap, unseen
 from svconv.cli.errors import InputError, shown, warn
 from svconv.files.limits import MAX_PIXELS, check_memory
 
@@ -17,6 +17,7 @@ TILE, HALO = 1536, 48  # pixels; a tile goes beyond its place by a kernel and HA
 EPILOG = """\
 examples:
   svconv deblur photo.jpg --kernel psf.npy -o sharp.png
+  svconv deblur photo.jpg --kernel motion:15:30 -o sharp.png
   svconv deblur photo.jpg --kernel psf.png --method hyper --reg 1e-3 -o sharp.png
   svconv deblur photo.jpg --kernel psf.png --method svmap -o sharp.png
   svconv deblur photo.jpg --blind --kernel-size 17 -o sharp.png --save-kernel psf.png
@@ -40,7 +41,7 @@ def add_parser(subparsers):
     parser.add_argument("image", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, GIF, WebP, FITS or NPY")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help=".png, .tif, .jpg, .bmp, .fits or .npy")
     blur = parser.add_mutually_exclusive_group(required=True)
-    blur.add_argument("--kernel", metavar="K", help="the blur kernel: .npy ([kh, kw], [kh, kw, 3] or [3, kh, kw]) or an image")
+    kernel_option.add_option(blur)
     blur.add_argument("--blind", action="store_true", help="the blur is not known: estimate it from the photograph")
     blur.add_argument("--psf-grid", metavar="GRID", help="a PSF for each patch of the photograph: .npy or .fits, [rows, columns, kh, kw], "
                       "[R, kh, kw] with --grid, with a last axis of 3 in colour")
@@ -59,6 +60,7 @@ def add_parser(subparsers):
         + ", ".join(f"{m} {r:g}" for m, r in REG.items())
         + f"; with --blind {BLIND} times that; quotient {psf_grid.REG['quotient']:g}, layered {defocus_map.REG['layered']:.2g})",
     )
+    kernel_option.add_recenter(parser)
     add_white(parser)
     blind = parser.add_argument_group("with --blind")
     blind.add_argument(
@@ -110,6 +112,8 @@ def run(arguments):
     from svconv.files import images
 
     limits = limits_of(arguments)
+    if arguments.recenter and arguments.kernel is None:
+        raise InputError("--recenter: only with --kernel")
     learned_spaces.check_options(arguments)
     if arguments.defocus_map is None:
         map_options.check_unused(arguments, "--defocus-map")
@@ -156,7 +160,7 @@ def find_kernel(arguments, picture, limits):
     from svconv.files import kernels
 
     if not arguments.blind:
-        kernel = kernels.read_kernel(arguments.kernel, **limits)
+        kernel = kernel_option.given(arguments.kernel, arguments.recenter, **limits)
         kernels.check_fits(arguments.kernel, kernel, picture)
         method = arguments.method or METHODS["kernel"][0]
         size = kernel.shape[1:]

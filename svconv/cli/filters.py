@@ -17,7 +17,7 @@ examples:
 def add_parser(subparsers):
     import argparse
 
-    from svconv.cli import deblur
+    from svconv.cli import deblur, kernel as kernel_option
 
     parser = subparsers.add_parser(
         "filters", help="draw the filters that SVMAP predicts for every pixel of a photograph", epilog=EPILOG,
@@ -33,6 +33,7 @@ def add_parser(subparsers):
     parser.add_argument("--colour", choices=("all", "red", "green", "blue"), default="all",
                         help="the colour whose filters are drawn, all: as red, green and blue (default: %(default)s)")
     parser.add_argument("--minus-mean", action="store_true", help="draw how a pixel's filter differs from the mean filter of the window")
+    kernel_option.add_recenter(parser)
     deblur.add_white(parser, "")
     parser.set_defaults(run=run)
 
@@ -50,7 +51,7 @@ def window(text):
 
 
 def run(arguments):
-    from svconv.cli import deblur, filters_picture, svmap
+    from svconv.cli import deblur, filters_picture, kernel as kernel_option, svmap
     from svconv.files import images, kernels
     from svconv.files.limits import check_memory
 
@@ -58,7 +59,7 @@ def run(arguments):
     model = svmap.load_model(arguments.weights)
     images.check_output(arguments.output)
     picture, _ = images.read_image(arguments.image, **limits).with_white(deblur.white_of(arguments))
-    kernel = kernels.read_kernel(arguments.kernel, **limits)
+    kernel = kernel_option.given(arguments.kernel, arguments.recenter, **limits)
     kernels.check_fits(arguments.kernel, kernel, picture)
     y, psf = svmap.blurred(picture), svmap.psf(kernel)
     place = chosen(arguments, y)

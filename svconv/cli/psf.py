@@ -1,32 +1,87 @@
-"""`svconv psf`: draws a PSF grid as a picture, to be looked at before anything is restored with it."""
-from svconv.cli import psf_grid
+"""`svconv psf`: writes a blur kernel by its name, and draws kernels and PSF grids, to be looked at before anything is restored."""
+from svconv.cli import kernel as kernel_option, psf_grid
 from svconv.cli.errors import InputError, shown
 
 SIDE, GAP = 1600, 2  # pixels: the picture's longest side is about that; between two PSFs
+GAMMA = 0.5
+
+EPILOG = """\
+examples:
+  svconv psf motion:15:30 -o kernel.png             a kernel by its name; as .npy it is exact
+  svconv psf kernel.npy --gamma 0.5 -o look.png     drawn large, with its faint parts
+  svconv psf psfs.npy -o grid.png                   a PSF grid
+"""
 
 
 def add_parser(subparsers):
+    import argparse
+
     parser = subparsers.add_parser(
-        "psf", help="draw a PSF grid as a picture",
-        description="Draws a PSF grid: every PSF at its place, row by row, the brightest pixel of each white (--scale common: of all).")
-    parser.add_argument("grid_file", metavar="GRID", help="a PSF grid as .npy or .fits, as in svconv deblur --psf-grid")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help=".png, .tif, .jpg or .bmp")
+        "psf", help="write a blur kernel by its name, draw a kernel or a PSF grid", epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Writes the blur kernel that a name or a file says, grey = weight, which svconv deblur --kernel takes again;\n"
+        "with --gamma it is drawn for the eye. Draws a PSF grid: every PSF at its place, the brightest pixel of each white.")
+    parser.add_argument("psf", metavar="PSF", help=f"{kernel_option.HELP}; or a PSF grid as .npy or .fits, as in "
+                        "svconv deblur --psf-grid")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help=".png, .tif, .jpg or .bmp; a kernel also as .npy")
+    kernel_option.add_recenter(parser)
     parser.add_argument("--grid", type=psf_grid.grid_size, metavar="RxC", help="rows x columns, where an array [R, kh, kw] does not say it")
     parser.add_argument("--psf-hdu", type=int, metavar="N", help="the number of the image in a FITS file that holds several")
-    parser.add_argument("--scale", choices=("each", "common"), default="each", help="what is white (default: %(default)s)")
-    parser.add_argument("--gamma", type=float, default=0.5, metavar="G",
-                        help="grey = weight^G, so that faint wings are seen; 1 is linear (default: %(default)s)")
+    parser.add_argument("--scale", choices=("each", "common"), help="which of the PSFs of a grid is white (default: each)")
+    parser.add_argument("--gamma", type=float, metavar="G",
+                        help=f"grey = weight^G, so that faint wings are seen (default: {GAMMA} for a grid; a kernel is written)")
     parser.set_defaults(run=run)
 
 
 def run(arguments):
+    if arguments.gamma is not None and not 0 < arguments.gamma <= 10:
+        raise InputError(f"--gamma: expected a number in (0, 10], got {arguments.gamma:g}")
+    return (run_kernel if is_kernel(arguments.psf) else run_grid)(arguments)
+
+
+def is_kernel(text):
+    """Whether that is one kernel: a name, an image, or an array of two axes."""
+    from svconv.data.named_kernels import is_named
+    from svconv.files import fits, npy
+    from svconv.files.limits import MAX_KERNEL_PIXELS
+
+    if is_named(text):
+        return True
+    try:
+        with open(text, "rb") as file:
+            head = file.read(len(fits.SIGNATURE))
+    except OSError:
+        return False        # the reader of grids says why
+    return npy.axes(text, 3 * MAX_KERNEL_PIXELS, "PSF") == 2 if head.startswith(npy.SIGNATURE) else head != fits.SIGNATURE
+
+
+def run_kernel(arguments):
+    from svconv.files import images, kernels
+
+    for option in ("grid", "psf_hdu", "scale"):
+        if getattr(arguments, option) is not None:
+            raise InputError(f"--{option.replace('_', '-')}: only with a PSF grid")
+    look = arguments.gamma is not None
+    (images.check_output if look else kernels.check_kernel_output)(arguments.output)
+    kernel = kernel_option.given(arguments.psf, arguments.recenter)
+    if look:
+        images.write_image(arguments.output, images.Picture(drawn(kernel[:, None], (1, 1), gamma=arguments.gamma)))
+    else:
+        kernels.write_kernel(arguments.output, kernel[0] if len(kernel) == 1 else kernel.transpose(1, 2, 0))
+    down, right = kernels.off_centre(kernel)
+    print(f"{shown(arguments.output)}: kernel of {kernel.shape[2]} x {kernel.shape[1]}, {'grey' if len(kernel) == 1 else 'colour'}, "
+          f"its centre of mass {kernel_option.where(down, right)} of its middle")
+    return 0
+
+
+def run_grid(arguments):
     from svconv.files import images, psf_grids
 
-    if not 0 < arguments.gamma <= 10:
-        raise InputError(f"--gamma: expected a number in (0, 10], got {arguments.gamma:g}")
+    if arguments.recenter:
+        raise InputError("--recenter: only with a kernel")
     images.check_output(arguments.output)
-    psfs, grid = psf_grids.read_psf_grid(arguments.grid_file, arguments.grid, arguments.psf_hdu)
-    pixels = drawn(psfs, grid, arguments.scale, arguments.gamma)
+    psfs, grid = psf_grids.read_psf_grid(arguments.psf, arguments.grid, arguments.psf_hdu)
+    pixels = drawn(psfs, grid, arguments.scale or "each", arguments.gamma or GAMMA)
     images.write_image(arguments.output, images.Picture(pixels))
     count, (kh, kw) = len(psfs), psfs.shape[-2:]
     print(f"{shown(arguments.output)}: {pixels.shape[1]} x {pixels.shape[0]}, {grid[0]} x {grid[1]} PSFs of {kw} x {kh}, "

@@ -8,6 +8,7 @@ from svconv.data.folder_pairs import FolderPairs
 from svconv.data.kernel_pairs import KernelPairs
 from svconv.data.matting_laplacian import MattingLaplacian, matting_laplacian
 from svconv.data.motion import motion_kernel, motion_path
+from svconv.data.named_kernels import named_kernel
 from svconv.data.pairs import BlurPairs
 from svconv.data.photographs import PhotographCache, list_photographs, read_grey, split_photographs
 from svconv.data.poses import motion_poses
@@ -36,6 +37,7 @@ __all__ = [
     "motion_kernel",
     "motion_path",
     "motion_poses",
+    "named_kernel",
     "nearest_radius",
     "propagate_blur",
     "read_grey",

@@ -11,6 +11,8 @@ from svconv.files.limits import MAX_KERNEL_PIXELS
 from svconv.files.outputs import check_folder, replacing
 from svconv.files.picture import Picture
 
+LARGE = 32          # pixels: smaller images are taken for kernels whatever they show, uniform ones too
+
 
 def read_kernel(path, max_pixels=MAX_KERNEL_PIXELS):
     """The kernel in a file: float64 [1 or 3, kh, kw], each channel of sum 1. Arrays may be [kh, kw], [kh, kw, 3] or [3, kh, kw]."""
@@ -40,7 +42,29 @@ def read_kernel(path, max_pixels=MAX_KERNEL_PIXELS):
 def _read_picture(path, max_pixels):
     """The values of an image, 0 where it is transparent."""
     picture = read_image(path, max_pixels)
-    return picture.pixels if picture.alpha is None else np.where(picture.alpha[..., None] > 0, picture.pixels, 0)
+    values = picture.pixels if picture.alpha is None else np.where(picture.alpha[..., None] > 0, picture.pixels, 0)
+    if min(values.shape[:2]) > LARGE:
+        inside, outside = values[1:-1, 1:-1].mean(), np.concatenate([values[[0, -1]].ravel(), values[:, [0, -1]].ravel()]).mean()
+        if outside > inside / 3:
+            raise FileError(f"kernel {path}: an image of {values.shape[0]} x {values.shape[1]} pixels that does not grow dark towards its "
+                            "edges is a photograph rather than a blur kernel (.npy is taken as it is)")
+    return values
+
+
+def off_centre(kernel):
+    """(down, right) in pixels from the middle (kh // 2, kw // 2) to the centre of mass of [1 or 3, kh, kw]."""
+    weight = kernel.mean(0)
+    return tuple(float((weight.sum(1 - axis) * np.arange(n)).sum() / weight.sum() - n // 2) for axis, n in enumerate(weight.shape))
+
+
+def recentred(kernel):
+    """The kernel with its centre of mass within half a pixel of its middle: moved by whole pixels among zeros, odd sides."""
+    down, right = (round(shift) for shift in off_centre(kernel))
+    for axis, shift in ((1, down), (2, right)):
+        n = kernel.shape[axis]
+        before, after = max(0, n - 1 - 2 * (n // 2 + shift)), max(0, 2 * (n // 2 + shift) - (n - 1))
+        kernel = np.pad(kernel, [(0, 0)] * axis + [(before, after)] + [(0, 0)] * (2 - axis))
+    return kernel
 
 
 def _channels_first(path, k):
@@ -77,7 +101,7 @@ def check_kernel_output(path):
 
 
 def write_kernel(path, kernel):
-    """Writes [kh, kw]: .npy exactly (float32), otherwise as 16-bit grey image, the largest value full scale, negative values 0."""
+    """Writes [kh, kw] or [kh, kw, 3]: .npy exactly (float32), else as 16-bit image, the largest value full scale, negative values 0."""
     kernel = np.asarray(kernel, np.float32)
     if os.path.splitext(path)[1].lower() == ".npy":
         buffer = io.BytesIO()
@@ -86,4 +110,4 @@ def write_kernel(path, kernel):
             file.write(buffer.getvalue())
         return
     grey = np.rint(kernel.clip(0) / kernel.max() * 65535).astype(np.uint16)
-    write_image(path, Picture(grey[..., None]))
+    write_image(path, Picture(grey.reshape(*grey.shape[:2], -1)))

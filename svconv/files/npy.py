@@ -1,4 +1,5 @@
 """Arrays in .npy files, looked at before they are read; pickled objects are never loaded."""
+import contextlib
 import math
 import os
 import tokenize
@@ -13,9 +14,22 @@ SIGNATURE = b"\x93NUMPY"
 
 def read_npy(path, most, what="kernel", mapped=False):
     """The array in a file of at most `most` values; `what` it should be, for errors; mapped: it stays in the file."""
-    try:
-        _check_header(path, most)
+    with _explained(path, what):
+        _checked_shape(path, most)
         return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+
+
+def axes(path, most, what="kernel"):
+    """How many axes the array in a file has; raises what `read_npy` does."""
+    with _explained(path, what):
+        return len(_checked_shape(path, most))
+
+
+@contextlib.contextmanager
+def _explained(path, what):
+    """What is wrong with the file as a FileError."""
+    try:
+        yield
     except FileError:
         raise
     except MemoryError as error:
@@ -29,8 +43,8 @@ def read_npy(path, most, what="kernel", mapped=False):
         raise FileError(f"{what} {path}: {text}") from error
 
 
-def _check_header(path, most):
-    """FileError if the header of an array claims more than `most` values, or than the file holds."""
+def _checked_shape(path, most):
+    """The shape that the header says; FileError if it claims more than `most` values, or than the file holds."""
     with open(path, "rb") as file:
         version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
@@ -48,3 +62,4 @@ def _check_header(path, most):
                         f"({RAISED})")
     if start + count * dtype.itemsize > os.stat(path).st_size:
         raise ValueError(f"it ends before the {count} values of its header")
+    return shape
