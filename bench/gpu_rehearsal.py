@@ -203,7 +203,7 @@ def rehearse(options, run):
         if options.out is None:
             options.out = folder / "rehearsal.json"
         session = Session(options, LIMIT)
-        session.start_up, session.test_silence, session.test_limit, session.marks = 90.0, 15.0, 150.0, "gpu or rehearsed"
+        session.start_up, session.test_silence, session.test_limit, session.marks = 90.0, 30.0, 180.0, "gpu or rehearsed"
         session.tools = str(folder / "tools")
         (folder / "tools").mkdir()
         write_tools(folder / "tools")

@@ -10,7 +10,7 @@ PHASES = {phase.name: phase for phase in (
     Phase("ceilings", 40, 40), Phase("warm", 60, 60), Phase("svconv", 110, 25), Phase("models", 40, 30), Phase("eager", 60, 20),
     Phase("compiled", 120, 60), Phase("profile", 40, 40))}
 REHEARSED = {phase.name: phase for phase in (
-    Phase("ceilings", 60, 60), Phase("warm", 90, 60), Phase("svconv", 240, 25), Phase("models", 240, 150), Phase("eager", 200, 25),
+    Phase("ceilings", 60, 60), Phase("warm", 90, 60), Phase("svconv", 300, 50), Phase("models", 240, 150), Phase("eager", 240, 40),
     Phase("compiled", 120, 20), Phase("profile", 90, 60))}
 
 
