@@ -11,6 +11,7 @@ run_step() {
     local start=$SECONDS
     (set -euo pipefail; "$@") > "$logs/$number.log" 2>&1 &
     wait $! || status=$?
+    echo "$status" > "$logs/$number.status"
     printf '%s\t%s\n' "$((SECONDS - start))" "$name" > "$logs/$number.seconds"
     (
         flock 9
@@ -34,12 +35,18 @@ alone() {
 }
 
 together() {
-    while [ "$(jobs -rp | wc -l)" -ge "$SLOTS" ]; do wait -n; done
+    while [ "$(jobs -rp | wc -l)" -ge "$SLOTS" ]; do wait -n || true; all_well; done
+    all_well
     OMP_NUM_THREADS=1 begin "$@"
 }
 
+# Bash forgets the status of a job that ends while it begins another one, so that `wait -n` is no witness; the files are.
+all_well() { ! grep -qvx 0 "$logs"/*.status 2> /dev/null; }
+
 finish() {
-    while [ -n "$(jobs -p)" ]; do wait -n; done
+    while [ -n "$(jobs -rp)" ]; do wait -n || true; all_well; done
+    all_well
+    [ "$(cat "$logs"/*.status 2> /dev/null | wc -l)" = "$count" ]       # a step that was killed has none
 }
 
 stop() {

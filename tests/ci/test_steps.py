@@ -1,5 +1,6 @@
 """.ci/steps.sh: two steps at a time, logs as they end, and a failing step ends the run with its log."""
 import shutil
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -36,11 +37,18 @@ def test_two_at_a_time(tmp_path):
 
 
 @pytest.mark.parametrize("way", ["alone bad bad", "together bad bad; finish",
-                                 "together bad bad; together good sleep 1; together good true; finish"])
+                                 "together bad bad; together good sleep 1; together good true; finish",
+                                 "together bad bad; sleep 0.5; together good sleep 1; together good true; finish",
+                                 "together bad bad; sleep 0.5; finish"])
 def test_a_failing_step_ends_the_run(tmp_path, way):
     done = run(tmp_path, f"bad() {{ echo before; false; echo after; }}\n{way}")
     assert done.returncode != 0 and "END" not in done.stdout
-    assert "=== bad (0 s, FAILED with status 1)\nbefore" in done.stdout and "after" not in done.stdout
+    assert re.search(r"=== bad \(\d+ s, FAILED with status 1\)\nbefore", done.stdout) and "after" not in done.stdout
+
+
+def test_a_step_that_is_killed_ends_the_run(tmp_path):
+    done = run(tmp_path, "together killed sleep 9\nsleep 0.3\nkill -9 -- -$(jobs -p | head -1)\nsleep 0.3\nfinish")
+    assert done.returncode != 0 and "END" not in done.stdout
 
 
 def test_what_a_failing_run_leaves_behind_is_stopped(tmp_path):
