@@ -1,6 +1,6 @@
 """.ci/steps.sh: two steps at a time, logs as they end, and a failing step ends the run with its log."""
-import shutil
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
