@@ -3,7 +3,7 @@ import torch
 import triton
 import triton.language as tl
 from svconv._triton.launch import Launch, cdiv
-from svconv._triton.tanh_features.forward import inputs, sizes
+from svconv._triton.tanh_features.forward import inputs, padded, sizes
 from svconv._triton.tanh_features.maps import block_pixels, first_level, matrix, next_level
 from svconv._triton.tiles import accumulator, tile_pixels, tiling
 
@@ -98,8 +98,7 @@ def _tanh_features_bwd_filters_kernel(
         if latent is not None:
             pixels += _columns(latent, latent_strides, b, c - C, (c >= C) & (tap < taps), i, j, rows, cols, lanes, H, W, K, ACC)
         total = tl.dot(d, pixels, total, input_precision="ieee", out_dtype=ACC)
-    place = (part * NP + n[:, None]) * (chunks * T) + tap[None, :]
-    tl.store(part_filters + place.to(tl.int64), total)
+    tl.store(part_filters + ((part * NP + n[:, None]) * (chunks * T) + tap[None, :]), total)
 
 
 @triton.jit(do_not_specialize=["first", "count", "channels", "N", "H", "W"])
@@ -135,17 +134,16 @@ def _kept(given, kernel):
 def bwd_launch(g, d_first, given, dtype):
     """The gradient at the filters' outputs, and partial sums [parts, ...] for hidden, biases and last."""
     size = sizes(given["N"], dtype, 512)
-    padded_outputs = max(16, 1 << (given["outputs"] - 1).bit_length())
     blocks = g.shape[0] * cdiv(given["H"] * given["W"], size["BLOCK"])
-    parts, depth, padded = min(blocks, PARTS), given["DEPTH"], size["NP"]
+    parts, depth, maps, outputs = min(blocks, PARTS), given["DEPTH"], size["NP"], padded(given["outputs"])
 
     def part(*shape):
         return g.new_empty((parts, *shape), dtype=accumulator(dtype))
 
-    sums = {"part_hidden": part(depth, padded, padded), "part_biases": part(depth + 1, padded), "part_last": part(padded_outputs, padded)}
+    sums = {"part_hidden": part(depth, maps, maps), "part_biases": part(depth + 1, maps), "part_last": part(outputs, maps)}
     return Launch(_tanh_features_bwd_kernel, parts, {
         **_kept(given, _tanh_features_bwd_kernel), **size, **sums, "g": g, "g_strides": g.stride(), "d_first": d_first, "blocks": blocks,
-        "OP": padded_outputs}, registers=REGISTERS)
+        "OP": outputs}, registers=REGISTERS)
 
 
 def bwd_filters_launch(d_first, given, dtype):
@@ -199,8 +197,8 @@ def tanh_features_bwd(g, x, latent, filters, hidden, biases, last, need):
     of_images = [None, None]
     first, end = 0 if need[0] else channels, filters.shape[1] if need[1] else channels      # the channels whose gradient is wanted
     if first < end:
-        padded = _run(bwd_images_launch(d_first, given, first, end))["out"]
-        gradient = window_plane(g.shape[2:], (given["K"],) * 2, "replicate").enter_adjoint(padded)
+        bordered = _run(bwd_images_launch(d_first, given, first, end))["out"]
+        gradient = window_plane(g.shape[2:], (given["K"],) * 2, "replicate").enter_adjoint(bordered)
         of_images = [gradient[:, a - first:z - first] if wanted else None
                      for a, z, wanted in ((0, channels, need[0]), (channels, filters.shape[1], need[1]))]
     return tuple(t.to(g.dtype, memory_format=torch.contiguous_format, copy=True) if wanted else g.new_empty(0)

@@ -26,10 +26,14 @@ def _tanh_features_fwd_kernel(
 
 # host -----------------------------------------------------------------------------------------------------------------
 
+def padded(number):
+    """Rounded up for matrix products."""
+    return max(16, 1 << (number - 1).bit_length())
+
+
 def sizes(number, dtype, values):
-    """Maps, rounded up for matrix products, and how many pixels have `values` of them in a program."""
-    padded = max(16, 1 << (number - 1).bit_length())
-    return {"NP": padded, "BLOCK": max(16, values // (padded * accumulator(dtype).itemsize // 4))}
+    """Maps, rounded up, and how many pixels have `values` of them in a program."""
+    return {"NP": padded(number), "BLOCK": max(16, values // (padded(number) * accumulator(dtype).itemsize // 4))}
 
 
 def inputs(x, latent, filters, hidden, biases, last):
