@@ -1,16 +1,13 @@
 """`svconv deblur`: a sharp photograph from a blurred one and its blur kernel, given or estimated."""
-import os
 import time
 
-from svconv.cli import defocus_map, kernel as kernel_option, learned_spaces, map_options, psf_grid, shake, svmap, unseen
+from svconv.cli import blind, defocus_map, kernel as kernel_option, learned_spaces, map_options, psf_grid, shake, svmap
 from svconv.cli.errors import InputError, shown, warn
 from svconv.files.limits import MAX_PIXELS, check_memory
 
-METHODS = {"kernel": ("irls", "cg", "hyper", "svmap"), "blind": ("ltd", "l0", *learned_spaces.METHODS), "psf-grid": psf_grid.METHODS,
+METHODS = {"kernel": ("irls", "cg", "hyper", "svmap"), "blind": (*blind.METHODS, *learned_spaces.METHODS), "psf-grid": psf_grid.METHODS,
            "defocus-map": defocus_map.METHODS}
 REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 1 / 3000}
-BLIND = 5  # times as much with an estimated kernel, which is never exact
-WINDOW = 1024  # the side of the part of the photograph that a kernel is estimated from
 REWEIGHTINGS, CG_ITER = 2, 60
 TILE, HALO = 1536, 48  # pixels; a tile goes beyond its place by a kernel and HALO
 
@@ -20,7 +17,7 @@ examples:
   svconv deblur photo.jpg --kernel motion:15:30 -o sharp.png
   svconv deblur photo.jpg --kernel psf.png --method hyper --reg 1e-3 -o sharp.png
   svconv deblur photo.jpg --kernel psf.png --method svmap -o sharp.png
-  svconv deblur photo.jpg --blind --kernel-size 17 -o sharp.png --save-kernel psf.png
+  svconv deblur photo.jpg --blind -o sharp.png --save-kernel psf.png --report found.html
   svconv deblur photo.jpg --blind --grid 4x6 -o sharp.png --save-kernel grid.npy
   svconv deblur photo.jpg --blind --method ebks --weights ebks.pt --preview now.png -o sharp.png
   svconv deblur photo.jpg --blind --method ldr --weights ldr.pt -o sharp.png
@@ -58,24 +55,12 @@ def add_parser(subparsers):
         metavar="R",
         help="strength of the smoothing, larger is smoother (default: "
         + ", ".join(f"{m} {r:g}" for m, r in REG.items())
-        + f"; with --blind {BLIND} times that; quotient {psf_grid.REG['quotient']:g}, layered {defocus_map.REG['layered']:.2g})",
+        + f"; with --blind {blind.BLIND} times that; quotient {psf_grid.REG['quotient']:g}, layered {defocus_map.REG['layered']:.2g})",
     )
     kernel_option.add_recenter(parser)
     add_white(parser)
-    blind = parser.add_argument_group("with --blind")
-    blind.add_argument(
-        "--kernel-size",
-        type=int,
-        metavar="N",
-        help="side of the estimated kernel in pixels (default: 17); ltd: a shipped size, l0: any odd one",
-    )
-    blind.add_argument(
-        "--refine", action="store_true", help="let blind_kernel go on from the kernel of the trained model (ltd; slower, not always better)"
-    )
-    blind.add_argument(
-        "--final", choices=("irls", "hyper"), help="how the photograph is restored with the estimated kernel (default: irls)"
-    )
-    blind.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
+    blind_options = parser.add_argument_group("with --blind")
+    blind.add_options(blind_options)
     parser.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones (--blind, --method "
                         "svbr, --method svmap, ebks and ldr, which take the name of shipped ones too)")
     parser.add_argument(
@@ -83,8 +68,8 @@ def add_parser(subparsers):
         help="rows x columns of overlapping patches, for example 4x6: with --blind a kernel for each, since the camera rolled too (ltd); "
              "with --psf-grid where an array [R, kh, kw] does not say it itself",
     )
-    shake.add_options(blind)
-    learned_spaces.add_options(blind)
+    shake.add_options(blind_options)
+    learned_spaces.add_options(blind_options)
     psf_grid.add_options(parser)
     map_options.add_options(parser.add_argument_group("with --defocus-map"))
     progress.add_option(parser)
@@ -130,13 +115,15 @@ def run(arguments):
     say_what_is_lost(arguments, picture)
     start = time.perf_counter()
     if arguments.grid is not None:
-        result, said = shake.estimated_and_restored(arguments, picture, arguments.reg or BLIND * REG["irls"])
+        result, said = shake.estimated_and_restored(arguments, picture, arguments.reg or blind.BLIND * REG["irls"])
+    elif arguments.blind:
+        result, said = blind.estimated_and_restored(arguments, picture)
     else:
-        kernel, method, reg = find_kernel(arguments, picture, limits)
+        kernel, method, reg = given_kernel(arguments, picture, limits)
         kh, kw = kernel.shape[1:]
         result = restore(picture, kernel, method, reg, arguments.quiet) if model is None else svmap.restore(picture, kernel, model,
                                                                                                            arguments.quiet)
-        said = f"{'estimated ' if arguments.blind else ''}kernel {kw} x {kh}, {method}"
+        said = f"kernel {kw} x {kh}, {method}"
     images.write_image(arguments.output, result)
     height, width = picture.size
     print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, {said}, "
@@ -154,28 +141,18 @@ def say_what_is_lost(arguments, picture):
         warn(f"{arguments.output}: {text}")
 
 
-def find_kernel(arguments, picture, limits):
+def given_kernel(arguments, picture, limits):
     """(kernel [1 or 3, kh, kw], method, strength of the smoothing), after a look at the memory that the whole run needs."""
     from svconv.cli import memory
     from svconv.files import kernels
 
-    if not arguments.blind:
-        kernel = kernel_option.given(arguments.kernel, arguments.recenter, **limits)
-        kernels.check_fits(arguments.kernel, kernel, picture)
-        method = arguments.method or METHODS["kernel"][0]
-        size = kernel.shape[1:]
-        needed = svmap.needed(picture, size) if method == "svmap" else memory.needed(picture, size, method, TILE, HALO)
-        check_memory(arguments.image, needed, "restoring it")
-        return kernel, method, arguments.reg or REG.get(method)
-    method = arguments.final or "irls"
-    size = arguments.kernel_size or 17
-    check_memory(arguments.image, memory.needed(picture, (size, size), method, TILE, HALO, WINDOW), "restoring it")
-    if arguments.save_kernel:
-        kernels.check_kernel_output(arguments.save_kernel)
-    kernel = estimate_kernel(arguments, picture)
-    if arguments.save_kernel:
-        kernels.write_kernel(arguments.save_kernel, kernel[0])
-    return kernel, method, arguments.reg or BLIND * REG[method]
+    kernel = kernel_option.given(arguments.kernel, arguments.recenter, **limits)
+    kernels.check_fits(arguments.kernel, kernel, picture)
+    method = arguments.method or METHODS["kernel"][0]
+    size = kernel.shape[1:]
+    needed = svmap.needed(picture, size) if method == "svmap" else memory.needed(picture, size, method, TILE, HALO)
+    check_memory(arguments.image, needed, "restoring it")
+    return kernel, method, arguments.reg or REG.get(method)
 
 
 def white_text(value, source):
@@ -221,21 +198,12 @@ def check_options(arguments):
         raise InputError(f"--method: expected {' or '.join(METHODS[mode])} with --{mode}, got {arguments.method}")
     if arguments.reg is not None and not 0 < arguments.reg < float("inf"):
         raise InputError(f"--reg: expected a number > 0, got {arguments.reg:g}")
+    blind.check_options(arguments)
     if mode == "kernel":
-        for option in ("kernel_size", "final", "save_kernel", "refine"):
-            if getattr(arguments, option):
-                raise InputError(f"--{option.replace('_', '-')}: only with --blind")
         if arguments.weights and arguments.method != "svmap":
             raise InputError("--weights: only with --blind or --method svmap")
         if arguments.reg is not None and arguments.method == "svmap":
             raise InputError("--reg: svmap has no smoothing to be set")
-    if mode == "blind" and arguments.method == "l0":
-        if arguments.weights or arguments.refine:
-            raise InputError(f"{'--weights' if arguments.weights else '--refine'}: only with --method ltd")
-        if arguments.kernel_size is not None and (arguments.kernel_size < 3 or arguments.kernel_size % 2 == 0):
-            raise InputError(f"--kernel-size: expected an odd number >= 3, got {arguments.kernel_size}")
-    if arguments.save_kernel and os.path.realpath(arguments.save_kernel) == os.path.realpath(arguments.output):
-        raise InputError(f"--save-kernel: {arguments.save_kernel} is the output file too")
 
 
 def restore(picture, kernel, method, reg, quiet=False):
@@ -280,83 +248,3 @@ def without_margin(kernel):
         cut = min(used[0], kernel.shape[axis] - 1 - used[-1])
         kernel = kernel[(slice(None),) * axis + (slice(cut, kernel.shape[axis] - cut),)]
     return kernel
-
-
-def estimate_kernel(arguments, picture):
-    """The kernel [1, k, k] of the photograph's luminance: the trained model's, refined by alternation on request, or from alternation
-    alone (l0)."""
-    import torch
-
-    from svconv.cli import progress
-    from svconv.solvers.blind_kernel import blind_kernel
-
-    model = None if arguments.method == "l0" else load_model(arguments)
-    size = model.kernel_sizes[-1] if model else arguments.kernel_size or 17
-    y = visible_luminance(picture)
-    if min(y.shape[-2:]) < 2 * size:
-        raise InputError(f"{arguments.image}: expected sides of at least {2 * size} pixels (twice the kernel) that are not transparent, "
-                         f"got {y.shape[-1]} x {y.shape[-2]}")
-    y = richest_window(y, WINDOW)
-    with torch.no_grad():
-        kernel = model(y).kernel if model else None
-        if y.max() == y.min():
-            warn(f"{arguments.image}: the image is constant, there is no blur to find in it")
-        elif arguments.refine or not model:
-            with progress.bar("kernel", quiet=arguments.quiet) as begin:
-                kernel = blind_kernel(y, size, start=kernel, scales=2 if model else None, callback=begin()).x
-    if kernel is None:
-        kernel = torch.zeros(1, size, size)
-        kernel[0, size // 2, size // 2] = 1
-    return kernel.numpy()
-
-
-def luminance(picture):
-    """[1, 1, H, W]."""
-    return picture.plane(0) if picture.channels == 1 else sum(w * picture.plane(c) for c, w in enumerate((0.299, 0.587, 0.114)))
-
-
-def visible_luminance(picture):
-    """[1, 1, H, W]: the luminance of the smallest rectangle with all visible pixels; the others go on smoothly from them."""
-    weights, y = picture.weights, luminance(picture)
-    if weights is None:
-        return y
-    rows, columns = (weights.any(axis).nonzero()[0] for axis in (1, 0))
-    if not len(rows):
-        return y[..., :0, :0]
-    part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    return unseen.filled(y[..., part[0], part[1]], weights[part] > 0)
-
-
-def richest_window(y, side):
-    """The part of y [1, 1, H, W] of at most side x side pixels with the largest sum of gradients, on a grid of quarter sides."""
-    height, width = y.shape[-2:]
-    if max(height, width) <= side:
-        return y
-    places = [(t, left) for t in steps(height, side) for left in steps(width, side)]
-    parts = [y[..., t : t + side, left : left + side] for t, left in places]
-    return max(parts, key=lambda p: float(p.diff(dim=-1).abs().mean() + p.diff(dim=-2).abs().mean())).contiguous()
-
-
-def steps(length, side):
-    last = max(0, length - side)
-    return sorted({*range(0, last, side // 4), last})
-
-
-def load_model(arguments):
-    from svconv.models import LearningToDeblur
-
-    if arguments.weights:
-        try:
-            model = LearningToDeblur.load(arguments.weights)
-        except ValueError as error:
-            raise InputError(f"--weights: {error}") from error
-        if arguments.kernel_size not in (None, model.kernel_sizes[-1]):
-            raise InputError(f"--kernel-size: {arguments.weights} is for {model.kernel_sizes[-1]} pixels, got {arguments.kernel_size}")
-        return model
-    sizes = sorted(int(name.removeprefix("ltd-")) for name in LearningToDeblur.known_weights() if name.removeprefix("ltd-").isdigit())
-    size = arguments.kernel_size or 17
-    if size not in sizes:
-        raise InputError(
-            f"--kernel-size: expected one of the shipped {', '.join(map(str, sizes)) or '(none)'}, got {size} (others with --weights FILE)"
-        )
-    return LearningToDeblur.from_pretrained(f"ltd-{size}")

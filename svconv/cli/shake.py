@@ -23,7 +23,8 @@ def check_options(arguments):
         raise InputError("--grid: only with --blind or --psf-grid")
     if arguments.eta is not None and not 0 < arguments.eta <= 1:
         raise InputError(f"--eta: expected a number in (0, 1], got {arguments.eta:g}")
-    given = {"--method l0": arguments.method == "l0", "--refine": arguments.refine, "--final hyper": arguments.final == "hyper"}
+    given = {"--method l0": arguments.method == "l0", "--refine": arguments.refine, "--final hyper": arguments.final == "hyper",
+             "--report": bool(arguments.report), "--force": arguments.force}
     for option, wrong in given.items():
         if wrong:
             raise InputError(f"{option}: not with --grid")
@@ -33,16 +34,17 @@ def check_options(arguments):
 
 def estimated_and_restored(arguments, picture, reg):
     """(the restored Picture, what the report says of the kernels)."""
-    from svconv.cli import deblur, memory
+    from svconv.cli import blind, memory
     from svconv.files import kernels
     from svconv.files.limits import check_memory
 
-    model = deblur.load_model(arguments)
+    model = blind.load_model(arguments)
     size = model.kernel_sizes[-1]
     grid = checked_grid(arguments, picture, size)
     check_memory(arguments.image, memory.varying(picture, size, grid.patches), "restoring it")
     if arguments.save_kernel:
         kernels.check_kernel_output(arguments.save_kernel)
+    say_signs(arguments, seen_luminance(picture))
     found = estimate(arguments, picture, model, grid)
     if arguments.save_kernel:
         kernels.write_kernel(arguments.save_kernel, found[0].unflatten(0, grid.grid).numpy())
@@ -67,7 +69,7 @@ def estimate(arguments, picture, model, grid):
     """The kernels [1, R, k, k] of the photograph's luminance; what is transparent goes on smoothly from what is not."""
     import torch
 
-    from svconv.cli import deblur, progress, unseen
+    from svconv.cli import progress
 
     weights = picture.weights
     if weights is not None and not weights.any():
@@ -75,15 +77,37 @@ def estimate(arguments, picture, model, grid):
     size, (height, width) = model.kernel_sizes[-1], grid.patch_size
     if min(height, width) < 2 * size:
         warn(f"--grid: patches of {width} x {height} pixels are small for kernels of {size} x {size}")
-    y = deblur.luminance(picture)
-    if weights is not None:
-        y = unseen.filled(y, weights > 0)
+    y = seen_luminance(picture)
     if y.max() == y.min():
         warn(f"{arguments.image}: the image is constant, there is no blur to find in it")
     with torch.no_grad(), progress.bar("kernels", quiet=arguments.quiet) as begin:
         callback = begin()
         result = model.estimate_varying(y, grid, eta=arguments.eta or ETA, callback=callback)
     return result.kernels
+
+
+def seen_luminance(picture):
+    """[1, 1, H, W]; what is transparent goes on smoothly from what is not."""
+    from svconv.cli import blind, unseen
+
+    y, weights = blind.luminance(picture), picture.weights
+    return y if weights is None or not weights.any() else unseen.filled(y, weights > 0)
+
+
+def say_signs(arguments, y):
+    """What the photograph shows before its kernels are looked for; a warning where a grid is not what it needs."""
+    from svconv.cli import blind
+    from svconv.models.find_blur import VERDICTS
+    from svconv.models.find_blur.search import look, richest_window
+    from svconv.models.find_blur.verdict import AGREE, sharp_or_noisy
+
+    signs = look(y, richest_window(y, blind.WINDOW))[1]
+    known = sharp_or_noisy(signs)
+    if known is not None:
+        warn(f"{arguments.image}: {VERDICTS[known]}")
+    elif signs.agreement >= AGREE:
+        warn(f"{arguments.image}: its parts are blurred alike (agreement {signs.agreement:.2f}): one kernel, without --grid, may be better")
+    print(blind.of_the_photograph(signs))
 
 
 def restore(picture, kernels, grid, reg, quiet=False):

@@ -3,7 +3,9 @@ from svconv.data.defocus_maps import defocus_map, defocus_radii, nearest_radius,
 from svconv.data.defocus_pairs import DefocusPairs
 from svconv.data.degradation import degrade, jpeg_round_trip
 from svconv.data.domain_transform import domain_transform
+from svconv.data.edge_spread import edge_spread
 from svconv.data.estimate_blur import edge_map, estimate_blur, interpolated_map, propagate_blur
+from svconv.data.estimate_noise import estimate_noise
 from svconv.data.folder_pairs import FolderPairs
 from svconv.data.kernel_pairs import KernelPairs
 from svconv.data.matting_laplacian import MattingLaplacian, matting_laplacian
@@ -12,6 +14,7 @@ from svconv.data.named_kernels import named_kernel
 from svconv.data.pairs import BlurPairs
 from svconv.data.photographs import PhotographCache, list_photographs, read_grey, split_photographs
 from svconv.data.poses import motion_poses
+from svconv.data.spectral_ripples import SpectralRipples
 from svconv.data.transferred_blur import TransferredBlur
 from svconv.data.varied_pairs import VariedPairs
 
@@ -22,6 +25,7 @@ __all__ = [
     "KernelPairs",
     "MattingLaplacian",
     "PhotographCache",
+    "SpectralRipples",
     "TransferredBlur",
     "VariedPairs",
     "defocus_map",
@@ -29,7 +33,9 @@ __all__ = [
     "degrade",
     "domain_transform",
     "edge_map",
+    "edge_spread",
     "estimate_blur",
+    "estimate_noise",
     "interpolated_map",
     "jpeg_round_trip",
     "list_photographs",

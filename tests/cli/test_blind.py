@@ -112,7 +112,8 @@ def test_wrong_calls(refused, tmp_path, photo_file, weights):
     case("other.pt", "--weights", tmp_path / "other.pt")
     case("missing.pt", "--weights", tmp_path / "missing.pt")
     case(["--kernel-size", "9"], "--weights", weights, "--kernel-size", "17")
-    case(["--kernel-size", "shipped", "got 16"], "--kernel-size", "16")
+    case(["--kernel-size", "shipped", "got 16", "--method l0"], "--kernel-size", "16")
+    case("--kernel-size: expected auto", "--kernel-size", "many")
     case("--method", "--method", "irls")
     case("--weights: only with --method ltd", "--method", "l0", "--weights", weights)
     case("--refine: only with --method ltd", "--method", "l0", "--refine")
@@ -143,10 +144,10 @@ def test_blind_restoration_gains(run, tmp_path, blurred, method):
 
 
 def test_the_window_with_most_edges_is_taken():
-    from svconv.cli import deblur
+    from svconv.models.find_blur.search import richest_window
 
     y = torch.zeros(1, 1, 300, 90)
     y[..., 210:240, 20:60] = torch.rand(30, 40)
-    part = deblur.richest_window(y, 100)
+    part = richest_window(y, 100)
     assert part.shape == (1, 1, 100, 90) and part.abs().sum() > 0.99 * y.abs().sum()
-    assert deblur.richest_window(y, 300) is y
+    assert richest_window(y, 300) is y

@@ -189,8 +189,8 @@ MEASURE = """
 import damage, numpy as np, sys
 from svconv.cli import blurmap, demo
 from svconv.files.picture import Picture
-blurmap.PROPAGATED, blurmap.STRIP = 300_000, 400_000
-pixels = np.tile(demo.photograph().pixels, (3, 3, 1))
+blurmap.PROPAGATED, blurmap.STRIP = 80_000, 100_000
+pixels = np.tile(demo.photograph().pixels, (2, 1, 1))
 blurmap.estimated(demo.photograph(64).with_white()[0], quiet=True)
 picture = Picture(pixels).with_white()[0]
 for method in blurmap.METHODS:

@@ -270,8 +270,8 @@ from svconv.cli import deblur, defocus_map
 from svconv.files.picture import Picture
 deblur.CG_ITER = 4  # the peak is reached in the first steps
 model = None
-picture = Picture(np.random.default_rng(0).integers(0, 65535, (900, 900, 3)).astype(np.uint16)).with_white()[0]
-radius = torch.full((1, 1, 900, 900), 3.0)
+picture = Picture(np.random.default_rng(0).integers(0, 65535, (600, 600, 3)).astype(np.uint16)).with_white()[0]
+radius = torch.full((1, 1, 600, 600), 3.0)
 small = Picture(picture.pixels[:40, :40]).with_white()[0]
 for method in defocus_map.METHODS:
     if method == "svbr":

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from svconv.cli import deblur, memory, psf_grid
+from svconv.cli import blind, deblur, memory, psf_grid
 from svconv.files import limits
 from svconv.files.picture import Picture
 
@@ -86,7 +86,7 @@ def test_a_run_that_does_not_fit_is_refused_before_it_begins(refused, tmp_path, 
         raise AssertionError("the work began")
 
     monkeypatch.setattr(deblur, "restore", work)
-    monkeypatch.setattr(deblur, "estimate_kernel", work)
+    monkeypatch.setattr(blind, "find", work)
     monkeypatch.setattr(limits, "free_memory", lambda: 200_000)
     options = [kernel_file if text == "kernel.npy" else text for text in options]
     refused("deblur", photo_file, *options, "-o", tmp_path / "out.png", naming=["photo.png", "GB of memory", "GB are free"])
