@@ -23,7 +23,7 @@ from bench import pages
 from svconv import kernel_quotient, project_kernel, solvers
 from svconv.data import degrade, motion_kernel, read_grey
 from svconv.data.pairs import valid_convolution
-from svconv.models import LearningToDeblur
+from svconv.models import LearningToDeblur, find_blur
 
 SIZE, KERNEL, NOISE, MARGIN, REACH = 320, 17, 0.01, 20, 4
 LAM = 500  # of the deconvolution: lower than for a known kernel, because errors of the kernel act like noise
@@ -119,6 +119,7 @@ def measure(model, cases, say=print):
         solvers.blind_kernel(y, KERNEL, start=model(y).kernel, scales=2).x
     )
     methods["`blind_kernel` alone"] = lambda y: solvers.blind_kernel(y, KERNEL).x
+    methods["`find_blur`, which tries sizes and methods"] = lambda y: find_blur(y, model=model, force=True).kernel[None]
     ratios = {name: [] for name in methods}
     for name, sharp, blurry, kernel in cases:
         best = smallest_error(restore(blurry, kernel), sharp)
@@ -146,7 +147,8 @@ restored with the true kernel; both with `solvers.hyper_laplacian(lam={LAM}, pad
 pixels, {MARGIN} pixels left out at each border. The network is the shipped `ltd-17`. "Plain gradients": one kernel quotient of the
 image's differences with themselves; "strongest gradients": with the strongest tenth of them. `solvers.blind_kernel` alternates between an
 image with few edges and its kernel, without learning; with the network's kernel as its start it is what `svconv deblur --blind --refine`
-does.
+tries. `models.find_blur` keeps the one among several kernels that explains the spectrum best ([how](blind.md)); it is what
+`svconv deblur --blind` does.
 
 {counts[0]} cases: grey {SIZE} x {SIZE} crops of test photographs ({", ".join(FOLDERS)}), each blurred with a sampled {KERNEL}-pixel
 kernel and with a measured one (Levin 2009, numbers 2 and 3), noise {NOISE}:

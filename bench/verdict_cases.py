@@ -1,4 +1,4 @@
-"""Photographs whose blur is known, for bench/blind_verdict.py: those that set the thresholds and, apart from them, those that check them."""
+"""Photographs whose blur is known, for bench/blind_verdict.py: those that set the thresholds and others that check them."""
 import math
 from typing import NamedTuple
 
@@ -74,7 +74,8 @@ def calibration(data):
         made.add(name, "sharp", "", x, x, NOISES[i % 4])
         for j in range(2):
             size = SIZES[(2 * i + j) % 9]
-            made.blurred(x, name, "restored", f"shake, {size} pixels", motion_kernel(size, generator=made.generator)[0], NOISES[(i + j) % 4])
+            kernel = motion_kernel(size, generator=made.generator)[0]
+            made.blurred(x, name, "restored", f"shake, {size} pixels", kernel, NOISES[(i + j) % 4])
         made.shaken(x, name, (13, 17, 21, 25, 31)[i % 5], (1.0, 1.5, 2.0)[i % 3], NOISES[(i + 1) % 4])
         radius = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)[i % 8]
         made.blurred(x, name, "defocus", f"disk of radius {radius:g}", disk(radius), NOISES[(i + 2) % 4])

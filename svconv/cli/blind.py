@@ -31,7 +31,8 @@ def add_options(group):
                             "stays that explains the photograph best; ltd: a shipped size, l0: any odd one")
     group.add_argument("--refine", action="store_true",
                        help="let blind_kernel go on from the kernel of the trained model (ltd); the better of the two is taken")
-    group.add_argument("--final", choices=("irls", "hyper"), help="how the photograph is restored with the estimated kernel (default: irls)")
+    group.add_argument("--final", choices=("irls", "hyper"),
+                       help="how the photograph is restored with the estimated kernel (default: irls)")
     group.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
     group.add_argument("--report", metavar="FILE", help="write what was found, with pictures: .html, or .json for programs")
     group.add_argument("--force", action="store_true", help="restore a photograph that is probably sharp already, too")
@@ -59,8 +60,7 @@ def check_options(arguments):
     for option in ("output", "save_kernel", "report"):
         name = getattr(arguments, option)
         if name and (other := taken.setdefault(os.path.realpath(name), option)) != option:
-            raise InputError(f"--{option.replace('_', '-')}: {name} is the {'output' if other == 'output' else other.replace('_', ' ')} file "
-                             "too")
+            raise InputError(f"--{option.replace('_', '-')}: {name} is the {other.replace('_', ' ')} file too")
 
 
 def estimated_and_restored(arguments, picture):
@@ -193,6 +193,6 @@ def load_model(arguments):
     sizes = sorted(int(name.removeprefix("ltd-")) for name in LearningToDeblur.known_weights() if name.removeprefix("ltd-").isdigit())
     size = arguments.kernel_size or 17
     if size not in sizes:
-        raise InputError(f"--kernel-size: expected one of the shipped {', '.join(map(str, sizes)) or '(none)'}, got {size} (any odd size with "
-                         "--method l0, others with --weights FILE)")
+        raise InputError(f"--kernel-size: expected one of the shipped {', '.join(map(str, sizes)) or '(none)'}, got {size} (any odd size "
+                         "with --method l0, others with --weights FILE)")
     return LearningToDeblur.from_pretrained(f"ltd-{size}")

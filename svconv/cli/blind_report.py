@@ -65,7 +65,8 @@ def page(values, kernel, before, after):
     told = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(text)}</td></tr>" for name, text in facts.items())
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;margin:2em auto;max-width:1500px;padding:0 1em}} figure{{display:inline-block;margin:0 1em 1em 0}}
+<style>body{{font:16px/1.5 system-ui,sans-serif;margin:2em auto;max-width:1500px;padding:0 1em}}
+figure{{display:inline-block;margin:0 1em 1em 0}}
 img{{max-width:100%}} td{{padding:0 1.5em 0 0}} .kernel{{image-rendering:pixelated}}</style></head><body>
 <h1>{title}</h1><p>{html.escape(values['text'])}</p>
 <figure><img alt="the photograph" src="{_picture(before)}"><figcaption>{html.escape(values['image'])}</figcaption></figure>

@@ -153,7 +153,7 @@ def _kernel_power(kernel, segment):
 
 
 def _fitted(observed, kernel, radius, noise):
-    """The logarithm of the likeliest A f^-a |F k|^2 + floor over a grid of (a, A, floor), [F]; power spectra are exponentially distributed."""
+    """The logarithm of the likeliest A f^-a |F k|^2 + floor over a grid of (a, A, floor), [F]; powers are exponentially distributed."""
     base = (kernel + 1e-4) * radius ** -torch.tensor(_SLOPES, dtype=torch.float64)[:, None]
     clear = kernel > 0.3 * kernel.max()
     middle = (observed[clear] / base[:, clear]).median(1).values.clamp_min(1e-30)

@@ -7,5 +7,5 @@ from svconv.models.learning_to_deblur import DeblurResult, LearningToDeblur, Var
 from svconv.models.svbr_net import SVBRNet
 from svconv.models.svmap import SIMAP, SVMAP
 
-__all__ = ["BlurFinding", "BlurKernelSpace", "DeblurResult", "DeepPriorResult", "DegradationDeblur", "LearningToDeblur", "Restored", "SIMAP",
-           "SVBRNet", "SVMAP", "VaryingResult", "deep_prior_deblur", "find_blur"]
+__all__ = ["BlurFinding", "BlurKernelSpace", "DeblurResult", "DeepPriorResult", "DegradationDeblur", "LearningToDeblur", "Restored",
+           "SIMAP", "SVBRNet", "SVMAP", "VaryingResult", "deep_prior_deblur", "find_blur"]

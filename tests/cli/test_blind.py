@@ -151,3 +151,82 @@ def test_the_window_with_most_edges_is_taken():
     part = richest_window(y, 100)
     assert part.shape == (1, 1, 100, 90) and part.abs().sum() > 0.99 * y.abs().sum()
     assert richest_window(y, 300) is y
+
+
+def test_what_was_found_is_printed_and_reported(run, tmp_path, blurred):
+    import json
+
+    path, sharp = blurred
+    command = ("deblur", path, "--blind", "--method", "l0", "--kernel-size", "17", "-o", tmp_path / "out.png")
+    outcome = run(*command, "--report", tmp_path / "found.json", "--save-kernel", tmp_path / "k.npy")
+    assert outcome.status == 0 and "verdict      restored: one kernel explains the blur" in outcome.out
+    assert any(set(line) & set("#%@") for line in outcome.out.splitlines()), "no picture of the kernel"
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["verdict"] == "restored" and found["score"] == found["candidates"]["l0-17"] > 0.5 and found["image"] == str(path)
+    np.testing.assert_allclose(found["kernel"]["values"], np.load(tmp_path / "k.npy"), atol=1e-7)
+    assert found["kernel"]["window"] == [17, 17] and 11 <= max(found["kernel"]["extent"]) <= 17 and found["seconds"] > 0
+    assert 0 < found["photograph"]["noise"] < 0.02 and found["photograph"]["agreement"] > 0.37
+
+
+def test_the_report_is_a_page_with_pictures(run, tmp_path, photo_file, weights):
+    import base64
+    import html.parser
+    import io
+
+    class Page(html.parser.HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.images, self.text = [], ""
+
+        def handle_starttag(self, tag, attributes):
+            self.images += [dict(attributes)] if tag == "img" else []
+            assert not any(name in ("href", "src") and not value.startswith("data:") for name, value in attributes), "from elsewhere"
+
+        def handle_data(self, data):
+            self.text += data
+
+    named = tmp_path / "a & <b>.png"
+    photo_file.rename(named)
+    assert run("deblur", named, "--blind", "--weights", weights, "-o", tmp_path / "o.png", "--report", tmp_path / "r.html").status == 0
+    page = Page()
+    page.feed((tmp_path / "r.html").read_text())
+    sizes = {i["alt"]: Image.open(io.BytesIO(base64.b64decode(i["src"].split(",")[1]))).size for i in page.images}
+    assert sizes == {"the photograph": (32, 24), "the result": (32, 24), "the kernel": (234, 234)}
+    assert "a & <b>.png: unsure" in page.text and "ltd-9" in page.text
+
+
+def test_a_sharp_photograph_comes_back_unchanged(run, tmp_path):
+    photograph = demo.photograph()
+    images.write_image(tmp_path / "sharp.png", photograph)
+    outcome = run("deblur", tmp_path / "sharp.png", "--blind", "-o", tmp_path / "out.png", "--report", tmp_path / "r.json",
+                  "--save-kernel", tmp_path / "k.npy")
+    assert outcome.status == 0 and "probably sharp already (unchanged; --force restores it)" in outcome.out
+    assert (images.read_image(tmp_path / "out.png").pixels == photograph.pixels).all()
+    assert np.load(tmp_path / "k.npy").tolist() == [[1.0]]
+    forced = run("deblur", tmp_path / "sharp.png", "--blind", "--force", "--method", "l0", "--kernel-size", "3", "-o", tmp_path / "out.png")
+    assert forced.status == 0 and "unchanged" not in forced.out
+    assert (images.read_image(tmp_path / "out.png").pixels != photograph.pixels).any()
+
+
+def test_the_size_is_found(run, tmp_path, blurred):
+    """Without a size and a method."""
+    path, sharp = blurred
+    small = Image.open(path).crop((150, 60, 410, 320))
+    small.save(tmp_path / "in.png")
+    outcome = run("deblur", tmp_path / "in.png", "--blind", "-o", tmp_path / "out.png")
+    assert outcome.status == 0 and all(name in outcome.out for name in ("ltd-17", "l0-17", "l0-35", "score", "kernel "))
+    assert psnr(tmp_path / "out.png", sharp[60:320, 150:410]) > psnr(tmp_path / "in.png", sharp[60:320, 150:410]) + 1
+
+
+def test_reports_are_refused_before_the_work(refused, tmp_path, photo_file, kernel_file, weights):
+    out = ("-o", tmp_path / "out.png")
+    refused("deblur", photo_file, "--blind", *out, "--report", "found.txt", naming=["--report", ".html or .json", "found.txt"])
+    refused("deblur", photo_file, "--blind", *out, "--report", tmp_path / "no" / "r.html", naming="r.html")
+    refused("deblur", photo_file, "--blind", *out, "--report", tmp_path / "k.json", "--save-kernel", tmp_path / "k.json",
+            naming="--report: " + str(tmp_path / "k.json") + " is the save kernel file too")
+    refused("deblur", photo_file, "--kernel", kernel_file, *out, "--report", "r.html", naming="--report: only with --blind")
+    refused("deblur", photo_file, "--kernel", kernel_file, *out, "--force", naming="--force: only with --blind")
+    for option in (("--report", tmp_path / "r.html"), ("--force",)):
+        refused("deblur", photo_file, "--blind", "--grid", "2x2", "--weights", weights, *out, *option,
+                naming=f"{option[0]}: not with --grid")
+    assert not list(tmp_path.glob("out*"))

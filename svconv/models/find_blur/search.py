@@ -117,7 +117,8 @@ def _check(y, kernel_size, methods, window):
         return [size for size in SIZES if 2 * size <= min(*y.shape[-2:], window)]
     kernel_size = number("kernel_size", kernel_size, least=3, integer=True)
     if kernel_size % 2 == 0 or 2 * kernel_size > min(y.shape[-2:]):
-        raise ValueError(f"kernel_size: expected an odd number of at most half the image of {y.shape[-2]} x {y.shape[-1]}, got {kernel_size}")
+        raise ValueError(f"kernel_size: expected an odd number of at most half the image of {y.shape[-2]} x {y.shape[-1]}, got "
+                         f"{kernel_size}")
     return [kernel_size]
 
 
@@ -205,7 +206,8 @@ class _Search:
             self.callback(len(self.kernels), len(self.kernels), best)
         kernel, explained = self.kernels[best], self.explained[best]
         outer = 1 - float(kernel[1:-1, 1:-1].sum()) if min(kernel.shape) > 2 else 0.0
-        return BlurFinding(verdict(signs, explained), kernel, best, explained, dict(self.explained), not best.startswith("disk") and outer > EDGE, signs)
+        reaches_edge = not best.startswith("disk") and outer > EDGE
+        return BlurFinding(verdict(signs, explained), kernel, best, explained, dict(self.explained), reaches_edge, signs)
 
 
 def richest_window(y, side):
