@@ -71,9 +71,9 @@ def table(rows):
 
 
 def section(rows):
-    return pages.paragraph(f"""Written by `python bench/blind_verdict.py`. {len(rows)} photographs whose blur is known, none of which,
-nor any of whose kernels, set a threshold. Gain: PSNR of `solvers.hyper_laplacian(lam={LAM})` with the kernel found, over that of the photograph;
-best whole-pixel shift within {REACH} pixels; 0 where the verdict leaves the photograph as it is.""") + "\n\n" + table(rows)
+    return pages.paragraph(f"""Written by `python bench/blind_verdict.py`. {len(rows)} photographs whose blur is known, none of
+which, nor any of whose kernels, set a threshold. Gain: PSNR of `solvers.hyper_laplacian(lam={LAM})` with the kernel found, over that of
+the photograph; best whole-pixel shift within {REACH} pixels; 0 where the verdict leaves the photograph as it is.""") + "\n\n" + table(rows)
 
 
 def main():

@@ -40,8 +40,6 @@ def add_options(group):
 
 def check_options(arguments):
     """InputError for options of --blind that do not belong together, or stand without it."""
-    import os
-
     from svconv.cli import blind_report
 
     if not arguments.blind:
@@ -56,6 +54,12 @@ def check_options(arguments):
             raise InputError(f"--kernel-size: expected an odd number >= 3, got {arguments.kernel_size}")
     if arguments.report:
         blind_report.check_name(arguments.report)
+
+
+def check_files(arguments):
+    """InputError where two results of a photograph would be one file."""
+    import os
+
     taken = {}
     for option in ("output", "save_kernel", "report"):
         name = getattr(arguments, option)

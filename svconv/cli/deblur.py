@@ -1,7 +1,7 @@
 """`svconv deblur`: a sharp photograph from a blurred one and its blur kernel, given or estimated."""
 import time
 
-from svconv.cli import blind, defocus_map, kernel as kernel_option, learned_spaces, map_options, psf_grid, shake, svmap
+from svconv.cli import blind, defocus_map, kernel as kernel_option, learned_spaces, many, map_options, psf_grid, shake, svmap
 from svconv.cli.errors import InputError, shown, warn
 from svconv.files.limits import MAX_PIXELS, check_memory
 
@@ -15,6 +15,7 @@ EPILOG = """\
 examples:
   svconv deblur photo.jpg --kernel psf.npy -o sharp.png
   svconv deblur photo.jpg --kernel motion:15:30 -o sharp.png
+  svconv deblur *.jpg scans/ --kernel disk:3 -o restored/
   svconv deblur photo.jpg --kernel psf.png --method hyper --reg 1e-3 -o sharp.png
   svconv deblur photo.jpg --kernel psf.png --method svmap -o sharp.png
   svconv deblur photo.jpg --blind -o sharp.png --save-kernel psf.png --report found.html
@@ -35,8 +36,7 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         "deblur", help="restore a blurred photograph", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Restores a blurred photograph. Bit depth, size, grey, alpha and colour profile are kept.")
-    parser.add_argument("image", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, GIF, WebP, FITS or NPY")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help=".png, .tif, .jpg, .bmp, .fits or .npy")
+    many.add_options(parser)
     blur = parser.add_mutually_exclusive_group(required=True)
     kernel_option.add_option(blur)
     blur.add_argument("--blind", action="store_true", help="the blur is not known: estimate it from the photograph")
@@ -94,19 +94,26 @@ def white_of(arguments):
 
 
 def run(arguments):
-    from svconv.files import images
-
-    limits = limits_of(arguments)
     if arguments.recenter and arguments.kernel is None:
         raise InputError("--recenter: only with --kernel")
     learned_spaces.check_options(arguments)
     if arguments.defocus_map is None:
         map_options.check_unused(arguments, "--defocus-map")
-    else:
+        if arguments.psf_grid is None:
+            check_options(arguments)
+    return many.run_each(arguments, run_one)
+
+
+def run_one(arguments):
+    """One photograph, arguments.image, to arguments.output."""
+    from svconv.files import images
+
+    limits = limits_of(arguments)
+    if arguments.defocus_map is not None:
         return defocus_map.run(arguments, limits)
     if arguments.psf_grid is not None:
         return psf_grid.run(arguments, limits)
-    check_options(arguments)
+    blind.check_files(arguments)
     if arguments.method in learned_spaces.METHODS:
         return learned_spaces.run(arguments, limits)
     model = svmap.load_model(arguments.weights) if arguments.method == "svmap" else None

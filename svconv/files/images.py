@@ -18,8 +18,9 @@ from svconv.files.picture import Picture
 
 READABLE = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP")
 _READS = "PNG, JPEG, TIFF, BMP, GIF, WebP, FITS or NPY"
-# what the plugins of Pillow raise for damaged files
-DAMAGED = (
+_RAW = frozenset(".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split())
+_HEIF = frozenset((".heic", ".heif", ".hif", ".avif"))
+DAMAGED = (     # what the plugins of Pillow raise for damaged files
     SyntaxError, ValueError, EOFError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, zlib.error, struct.error
 )
 _PACKED = tuple(range(9, 16))
@@ -44,6 +45,7 @@ def read_image(path, max_pixels=MAX_PIXELS, finite=True, hdu=None):
 
     FileError for anything that is not one still image in grey or RGB, has more than max_pixels, or does not fit into memory.
     """
+    check_kind(path)
     try:
         check_regular(path)
         with open(path, "rb") as file:
@@ -70,6 +72,15 @@ def read_image(path, max_pixels=MAX_PIXELS, finite=True, hdu=None):
         raise FileError(f"cannot read {path}: the file is damaged ({reason(error)})") from error
     except MemoryError as error:
         raise FileError(f"cannot read {path}: it needs more memory than there is") from error
+
+
+def check_kind(path):
+    """FileError for names of photographs that other programs have to convert first; a camera's raw file would pass for a TIFF."""
+    extension = os.path.splitext(path)[1].lower()
+    if extension in _RAW:
+        raise FileError(f"cannot read {path}: a camera's raw file, convert it first, for example: darktable-cli {path} photo.tif")
+    if extension in _HEIF:
+        raise FileError(f"cannot read {path}: HEIF, convert it first, for example: heif-convert {path} photo.png")
 
 
 def _read_with_pillow(path, head, page, max_pixels):

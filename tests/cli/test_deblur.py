@@ -124,7 +124,7 @@ def test_grey_and_alpha_are_kept_and_palettes_become_rgb(run, tmp_path, photo, k
 
 
 def test_the_input_may_be_the_output(run, photo_file, kernel_file):
-    assert run("deblur", photo_file, "--kernel", kernel_file, "-o", photo_file).status == 0
+    assert run("deblur", photo_file, "--kernel", kernel_file, "-o", photo_file, "--overwrite").status == 0
     assert images.read_image(photo_file).size == (24, 32)
 
 
@@ -194,7 +194,6 @@ def test_wrong_inputs_and_outputs_are_refused_before_the_work(refused, tmp_path,
     )
     refused("deblur", photo_file, "--kernel", kernel_file, "--blind", "-o", tmp_path / "out.png", naming="not allowed")
     refused("deblur", photo_file, "-o", tmp_path / "out.png", naming="--kernel")
-    refused("deblur", photo_file, "--kernel", kernel_file, naming="-o")
     assert not (tmp_path / "out.png").exists()
 
 

@@ -32,7 +32,7 @@ def test_a_terminal_that_cannot_print_a_name_prints_it_escaped(tmp_path, photo_f
 def test_names_in_no_encoding_work(tmp_path, photo_file, kernel_file, suffix):
     name = b"bl\xfcrry" + suffix
     for source, target in ((photo_file, name), (name, name)):
-        done = program(tmp_path, "deblur", source, "--kernel", kernel_file, "-o", target, encoding="utf-8")
+        done = program(tmp_path, "deblur", source, "--kernel", kernel_file, "-o", target, "--overwrite", encoding="utf-8")
         assert done.returncode == 0, done.stderr
         assert b"bl\\udcfcrry" in done.stdout
     with Image.open(tmp_path / os.fsdecode(name)) as image:
