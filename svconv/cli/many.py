@@ -13,12 +13,13 @@ ALONE = ("save_kernel", "report", "preview", "resume")          # options that n
 
 def add_options(parser):
     """IMAGE..., -o, --suffix and --overwrite."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="PNG, JPEG, TIFF, BMP, GIF, WebP, FITS or NPY; several, or folders of them")
+    parser.add_argument("images", nargs="+", metavar="IMAGE",
+                        help="PNG, JPEG, TIFF, BMP, GIF, WebP, FITS or NPY; several, or folders of them")
     parser.add_argument("-o", "--output", metavar="OUT",
-                        help=".png, .tif, .jpg, .bmp, .fits or .npy; a folder for several photographs (default: beside the photograph, with "
-                             "the suffix)")
-    parser.add_argument("--suffix", metavar="S", help=f"what is added to the names of the results (default: {SUFFIX} beside the photograph, "
-                        "nothing in a folder of their own)")
+                        help=".png, .tif, .jpg, .bmp, .fits or .npy; a folder for several photographs (default: beside the photograph, "
+                             "with the suffix)")
+    parser.add_argument("--suffix", metavar="S",
+                        help=f"what is added to the names of the results (default: {SUFFIX} beside the photograph, nothing in a folder)")
     parser.add_argument("--overwrite", action="store_true", help="write over the photograph itself, or over a file that is read-only")
 
 
@@ -76,7 +77,7 @@ def planned(arguments):
             raise InputError(f"-o: {taken[place]} and {image} would both be written to {output}")
         taken[place] = image
     inputs = {os.path.realpath(image) for image in images}
-    for image, output in pairs:
+    for _, output in pairs:
         if arguments.overwrite or not os.path.exists(output):
             continue
         if os.path.realpath(output) in inputs:

@@ -18,7 +18,8 @@ from svconv.files.picture import Picture
 
 READABLE = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP")
 _READS = "PNG, JPEG, TIFF, BMP, GIF, WebP, FITS or NPY"
-_RAW = frozenset(".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f".split())
+_RAW = frozenset(f".{name}" for name in ("3fr arw cr2 cr3 crw dng erf iiq kdc mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw "
+                                         "x3f").split())
 _HEIF = frozenset((".heic", ".heif", ".hif", ".avif"))
 DAMAGED = (     # what the plugins of Pillow raise for damaged files
     SyntaxError, ValueError, EOFError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, zlib.error, struct.error

@@ -56,7 +56,8 @@ def test_a_failure_does_not_stop_the_others(run, tmp_path, folder):
     outcome = run("deblur", folder, *BLUR, "-o", tmp_path / "out")
     assert outcome.status == 2 and sorted(os.listdir(tmp_path / "out")) == ["a.png", "c.tif"]
     lines = outcome.err.splitlines()
-    assert len(lines) == 2 and "b.jpg" in lines[0] and lines[0].startswith("svconv: error:") and lines[1] == "svconv: 1 of 3 photographs failed"
+    assert len(lines) == 2 and "b.jpg" in lines[0] and lines[0].startswith("svconv: error:")
+    assert lines[1] == "svconv: 1 of 3 photographs failed"
 
 
 def test_an_error_of_any_kind_is_one_line(run, tmp_path, folder, monkeypatch):
@@ -112,7 +113,8 @@ def test_wrong_calls(refused, tmp_path, photo_file, folder):
     refused("deblur", photo_file, *BLUR, "-o", tmp_path / "x.png", "--suffix", "s", naming="--suffix")
     refused("deblur", photo_file, *BLUR, "--suffix", "a/b", naming="--suffix")
     for option in ("--save-kernel", "--report"):
-        refused("deblur", folder, "--blind", option, tmp_path / "k.json", "-o", tmp_path / "out", naming=[option, "only with one photograph, got 3"])
+        refused("deblur", folder, "--blind", option, tmp_path / "k.json", "-o", tmp_path / "out",
+                naming=[option, "only with one photograph, got 3"])
 
 
 @pytest.mark.parametrize(("name", "naming"), [("IMG.CR2", "darktable-cli"), ("shot.dng", "darktable-cli"), ("phone.HEIC", "heif-convert")])
