@@ -20,9 +20,12 @@ def main(argv=None):
     escape_what_a_terminal_lacks()
     try:
         with interrupt_at_once():
-            from svconv.cli.parser import build_parser
+            from svconv.cli.parser import build_parser, completion
 
-            arguments = build_parser().parse_args(argv)
+            parser = build_parser()
+            if "_ARGCOMPLETE" in os.environ:        # a shell asks what may follow; this ends the process
+                completion().autocomplete(parser)
+            arguments = parser.parse_args(argv)
             check_environment()
         status = arguments.run(arguments) or 0
         sys.stdout.flush()

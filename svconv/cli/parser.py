@@ -5,6 +5,9 @@ import importlib
 COMMANDS = ("info", "certify", "demo", "deblur", "defocus", "transfer", "blurmap", "psf", "filters", "bench", "train")
 
 
+SHELLS = ("bash", "zsh", "fish")
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with errors of one line."""
 
@@ -23,10 +26,32 @@ class Version(argparse.Action):
         parser.exit(0)
 
 
+class PrintCompletion(argparse.Action):
+    def __init__(self, option_strings, dest, **_):
+        super().__init__(option_strings, argparse.SUPPRESS, default=argparse.SUPPRESS, choices=SHELLS,
+                         help="print what makes a shell complete commands and options, and stop")
+
+    def __call__(self, parser, _, shell, *__):
+        print(completion().shellcode(["svconv"], shell=shell))
+        parser.exit(0)
+
+
+def completion():
+    """The library that completes, or InputError where it is missing."""
+    from svconv.cli.errors import InputError
+
+    try:
+        import argcomplete
+    except ImportError as error:
+        raise InputError("--print-completion: needs argcomplete (pip install 'svconv[completion]')") from error
+    return argcomplete
+
+
 def build_parser():
     """The parser of all commands; each module of COMMANDS adds its own and imports what it computes with when it runs."""
     parser = Parser(prog="svconv", description="Spatially-varying blur: restore photographs, check and describe the installation.")
     parser.add_argument("--version", action=Version)
+    parser.add_argument("--print-completion", action=PrintCompletion, metavar="bash|zsh|fish")
     parser.add_argument("--debug", action="store_true", help="print the traceback of an internal error")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     for name in COMMANDS:
