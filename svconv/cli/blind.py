@@ -6,7 +6,6 @@ from svconv.cli.errors import InputError, warn
 from svconv.files.limits import check_memory
 
 METHODS = ("ltd", "l0")
-BLIND = 5       # times as much smoothing with an estimated kernel, which is never exact
 WINDOW = 768    # the side of the part of the photograph that a kernel is estimated from
 SHADES = " .:-=+*#%@"
 WIDEST = 35     # pixels of a kernel that is printed two characters wide
@@ -69,7 +68,7 @@ def check_files(arguments):
 
 def estimated_and_restored(arguments, picture):
     """(the restored Picture, or the picture as it is where it is sharp; what the last line says of the kernel)."""
-    from svconv.cli import blind_report, deblur, memory
+    from svconv.cli import blind_report, deblur, memory, strength
     from svconv.files import kernels
     from svconv.files.outputs import check_folder
 
@@ -86,10 +85,11 @@ def estimated_and_restored(arguments, picture):
         kernels.write_kernel(arguments.save_kernel, kernel[0])
     unchanged = finding.verdict == "sharp" and not arguments.force
     print("\n".join(shown_kernel(kernel[0]) + findings(finding, unchanged)))
-    result = picture if unchanged else deblur.restore(picture, kernel, method, arguments.reg or BLIND * deblur.REG[method], arguments.quiet)
+    reg, told = ("", "") if unchanged else strength.chosen(arguments, picture, method, blind=True)
+    result = picture if unchanged else deblur.restore(picture, kernel, method, reg, arguments.quiet)
     if arguments.report:
         blind_report.write(arguments.report, arguments, finding, picture, result, time.perf_counter() - start)
-    return result, "unchanged" if unchanged else f"estimated kernel {kernel.shape[2]} x {kernel.shape[1]}, {method}"
+    return result, "unchanged" if unchanged else f"estimated kernel {kernel.shape[2]} x {kernel.shape[1]}, {method}{told}"
 
 
 def find(arguments, picture):

@@ -1,13 +1,12 @@
 """`svconv deblur`: a sharp photograph from a blurred one and its blur kernel, given or estimated."""
 import time
 
-from svconv.cli import blind, defocus_map, kernel as kernel_option, learned_spaces, many, map_options, psf_grid, shake, svmap
+from svconv.cli import blind, defocus_map, kernel as kernel_option, learned_spaces, many, map_options, psf_grid, shake, strength, svmap
 from svconv.cli.errors import InputError, shown, warn
 from svconv.files.limits import MAX_PIXELS, check_memory
 
 METHODS = {"kernel": ("irls", "cg", "hyper", "svmap"), "blind": (*blind.METHODS, *learned_spaces.METHODS), "psf-grid": psf_grid.METHODS,
            "defocus-map": defocus_map.METHODS}
-REG = {"irls": 2e-3, "cg": 2e-3, "hyper": 1 / 3000}
 REWEIGHTINGS, CG_ITER = 2, 60
 TILE, HALO = 1536, 48  # pixels; a tile goes beyond its place by a kernel and HALO
 
@@ -51,11 +50,11 @@ def add_parser(subparsers):
     )
     parser.add_argument(
         "--reg",
-        type=float,
+        type=strength.reg,
         metavar="R",
-        help="strength of the smoothing, larger is smoother (default: "
-        + ", ".join(f"{m} {r:g}" for m, r in REG.items())
-        + f"; with --blind {blind.BLIND} times that; quotient {psf_grid.REG['quotient']:g}, layered {defocus_map.REG['layered']:.2g})",
+        help="strength of the smoothing, larger is smoother (default: auto, with --kernel and --blind from the noise of the photograph; with "
+             f"--psf-grid quotient {psf_grid.REG['quotient']:g}, irls {psf_grid.REG['irls']:g}; with --defocus-map layered "
+             f"{defocus_map.REG['layered']:.2g}, irls {defocus_map.REG['irls']:g})",
     )
     kernel_option.add_recenter(parser)
     add_white(parser)
@@ -122,15 +121,16 @@ def run_one(arguments):
     say_what_is_lost(arguments, picture)
     start = time.perf_counter()
     if arguments.grid is not None:
-        result, said = shake.estimated_and_restored(arguments, picture, arguments.reg or blind.BLIND * REG["irls"])
+        result, said = shake.estimated_and_restored(arguments, picture, strength.chosen(arguments, picture, "irls", blind=True)[0])
     elif arguments.blind:
         result, said = blind.estimated_and_restored(arguments, picture)
     else:
-        kernel, method, reg = given_kernel(arguments, picture, limits)
+        kernel, method = given_kernel(arguments, picture, limits)
+        reg, told = strength.chosen(arguments, picture, method)
         kh, kw = kernel.shape[1:]
         result = restore(picture, kernel, method, reg, arguments.quiet) if model is None else svmap.restore(picture, kernel, model,
                                                                                                            arguments.quiet)
-        said = f"kernel {kw} x {kh}, {method}"
+        said = f"kernel {kw} x {kh}, {method}{told}"
     images.write_image(arguments.output, result)
     height, width = picture.size
     print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, {said}, "
@@ -149,7 +149,7 @@ def say_what_is_lost(arguments, picture):
 
 
 def given_kernel(arguments, picture, limits):
-    """(kernel [1 or 3, kh, kw], method, strength of the smoothing), after a look at the memory that the whole run needs."""
+    """(kernel [1 or 3, kh, kw], method), after a look at the memory that the whole run needs."""
     from svconv.cli import memory
     from svconv.files import kernels
 
@@ -159,7 +159,7 @@ def given_kernel(arguments, picture, limits):
     size = kernel.shape[1:]
     needed = svmap.needed(picture, size) if method == "svmap" else memory.needed(picture, size, method, TILE, HALO)
     check_memory(arguments.image, needed, "restoring it")
-    return kernel, method, arguments.reg or REG.get(method)
+    return kernel, method
 
 
 def white_text(value, source):

@@ -41,14 +41,6 @@ def test_the_page_has_every_default(name):
     assert f"solvers.{name}{signature}" in re.sub(r"\s+", " ", PAGE.read_text())
 
 
-def test_the_command_line_smooths_as_the_solver_does():
-    from svconv.cli import deblur
-
-    lam = inspect.signature(solvers.hyper_laplacian).parameters["lam"].default
-    assert deblur.REG["hyper"] == pytest.approx(1 / lam, rel=1e-12)
-    assert deblur.REG["irls"] == inspect.signature(solvers.irls).parameters["reg"].default
-
-
 def test_files_are_named_by_their_function():
     folder = Path(inspect.getfile(solvers)).parent
     for name in NAMES:

@@ -1,0 +1,51 @@
+"""The strength of the smoothing of `svconv deblur`: given by --reg, or from the noise of the photograph."""
+import math
+
+BASE = {"irls": 3.5e-3, "cg": 1.4e-2, "hyper": 6.5e-4}      # at 1 % noise, the best of a sweep (bench/noise_strength.py)
+POWER = {"irls": 1.75, "cg": 1.9, "hyper": 1.75}            # of the noise
+LEAST, MOST = 0.002, 0.1                                    # noise that is reckoned with: 8 bits alone leave 0.0011
+BLIND = {"irls": 1e-2, "hyper": 5 / 3000}                   # with an estimated kernel, whose errors act like noise of 1 % at least
+
+
+def reg(text):
+    """The value of --reg: a number, or None for auto."""
+    import argparse
+
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected auto or a number, got {text!r}") from None
+
+
+def strength(method, noise, blind=False):
+    """What --reg auto stands for in a photograph with noise of that standard deviation (white is 1)."""
+    if blind:
+        return BLIND[method] * (min(max(noise, 0.01), MOST) / 0.01) ** POWER[method]
+    return BASE[method] * (min(max(noise, LEAST), MOST) / 0.01) ** POWER[method]
+
+
+def chosen(arguments, picture, method, blind=False):
+    """(the strength, what the report says of it): as given, or from the mean noise of the colours."""
+    if arguments.reg is not None or method not in BASE:
+        return arguments.reg, ""
+    noise = noise_of(picture)
+    found = strength(method, noise, blind)
+    return found, f", noise {100 * noise:.1f} %, --reg {found:.2g}"
+
+
+def noise_of(picture):
+    """The root mean square of `data.estimate_noise` over the colours, of what is visible."""
+    from svconv.cli import unseen
+    from svconv.data.estimate_noise import estimate_noise
+
+    if min(picture.size) < 3:
+        return 0.0
+    weights, squares = picture.weights, []
+    for channel in range(picture.channels):
+        plane = picture.plane(channel)
+        if weights is not None and weights.any():
+            plane = unseen.filled(plane, weights > 0)
+        squares.append(float(estimate_noise(plane)) ** 2)
+    return math.sqrt(sum(squares) / len(squares))
