@@ -52,8 +52,8 @@ def add_parser(subparsers):
         "--reg",
         type=strength.reg,
         metavar="R",
-        help="strength of the smoothing, larger is smoother (default: auto, with --kernel and --blind from the noise of the photograph; with "
-             f"--psf-grid quotient {psf_grid.REG['quotient']:g}, irls {psf_grid.REG['irls']:g}; with --defocus-map layered "
+        help="strength of the smoothing, larger is smoother (default: auto, from the noise of the photograph, with --kernel and --blind; "
+             f"with --psf-grid quotient {psf_grid.REG['quotient']:g}, irls {psf_grid.REG['irls']:g}; with --defocus-map layered "
              f"{defocus_map.REG['layered']:.2g}, irls {defocus_map.REG['irls']:g})",
     )
     kernel_option.add_recenter(parser)

@@ -1,8 +1,8 @@
 """The strength of the smoothing of `svconv deblur`: given by --reg, or from the noise of the photograph."""
 import math
 
-BASE = {"irls": 3.5e-3, "cg": 1.4e-2, "hyper": 6.5e-4}      # at 1 % noise, the best of a sweep (bench/noise_strength.py)
-POWER = {"irls": 1.75, "cg": 1.9, "hyper": 1.75}            # of the noise
+BASE = {"irls": 2e-3, "cg": 2e-3, "hyper": 1 / 3000}       # at 1 % noise: more loses texture, less keeps noise
+POWER = {"irls": 1.65, "cg": 2.05, "hyper": 1.65}          # of the noise, from the best of a sweep (docs/quality.md#noise)
 LEAST, MOST = 0.002, 0.1                                    # noise that is reckoned with: 8 bits alone leave 0.0011
 BLIND = {"irls": 1e-2, "hyper": 5 / 3000}                   # with an estimated kernel, whose errors act like noise of 1 % at least
 
@@ -37,15 +37,12 @@ def chosen(arguments, picture, method, blind=False):
 
 def noise_of(picture):
     """The root mean square of `data.estimate_noise` over the colours, of what is visible."""
-    from svconv.cli import unseen
+    import torch
+
     from svconv.data.estimate_noise import estimate_noise
 
     if min(picture.size) < 3:
         return 0.0
-    weights, squares = picture.weights, []
-    for channel in range(picture.channels):
-        plane = picture.plane(channel)
-        if weights is not None and weights.any():
-            plane = unseen.filled(plane, weights > 0)
-        squares.append(float(estimate_noise(plane)) ** 2)
+    mask = None if picture.weights is None else torch.from_numpy(picture.weights)
+    squares = [float(estimate_noise(picture.plane(channel), mask=mask)) ** 2 for channel in range(picture.channels)]
     return math.sqrt(sum(squares) / len(squares))

@@ -11,7 +11,7 @@ _CLIPPED = 0.02                 # so near to 0 and 1 a value may have been cut o
 _MASK = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
 
 
-def estimate_noise(image):
+def estimate_noise(image, *, mask=None):
     """The standard deviation of white noise in photographs: that of the difference of two Laplacians, in the quietest tenth of the blocks.
 
         s = quantile_0.1 over blocks of 16 x 16 of  sqrt(mean (m * x)^2) / 0.891,    m = [1 -2 1]' [1 -2 1] / 6
@@ -23,6 +23,7 @@ def estimate_noise(image):
 
     Args:
         image: [B, C, H, W], floating, 0..1; the channels are told apart. Sides of at least 3 pixels.
+        mask: [H, W], 0 where a pixel means nothing; blocks with such pixels do not count as long as others are there.
 
     Returns:
         [B, C], dtype of the image, at least 0.
@@ -39,24 +40,29 @@ def estimate_noise(image):
     Dims().check("image", image, "B C H W")
     if min(image.shape[-2:]) < 3:
         raise ValueError(f"image: expected sides of at least 3 pixels, got {list(image.shape)}")
-    found = [_of_plane(plane) for plane in image.detach().flatten(0, 1)]
+    if mask is not None and tuple(mask.shape) != tuple(image.shape[-2:]):
+        raise ValueError(f"mask: expected {list(image.shape[-2:])}, got {list(mask.shape)}")
+    hidden = None if mask is None else (mask == 0).to(image.device)
+    found = [_of_plane(plane, hidden) for plane in image.detach().flatten(0, 1)]
     return torch.tensor(found, dtype=torch.float64).reshape(image.shape[:2]).to(image)
 
 
-def _of_plane(plane):
+def _of_plane(plane, hidden):
     """The estimate of [H, W], strip by strip of whole blocks."""
-    height = plane.shape[0]
-    strips = [_blocks(plane[top:top + STRIP + 2]) for top in range(0, max(height - 2 - BLOCK, 0) + 1, STRIP)]
+    parts = [slice(top, top + STRIP + 2) for top in range(0, max(plane.shape[0] - 2 - BLOCK, 0) + 1, STRIP)]
+    strips = [_blocks(plane[part], None if hidden is None else hidden[part]) for part in parts]
     power, clipped = (torch.cat(t) for t in zip(*strips))
     whole = power[clipped <= 1 / 20]
     return float((whole if len(whole) else power).quantile(QUIET).sqrt()) / _BIAS
 
 
-def _blocks(strip):
-    """(mean square behind the mask, share of values that may be clipped), of every block."""
+def _blocks(strip, hidden):
+    """(mean square behind the mask, share of values that may be clipped or mean nothing), of every block."""
     x = strip.double()[None, None]
     power = functional.conv2d(x, x.new_tensor(_MASK)[None, None] / 6).square()
     inner = x[..., 1:-1, 1:-1]
     clipped = ((inner < _CLIPPED) | (inner > 1 - _CLIPPED)).double()
+    if hidden is not None:      # one such pixel is too many, beside the block too: the mask m reaches it
+        clipped = torch.maximum(clipped, BLOCK**2 * functional.max_pool2d(hidden.double()[None, None], 3, 1))
     block = [min(BLOCK, n) for n in power.shape[-2:]]
     return tuple(functional.avg_pool2d(t, block).flatten() for t in (power, clipped))

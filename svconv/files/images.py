@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from svconv.files import arrays, png, tiff
+from svconv.files import arrays, metadata, png, tiff
 from svconv.files.errors import FileError, alone_and_quiet, check_regular, library, reason, without_stderr
 from svconv.files.limits import MAX_PIXELS, check_size
 from svconv.files.outputs import check_folder, replacing
@@ -106,24 +106,24 @@ def _read_with_pillow(path, head, page, max_pixels):
 
 def _picture(path, image, deep):
     """The Picture in an open file of Pillow."""
-    from PIL import ImageOps
-
     chunks = png.read_chunks(path) if image.format == "PNG" else {}
-    icc, mode = image.info.get("icc_profile"), image.mode
+    icc, mode, exif = image.info.get("icc_profile"), image.mode, metadata.exif_of(image)
+    orientation = exif.get(metadata.ORIENTATION, 1)
     if deep:
-        a = np.atleast_3d(tiff.oriented(png.decode_16_bit(path, chunks), image.getexif().get(0x0112, 1)))
+        a = np.atleast_3d(tiff.oriented(png.decode_16_bit(path, chunks), orientation))
     elif mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         raise FileError(f"cannot read {path}: colour mode {mode} is not supported, expected grey or RGB")
     else:
         alpha = mode.endswith("A") or "transparency" in image.info
-        upright = ImageOps.exif_transpose(image)
         grey = mode in ("1", "L", "LA")
-        a = np.atleast_3d(np.asarray(upright.convert(("LA" if alpha else "L") if grey else ("RGBA" if alpha else "RGB"))))
+        a = np.asarray(image.convert(("LA" if alpha else "L") if grey else ("RGBA" if alpha else "RGB")))
+        a = np.atleast_3d(tiff.oriented(a, orientation))
     if a.ndim != 3 or a.shape[2] not in (1, 2, 3, 4):
         raise FileError(f"cannot read {path}: expected grey or RGB with or without alpha, got an array of shape {a.shape}")
     colours = 1 if a.shape[2] < 3 else 3
     return Picture(np.ascontiguousarray(a[..., :colours]), a[..., colours].copy() if a.shape[2] > colours else None, icc,
-                   chunks=png.colour_chunks(chunks), significant=png.significant_bits(chunks, colours) if deep else None)
+                   chunks=png.colour_chunks(chunks), significant=png.significant_bits(chunks, colours) if deep else None,
+                   metadata=metadata.of_pillow(image, exif))
 
 
 def _checked(path, picture, finite):
@@ -157,6 +157,7 @@ def losses(path, picture):
     name = _WRITABLE[os.path.splitext(path)[1].lower()][0]
     if picture.icc and name in _WITHOUT_PROFILE:
         yield f"{name} does not hold the colour profile of the input"
+    yield from metadata.losses(picture.metadata, name)
     if picture.stored is not None and picture.stored.header is not None and name != "FITS":
         yield f"{name} does not hold the FITS header of the input"
     if picture.extra is not None and name != "TIFF":
@@ -185,6 +186,10 @@ def write_image(path, picture):
         else:
             if picture.icc and name not in _WITHOUT_PROFILE:
                 options = {**options, "icc_profile": picture.icc}
+            if name == "JPEG":
+                options = {**options, **metadata.jpeg_options(picture.metadata)}
+            elif picture.metadata.resolution is not None:
+                options = {**options, "dpi": picture.metadata.resolution}
             file.write(_encoded(picture.pixels, name, options))
 
 
@@ -203,7 +208,7 @@ def _png(path, picture):
     if picture.depth:  # a PNG of so many bits has its values spread over all 16, and says how many count
         a = (a << (16 - picture.depth)) | (a >> (2 * picture.depth - 16))
         chunks = (*chunks, (b"sBIT", bytes([picture.depth] * picture.channels)))
-    chunks = png.fitting(chunks, picture.channels, a.shape[2])
+    chunks = [*png.fitting(chunks, picture.channels, a.shape[2]), *metadata.png_chunks(picture.metadata)]
     if picture.pixels.itemsize == 2:
         a = np.ascontiguousarray(a[..., 0] if a.shape[2] == 1 else a)
         return png.with_chunks(library("imagecodecs", path).png_encode(a), chunks, picture.icc)

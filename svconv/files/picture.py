@@ -3,6 +3,8 @@ import dataclasses
 
 import numpy as np
 
+from svconv.files.metadata import Metadata
+
 DEPTHS = (8, 10, 12, 14)  # of cameras and scanners that store their values in 16 bits
 OUTLIERS = 1e-5  # this share of the pixels, and at least 8 of them, may be broken
 BROKEN = 2  # times a guessed white
@@ -24,6 +26,7 @@ class Picture:
         stated: the largest value a sample can have according to the file, or None.
         significant: bits that count according to the file (sBIT of PNG), or None.
         stored: how an array of numbers stood in its file (`arrays.Stored`), or None.
+        metadata: EXIF, XMP, resolution and texts of the file (`metadata.Metadata`).
         broken: bool [H, W], pixels so far above a guessed white that they are taken for defects, or None.
     """
 
@@ -39,6 +42,7 @@ class Picture:
     significant: int | None = None
     broken: np.ndarray | None = None
     stored: tuple | None = None
+    metadata: Metadata = Metadata()
 
     @property
     def bits(self):

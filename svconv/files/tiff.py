@@ -1,7 +1,7 @@
 """TIFF: grey, palettes and RGB of any depth with their alpha, further samples and thumbnails (tifffile); Pillow reads what is rare."""
 import numpy as np
 
-from svconv.files import segments
+from svconv.files import metadata, segments
 from svconv.files.errors import FileError, library, reason
 from svconv.files.limits import check_size
 from svconv.files.picture import Picture
@@ -42,7 +42,8 @@ def map_tiff(path):
                                 "further samples")
             kind, depth = _sample_type(path, page)
             page_number, planar = page.index, page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
-            like = Picture(np.empty((0, 0, colours), kind), icc=page.iccprofile, depth=depth, stated=_stated_white(page, colours))
+            like = Picture(np.empty((0, 0, colours), kind), icc=page.iccprofile, depth=depth, stated=_stated_white(page, colours),
+                           metadata=metadata.of_tiff(page))
         a = tifffile.memmap(path, page=page_number, mode="r")
     except (OSError, MemoryError):
         raise
@@ -56,10 +57,11 @@ def begin_tiff(file, path, like, size):
     tifffile = library("tifffile", path)
     kind, colours = like.pixels.dtype, like.channels
     count = size[0] * size[1] * colours * kind.itemsize
+    options, tags = metadata.tiff_options(like.metadata)
     begin, _ = tifffile.imwrite(
         file, shape=(*size, colours) if colours > 1 else size, dtype=kind, returnoffset=True, bigtiff=count > _CLASSIC,
         photometric="rgb" if colours == 3 else "minisblack", planarconfig="contig" if colours > 1 else None, iccprofile=like.icc or None,
-        metadata=None)
+        metadata=None, extratags=tags, **options)
     return kind, begin
 
 
@@ -113,7 +115,7 @@ def _picture(path, tifffile, page, max_pixels):
         a, stated = np.rint(a * (255 / (2**page.bitspersample - 1))).astype(np.uint8), None
     if page.photometric == kinds.MINISWHITE:
         a, stated = kind.type(2 ** (depth or 8 * kind.itemsize) - 1) - a, None
-    return Picture(a, alpha, page.iccprofile, associated, extra, depth=depth, stated=stated)
+    return Picture(a, alpha, page.iccprofile, associated, extra, depth=depth, stated=stated, metadata=metadata.of_tiff(page))
 
 
 def _sample_type(path, page):
@@ -178,10 +180,11 @@ def write_tiff(file, path, picture):
     a = np.concatenate(parts, 2) if len(parts) > 1 else picture.pixels
     samples = a.shape[2]
     a = a[..., 0] if samples == 1 else a
+    options, tags = metadata.tiff_options(picture.metadata)
     tifffile.imwrite(file, a, bigtiff=a.nbytes > _CLASSIC, photometric="rgb" if picture.channels == 3 else "minisblack",
                      planarconfig="contig" if samples > 1 else None, extrasamples=kinds or None,
                      compression=None if picture.depth else "zlib", bitspersample=picture.depth,
-                     iccprofile=picture.icc or None, metadata=None, extratags=_white_tags(picture, samples))
+                     iccprofile=picture.icc or None, metadata=None, extratags=[*_white_tags(picture, samples), *tags], **options)
 
 
 def _white_tags(picture, samples):

@@ -41,6 +41,16 @@ def test_clipped_values_do_not_count():
     assert float(estimate_noise(torch.ones(1, 1, 64, 64))) == 0
 
 
+def test_hidden_pixels_do_not_count():
+    x, mask = 0.5 + noise((1, 1, 256, 256), 0.02), torch.ones(256, 256)
+    mask[30:90, 50:250] = 0
+    x[..., mask == 0] = 0.5
+    assert float(estimate_noise(x)) < 0.001 and float(estimate_noise(x, mask=mask)) == pytest.approx(0.02, rel=0.06)
+    assert float(estimate_noise(x, mask=0 * mask)) < 0.001, "where nothing is seen all of it counts"
+    with pytest.raises(ValueError, match="mask"):
+        estimate_noise(x, mask=mask[:9])
+
+
 def test_every_channel_and_sample_has_its_own():
     sigma = torch.tensor([[0.01, 0.02], [0.03, 0.04]], dtype=torch.float64)
     found = estimate_noise(0.5 + noise((2, 2, 256, 256), 1.0) * sigma[:, :, None, None])
