@@ -99,21 +99,21 @@ def check(data):
     apertures and lenses, four captured pairs."""
     paths = [p for folder in CHECKED for p in sorted((data / "images" / folder).iterdir())]
     photographs = [(p.stem.split("_SRF")[0], photograph(p)) for p in paths]
-    shakes, blurs, made = published_shakes(data / "kernels"), defocus_shapes(data), Maker(11)
+    shakes, blurs, made = published_shakes(data / "kernels"), defocus_shapes(data), Maker(12)
     for i in range(10):
-        name, x = photographs[2 * i]
+        name, x = photographs[(2 * i + 1) % len(photographs)]
         made.add(name, "sharp", "", x, x, NOISES[i % 4])
     for i, (blur, kernel) in enumerate(shakes):
-        name, x = photographs[(3 * i + 1) % len(photographs)]
-        made.blurred(x, name, "restored", blur, kernel, NOISES[i % 4])
+        name, x = photographs[(3 * i + 5) % len(photographs)]
+        made.blurred(x, name, "restored", blur, kernel, NOISES[(i + 1) % 4])
     for i in range(10):
-        name, x = photographs[2 * i + (i % 2)]
-        made.shaken(x, name, (15, 19, 23, 27, 35)[i % 5], (1.2, 1.8)[i % 2], NOISES[(i + 2) % 4])
+        name, x = photographs[(2 * i + 1 - (i % 2)) % len(photographs)]
+        made.shaken(x, name, (15, 19, 23, 27, 35)[i % 5], (1.2, 1.8)[i % 2], NOISES[(i + 3) % 4])
     for i, (blur, kernel) in enumerate(blurs):
-        name, x = photographs[(2 * i + 1) % len(photographs)]
-        made.blurred(x, name, "defocus", blur, kernel, NOISES[(i + 1) % 4])
+        name, x = photographs[(2 * i + 4) % len(photographs)]
+        made.blurred(x, name, "defocus", blur, kernel, NOISES[(i + 2) % 4])
     for i in range(8):
-        name, x = photographs[(5 * i + 2) % len(photographs)]
+        name, x = photographs[(5 * i + 3) % len(photographs)]
         if i % 2:
             made.blurred(x, name, "noisy", *shakes[2 * i - 1], STRONG[i // 2 % 2])
         else:

@@ -5,7 +5,8 @@ from svconv.cli import blind, defocus_map, kernel as kernel_option, learned_spac
 from svconv.cli.errors import InputError, shown, warn
 from svconv.files.limits import MAX_PIXELS, check_memory
 
-METHODS = {"kernel": ("irls", "cg", "hyper", "svmap"), "blind": (*blind.METHODS, *learned_spaces.METHODS), "psf-grid": psf_grid.METHODS,
+METHODS = {"kernel": ("irls", "cg", "hyper", "svmap", "rl"),
+           "blind": (*blind.METHODS, *learned_spaces.METHODS), "psf-grid": psf_grid.METHODS,
            "defocus-map": defocus_map.METHODS}
 REWEIGHTINGS, CG_ITER = 2, 60
 TILE, HALO = 1536, 48  # pixels; a tile goes beyond its place by a kernel and HALO
@@ -21,6 +22,7 @@ examples:
   svconv deblur photo.jpg --blind --grid 4x6 -o sharp.png --save-kernel grid.npy
   svconv deblur photo.jpg --blind --method ebks --weights ebks.pt --preview now.png -o sharp.png
   svconv deblur photo.jpg --blind --method ldr --weights ldr.pt -o sharp.png
+  svconv deblur sky.fits --kernel psf.npy --method rl --background 120 --mask nan -o sharp.fits
   svconv deblur sky.fits --psf-grid psfs.fits --method rl --background 120 -o sharp.fits
   svconv deblur mosaic.tif --psf-grid psfs.npy --tiles auto -o sharp.tif
   svconv deblur photo.jpg --defocus-map map.png --reg 3e-3 -o sharp.png
@@ -98,7 +100,7 @@ def run(arguments):
     learned_spaces.check_options(arguments)
     if arguments.defocus_map is None:
         map_options.check_unused(arguments, "--defocus-map")
-        if arguments.psf_grid is None:
+        if arguments.psf_grid is None and not psf_grid.takes_kernel(arguments):
             check_options(arguments)
     return many.run_each(arguments, run_one)
 
@@ -110,7 +112,7 @@ def run_one(arguments):
     limits = limits_of(arguments)
     if arguments.defocus_map is not None:
         return defocus_map.run(arguments, limits)
-    if arguments.psf_grid is not None:
+    if arguments.psf_grid is not None or psf_grid.takes_kernel(arguments):
         return psf_grid.run(arguments, limits)
     blind.check_files(arguments)
     if arguments.method in learned_spaces.METHODS:

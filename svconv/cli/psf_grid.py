@@ -1,4 +1,5 @@
-"""`svconv deblur --psf-grid`: a picture whose blur changes over the field, and a PSF for each patch of it."""
+"""`svconv deblur --psf-grid`: a picture whose blur changes over the field, and a PSF for each patch of it. A picture of numbers with one
+`--kernel` (rl, masks, sky) is the same with one patch."""
 import time
 
 from svconv.cli.errors import InputError, shown, warn
@@ -10,11 +11,13 @@ ITERATIONS = 30
 PLANES = {"quotient": 8, "irls": 75, "rl": 40}
 SPECTRA = 32  # bytes that are kept for one of the PSFs, at most, are so many times its float32 ones
 _OPTIONS = ("hdu", "psf_hdu", "mask", "background", "iterations", "tiles")
+_OF_A_KERNEL = ("hdu", "mask", "background", "iterations")         # of these what --kernel has too
+KERNEL_METHODS = ("irls", "rl")
 
 
 def add_options(parser):
     """The options beside `--psf-grid`."""
-    group = parser.add_argument_group("with --psf-grid")
+    group = parser.add_argument_group("with --psf-grid, and but for --tiles and --psf-hdu with --kernel")
     group.add_argument("--mask", metavar="FILE", help="an image of the same size, white or non-zero = use the pixel; or nan: leave out the "
                        "pixels that are NaN or infinite (irls, the default then, and rl)")
     group.add_argument("--background", type=float, metavar="B", help="the sky that was taken off the image, in its own values (rl)")
@@ -46,6 +49,11 @@ def tile_side(text):
     return int(text)
 
 
+def takes_kernel(arguments):
+    """Whether --kernel is to be treated as a grid of one patch."""
+    return arguments.kernel is not None and (arguments.method == "rl" or any(getattr(arguments, o) is not None for o in _OF_A_KERNEL))
+
+
 def check_unused(arguments):
     """InputError for options that only a PSF grid has."""
     for option in _OPTIONS:
@@ -58,7 +66,16 @@ def checked_method(arguments):
     for option in ("kernel_size", "final", "save_kernel", "weights", "refine", "eta"):
         if getattr(arguments, option):
             raise InputError(f"--{option.replace('_', '-')}: only with --blind")
-    method = arguments.method or ("quotient" if arguments.mask is None else "irls")
+    if arguments.kernel is not None:
+        for option in ("tiles", "psf_hdu", "grid", "report", "force"):
+            if getattr(arguments, option):
+                raise InputError(f"--{option.replace('_', '-')}: not with --kernel")
+        method = arguments.method or KERNEL_METHODS[0]
+        if method not in KERNEL_METHODS:
+            given = next(option for option in _OF_A_KERNEL if getattr(arguments, option) is not None)
+            raise InputError(f"--{given}: only with --method {' or '.join(KERNEL_METHODS)}, got {method}")
+    else:
+        method = arguments.method or ("quotient" if arguments.mask is None else "irls")
     if method not in METHODS:
         raise InputError(f"--method: expected {', '.join(METHODS[:-1])} or {METHODS[-1]} with --psf-grid, got {method}")
     if method == "quotient" and arguments.mask is not None:
@@ -79,8 +96,8 @@ def checked_method(arguments):
 
 def run(arguments, limits):
     """The run; limits: options of the readers."""
-    from svconv.cli import deblur
-    from svconv.files import images, psf_grids
+    from svconv.cli import deblur, strength
+    from svconv.files import images
     from svconv.files.limits import check_memory
 
     method = checked_method(arguments)
@@ -91,8 +108,7 @@ def run(arguments, limits):
     picture = images.read_image(arguments.image, finite=arguments.mask is None, hdu=arguments.hdu, **limits)
     picture, source = with_white(picture, None if arguments.white == "auto" else arguments.white)
     images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
-    psfs, grid = psf_grids.read_psf_grid(arguments.psf_grid, arguments.grid, arguments.psf_hdu, **limits)
-    psf_grids.check_fits(arguments.psf_grid, psfs, grid, picture)
+    psfs, grid = kernel_as_grid(arguments, picture, limits) if arguments.kernel is not None else read_grid(arguments, picture, limits)
     weights = used_pixels(arguments, picture, limits)
     if weights is not None and method == "quotient":
         if arguments.method:
@@ -102,13 +118,34 @@ def run(arguments, limits):
     check_memory(arguments.image, needed(picture, psfs, method), "restoring it")
     deblur.say_what_is_lost(arguments, picture)
     start = time.perf_counter()
+    if arguments.kernel is not None and method == "irls":
+        arguments.reg = strength.chosen(arguments, picture, method)[0]
     images.write_image(arguments.output, restore(arguments, picture, psfs, grid, method, weights))
     height, width = picture.size
     kind = f"{picture.bits} bits" if picture.stored is None else str(picture.stored.dtype)
     print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {kind}, "
-          f"{grid[0]} x {grid[1]} PSFs of {psfs.shape[3]} x {psfs.shape[2]}, {method}, "
+          f"{'kernel' if arguments.kernel is not None else f'{grid[0]} x {grid[1]} PSFs of'} {psfs.shape[3]} x {psfs.shape[2]}, {method}, "
           f"{deblur.white_text(picture.white, source) if method == 'irls' else ''}{time.perf_counter() - start:.1f} s")
     return 0
+
+
+def read_grid(arguments, picture, limits):
+    """([1 or 3, R, kh, kw], (rows, columns)) of --psf-grid."""
+    from svconv.files import psf_grids
+
+    psfs, grid = psf_grids.read_psf_grid(arguments.psf_grid, arguments.grid, arguments.psf_hdu, **limits)
+    psf_grids.check_fits(arguments.psf_grid, psfs, grid, picture)
+    return psfs, grid
+
+
+def kernel_as_grid(arguments, picture, limits):
+    """The same of --kernel: one patch."""
+    from svconv.cli import kernel as kernel_option
+    from svconv.files import kernels
+
+    kernel = kernel_option.given(arguments.kernel, arguments.recenter, **limits)
+    kernels.check_fits(arguments.kernel, kernel, picture)
+    return kernel[:, None].astype("float32"), (1, 1)
 
 
 def with_white(picture, white):
@@ -172,7 +209,7 @@ def prepared(arguments, psfs, method):
     from svconv.cli import deblur
 
     if method == "rl" and (psfs < 0).any():
-        warn(f"{arguments.psf_grid}: negative weights count as 0 with rl")
+        warn(f"{arguments.psf_grid or f'kernel {arguments.kernel}'}: negative weights count as 0 with rl")
         psfs = psfs.clip(0)
         psfs /= psfs.sum((-2, -1), keepdims=True)
     cut = deblur.without_margin(psfs.reshape(-1, *psfs.shape[2:]))
@@ -193,7 +230,7 @@ def restore(arguments, picture, psfs, grid, method, weights):
     from svconv import EFFBlur, EFFGrid
     from svconv.cli import progress
 
-    result, grid = picture.empty(), EFFGrid(picture.size, grid)
+    result, grid, lost = picture.empty(), EFFGrid(picture.size, grid), 0.0
     with torch.no_grad(), progress.bar("restoring", picture.channels, arguments.quiet) as begin:
         for channel in range(picture.channels):
             blur = EFFBlur(torch.from_numpy(psfs[None, min(channel, len(psfs) - 1)]), grid, padding="replicate")
@@ -204,6 +241,11 @@ def restore(arguments, picture, psfs, grid, method, weights):
             else:
                 x = restore_plane(arguments, blur, y, method, picture.white, mask, begin())
             result.set_plane(channel, x, picture.white)
+            lost += float((x - x.clamp(0, picture.full / picture.white)).abs().double().sum()) * picture.white
+    if lost and picture.stored is not None:
+        total = float(abs(picture.pixels.astype("float64")).sum())
+        warn(f"{arguments.output}: values beyond the range of {picture.stored.dtype} are cut off, {lost:.6g} in all "
+             f"({100 * lost / max(total, 1e-300):.2g} % of the flux); a file of floats would keep them")
     return result.with_hidden_of(picture)
 
 

@@ -1,7 +1,7 @@
 """The strength of the smoothing of `svconv deblur`: given by --reg, or from the noise of the photograph."""
 import math
 
-BASE = {"irls": 2e-3, "cg": 2e-3, "hyper": 1 / 3000}       # at 1 % noise: more loses texture, less keeps noise
+BASE = {"irls": 1.85e-3, "cg": 1.85e-3, "hyper": 3.1e-4}   # at 1 % noise: more loses texture, less keeps noise
 POWER = {"irls": 1.65, "cg": 2.05, "hyper": 1.65}          # of the noise, from the best of a sweep (docs/quality.md#noise)
 LEAST, MOST = 0.002, 0.1                                    # noise that is reckoned with: 8 bits alone leave 0.0011
 BLIND = {"irls": 1e-2, "hyper": 5 / 3000}                   # with an estimated kernel, whose errors act like noise of 1 % at least
@@ -43,6 +43,10 @@ def noise_of(picture):
 
     if min(picture.size) < 3:
         return 0.0
-    mask = None if picture.weights is None else torch.from_numpy(picture.weights)
-    squares = [float(estimate_noise(picture.plane(channel), mask=mask)) ** 2 for channel in range(picture.channels)]
+    seen, squares = None if picture.weights is None else torch.from_numpy(picture.weights) > 0, []
+    for channel in range(picture.channels):
+        plane = picture.plane(channel)
+        finite = torch.isfinite(plane)
+        mask = finite[0, 0] if seen is None else finite[0, 0] & seen
+        squares.append(float(estimate_noise(torch.where(finite, plane, 0), mask=mask)) ** 2)
     return math.sqrt(sum(squares) / len(squares))

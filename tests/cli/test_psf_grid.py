@@ -225,3 +225,77 @@ def test_psf_draws_every_psf_at_its_place(run, refused, tmp_path, scene):
     refused("psf", folder / "g.npy", "-o", tmp_path / "g.txt", naming="unknown extension")
     refused("psf", folder / "missing.npy", "-o", tmp_path / "g.png", naming="missing.npy")
     refused("psf", folder / "g.npy", "--gamma", "0", "-o", tmp_path / "h.png", naming="--gamma: expected a number")
+
+
+# one kernel ----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def sky(tmp_path):
+    """(FITS of stars under a Gaussian with noise on a sky of 100, its kernel's name, the stars): float32, in counts."""
+    fits = pytest.importorskip("astropy.io.fits")
+    generator = torch.Generator().manual_seed(2)
+    stars = torch.zeros(1, 1, 96, 80)
+    places = torch.rand(40, 2, generator=generator) * torch.tensor([80.0, 64.0]) + 8
+    for (row, column), flux in zip(places.long().tolist(), (2000 * torch.rand(40, generator=generator) + 500).tolist()):
+        stars[..., row, column] += flux
+    kernel = svconv.data.named_kernel("gaussian:1.5").float()
+    image = svconv.conv(stars, kernel[None], padding="zeros") + 0.1 * torch.randn(stars.shape, generator=generator)
+    fits.writeto(tmp_path / "sky.fits", image[0, 0].numpy())
+    return tmp_path / "sky.fits", "gaussian:1.5", stars[0, 0].numpy()
+
+
+def test_one_kernel_with_rl_keeps_the_flux_and_the_header(run, tmp_path, sky):
+    from astropy.io import fits
+
+    path, kernel, stars = sky
+    outcome = run("deblur", path, "--kernel", kernel, "--method", "rl", "--background", "100", "--iterations", "40", "-o",
+                  tmp_path / "out.fits")
+    assert outcome.status == 0 and "kernel 13 x 13, rl" in outcome.out, outcome
+    found, before = fits.getdata(tmp_path / "out.fits"), fits.getdata(path)
+    assert found.dtype == before.dtype and abs(found.sum() - stars.sum()) < 0.03 * stars.sum()
+    assert found.max() > 2 * before.max() and ((found - stars) ** 2).sum() < 0.8 * ((before - stars) ** 2).sum()
+
+
+def test_one_kernel_leaves_out_what_a_mask_does(run, tmp_path, sky):
+    from astropy.io import fits
+
+    path, kernel, _ = sky
+    image = fits.getdata(path)
+    image[20:24, 30:34] = np.nan
+    fits.writeto(tmp_path / "holes.fits", image)
+    for method in ("irls", "rl"):
+        more = ("--background", "100") if method == "rl" else ()
+        outcome = run("deblur", tmp_path / "holes.fits", "--kernel", kernel, "--method", method, "--mask", "nan", *more, "-o",
+                      tmp_path / "out.npy")
+        assert outcome.status == 0 and np.isfinite(np.load(tmp_path / "out.npy")[:18]).all(), outcome
+
+
+def test_one_kernel_chooses_the_image_of_a_file(run, refused, tmp_path, sky):
+    from astropy.io import fits
+
+    path, kernel, _ = sky
+    image = fits.getdata(path)
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image), fits.ImageHDU(2 * image)]).writeto(tmp_path / "two.fits")
+    assert run("deblur", tmp_path / "two.fits", "--kernel", kernel, "--hdu", "2", "-o", tmp_path / "out.npy").status == 0
+    assert np.load(tmp_path / "out.npy").shape == image.shape
+    refused("deblur", tmp_path / "two.fits", "--kernel", kernel, "--hdu", "7", "-o", tmp_path / "x.npy", naming=["two.fits", "7"])
+
+
+def test_what_integers_cut_off_is_said(run, tmp_path):
+    image = np.full((64, 64), 10, np.uint16)
+    image[30:33, 30:33] = 60000
+    np.save(tmp_path / "in.npy", image)
+    outcome = run("deblur", tmp_path / "in.npy", "--kernel", "gaussian:1", "--method", "rl", "-o", tmp_path / "out.npy")
+    assert outcome.status == 0 and "values beyond the range of uint16 are cut off" in outcome.err and "% of the flux" in outcome.err
+    assert np.load(tmp_path / "out.npy").max() == 65535
+
+
+def test_options_of_one_kernel_that_do_not_fit(refused, tmp_path, sky):
+    path, kernel, _ = sky
+    out = ("-o", tmp_path / "out.fits")
+    refused("deblur", path, "--kernel", kernel, "--method", "cg", "--mask", "nan", *out, naming=["--mask", "irls or rl", "cg"])
+    refused("deblur", path, "--kernel", kernel, "--background", "5", *out, naming=["--background", "--method rl"])
+    refused("deblur", path, "--kernel", kernel, "--method", "rl", "--reg", "1", *out, naming="--reg")
+    refused("deblur", path, "--kernel", kernel, "--method", "rl", "--tiles", "auto", *out, naming="--tiles: not with --kernel")
+    refused("deblur", path, "--kernel", kernel, "--method", "rl", *out, naming=["pixels are negative", "--background"])
+    assert not (tmp_path / "out.fits").exists()

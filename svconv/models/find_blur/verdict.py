@@ -7,9 +7,8 @@ NOISY = 0.035       # standard deviation of the noise from which no kernel is fo
 SHARP = 0.45        # pixels: edges of a sharp photograph are not spread further in any direction
 NEARLY_SHARP = 0.7  # pixels: a blur so small leaves ripples beyond what is seen
 AGREE = 0.37        # agreement of the parts of a photograph that one kernel has blurred
-DISK = 0.45         # a disk that explains so much is no accident,
-ALIKE = 0.1         # unless another kernel explains more by that
-EXPLAINED = 0.5     # a kernel that explains so much restores the photograph,
+DISK = 0.45         # a disk that explains so much is no accident
+EXPLAINED = 0.6     # a kernel that explains so much restores the photograph,
 ALL = 0.7           # and this one even where the parts do not agree
 
 VERDICTS = {
@@ -52,7 +51,7 @@ def verdict(signs, explained):
     """The kind of blur of a photograph with these `Signs`, whose best kernel explains so much of it."""
     if (known := sharp_or_noisy(signs)) is not None:
         return known
-    if signs.disk[1] >= max(DISK, explained - ALIKE):
+    if signs.disk[1] >= DISK:
         return "defocus"
     if signs.spread[1] < SHARP and explained < ALL:
         return "sharp"
