@@ -259,7 +259,6 @@ def bad_files(tmp_path, scene):
         "cut fits": ((tmp_path / "cut.fits",), "cut.fits: the file is damaged"),
         "cut tiff": ((tmp_path / "cut.tif",), "cut.tif: the file is damaged"),
         "missing": ((tmp_path / "missing.npy",), "missing.npy: No such file"),
-        "folder": ((tmp_path,), "Is a directory"),
         "negative": ((tmp_path / "negative.npy", "--method", "rl"), "negative.npy: 19500 pixels are negative"),
         "mask size": ((good, "--mask", tmp_path / "small.npy"), "--mask: expected an image of 150 x 130 pixels, got 9 x 9"),
         "mask of nothing": ((good, "--mask", tmp_path / "none.npy"), "--mask: expected pixels to use"),
@@ -271,7 +270,7 @@ def bad_files(tmp_path, scene):
 
 
 CASES = ("png", "compressed", "packed fits",
-         "scaled", "cut npy", "cut fits", "cut tiff", "missing", "folder", "negative", "mask size", "mask of nothing",
+         "scaled", "cut npy", "cut fits", "cut tiff", "missing", "negative", "mask size", "mask of nothing",
          "mask and quotient", "hdu", "side", "output")
 
 
