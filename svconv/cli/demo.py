@@ -8,6 +8,7 @@ SIZE = 17
 NOISE = 0.005
 REG = 7.5e-4  # goes with the square of the noise
 REWEIGHTINGS, CG_ITER = 2, 60
+SEED = 6        # of the shake and its noise
 
 
 def add_parser(subparsers):
@@ -15,7 +16,8 @@ def add_parser(subparsers):
         "demo",
         help="blur and restore a photograph whose blur changes from pixel to pixel",
         description=f"Blurs the photograph that comes with the package with a different PSF at every pixel and noise of {NOISE:.1%}, "
-        "restores it with re-weighted least squares (svconv.solvers.irls) and writes truth.png, before.png, after.png and comparison.png.",
+        "restores it with re-weighted least squares (svconv.solvers.irls) and writes truth.png, before.png, after.png and comparison.png. "
+        "shaken.png and kernel.png are the photograph under one kernel, to be restored by svconv deblur.",
     )
     parser.add_argument("-o", "--output", default="svconv-demo", metavar="FOLDER", help="where the pictures go (default: %(default)s)")
     parser.add_argument(
@@ -34,13 +36,16 @@ def run(arguments):
     if arguments.size is not None and not 4 * SIZE <= arguments.size <= 400:
         raise InputError(f"--size: expected {4 * SIZE}..400, got {arguments.size}")
     outputs.make_folder(arguments.output)
-    files = {name: os.path.join(arguments.output, f"{name}.png") for name in ("truth", "before", "after", "comparison")}
+    files = {name: os.path.join(arguments.output, f"{name}.png") for name in ("truth", "before", "after", "comparison", "shaken", "kernel")}
     for path in files.values():
         outputs.check_folder(path)
     return demonstrate(files, arguments.size, arguments.quiet)
 
 
 def demonstrate(files, size=None, quiet=False):
+    import os
+    import shlex
+
     import torch
 
     import svconv
@@ -73,8 +78,29 @@ def demonstrate(files, size=None, quiet=False):
     )
     print(f"PSNR before  {gained[0]:.2f} dB\nPSNR after   {gained[1]:.2f} dB ({gained[1] - gained[0]:+.2f} dB)")
     print(f"time         {seconds:.1f} s for the restoration, backend {backend()}, {torch.get_num_threads()} threads")
-    print(f"pictures     {', '.join(files.values())}")
+    print(f"pictures     {', '.join(list(files.values())[:4])}")
+    write_shaken(files, picture, truth)
+    sharp = os.path.join(os.path.dirname(files["shaken"]), "sharp.png")
+    print(f"try it       svconv deblur {shlex.quote(files['shaken'])} --kernel {shlex.quote(files['kernel'])} -o {shlex.quote(sharp)}")
+    print("             or, as if the kernel were not known, with --blind in its place")
     return 0
+
+
+def write_shaken(files, picture, truth):
+    """The photograph under one kernel of a hand that shakes, with noise, and that kernel."""
+    import torch
+
+    import svconv
+    from svconv.data import motion_kernel
+    from svconv.files import images, kernels
+
+    generator, out = torch.Generator().manual_seed(SEED), picture.empty()
+    kernel = motion_kernel(SIZE, generator=generator)[0]
+    shaken = svconv.conv(truth, kernel[None, None], padding="symmetric")
+    for c in range(3):
+        out.set_plane(c, shaken[:, c] + NOISE * torch.randn(shaken[:, c].shape, generator=generator), 255)
+    images.write_image(files["shaken"], out)
+    kernels.write_kernel(files["kernel"], kernel.numpy())
 
 
 def photograph(size=None):

@@ -32,6 +32,18 @@ def test_a_piece_gains_4_db(run, tmp_path):
     check_pictures(tmp_path / "new", outcome.out, 4)
 
 
+def test_the_command_that_is_printed_restores_the_other_photograph(run, tmp_path):
+    import shlex
+
+    folder = tmp_path / "with space"
+    outcome = run("demo", "--size", "160", "-o", folder)
+    line = next(line for line in outcome.out.splitlines() if line.startswith("try it"))
+    program, *command = shlex.split(line.removeprefix("try it"))
+    assert program == "svconv" and run(*command).status == 0
+    truth, shaken, sharp = (images.read_image(folder / f"{name}.png").pixels[20:-20, 20:-20] / 255 for name in ("truth", "shaken", "sharp"))
+    assert -10 * np.log10(((sharp - truth) ** 2).mean() / ((shaken - truth) ** 2).mean()) > 3
+
+
 @pytest.mark.slow
 def test_the_whole_photograph_gains_4_db(run, tmp_path):
     outcome = run("demo", "-o", tmp_path)

@@ -19,6 +19,7 @@ RADII = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0)
 WINDOW = 768                                            # pixels
 PLACES = 4                                              # further windows that are looked at for sharp edges
 EDGE = 0.08                                             # mass in the outermost ring of the window
+ALIKE = 0.02                                            # scores so near are one, and the smaller kernel is taken
 MARGIN = 0.03                                           # a disk has to explain so much more than a kernel of any shape
 
 
@@ -52,7 +53,7 @@ class BlurFinding:
 def find_blur(y, *, kernel_size=None, methods=METHODS, model=None, refine=False, window=WINDOW, force=False, callback=None):
     """Looks at a photograph, estimates its kernel in several ways, keeps the one that explains it best, and says what kind of blur it is.
 
-        kernel = argmax over candidates k of  SpectralRipples(y).explained(k)
+        kernel = argmax over candidates k of  SpectralRipples(y).explained(k),    of those within 0.02 of it the smallest
 
     Candidates: the trained `LearningToDeblur` ("ltd", 17 pixels), `solvers.blind_kernel` ("l0") at 17 and 35 pixels and then at the sizes
     beside the better one of 9, 17, 25, 35, 51, and disks of radius 1.5 to 12.
@@ -201,7 +202,9 @@ class _Search:
             ahead = [size for size in sizes[max(place - 1, 0):place + 2] if size not in tried]
 
     def finding(self, signs):
-        best = max(self.explained, key=self.explained.get)
+        most = max(self.explained.values())
+        best = min((name for name, value in self.explained.items() if value >= most - ALIKE), key=lambda name: (
+            self.kernels[name].numel(), -self.explained[name]))
         if self.callback is not None:
             self.callback(len(self.kernels), len(self.kernels), best)
         kernel, explained = self.kernels[best], self.explained[best]
