@@ -5,7 +5,7 @@ from svconv.cli import blind, defocus_map, kernel as kernel_option, learned_spac
 from svconv.cli.errors import InputError, shown, warn
 from svconv.files.limits import MAX_PIXELS, check_memory
 
-METHODS = {"kernel": ("irls", "cg", "hyper", "svmap", "rl"),
+METHODS = {"kernel": ("irls", "cg", "hyper", "svmap", "rl", "auto"),
            "blind": (*blind.METHODS, *learned_spaces.METHODS), "psf-grid": psf_grid.METHODS,
            "defocus-map": defocus_map.METHODS}
 REWEIGHTINGS, CG_ITER = 2, 60
@@ -117,7 +117,7 @@ def run_one(arguments):
     blind.check_files(arguments)
     if arguments.method in learned_spaces.METHODS:
         return learned_spaces.run(arguments, limits)
-    model = svmap.load_model(arguments.weights) if arguments.method == "svmap" else None
+    own = svmap.load_model(arguments.weights) if arguments.method == "svmap" else None
     picture, source = images.read_image(arguments.image, **limits).with_white(white_of(arguments))
     images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
     say_what_is_lost(arguments, picture)
@@ -127,12 +127,13 @@ def run_one(arguments):
     elif arguments.blind:
         result, said = blind.estimated_and_restored(arguments, picture)
     else:
-        kernel, method = given_kernel(arguments, picture, limits)
-        reg, told = strength.chosen(arguments, picture, method)
-        kh, kw = kernel.shape[1:]
-        result = restore(picture, kernel, method, reg, arguments.quiet) if model is None else svmap.restore(picture, kernel, model,
-                                                                                                           arguments.quiet)
-        said = f"kernel {kw} x {kh}, {method}{told}"
+        kernel, method, why = given_kernel(arguments, picture, limits)
+        if method == "svmap":
+            result, told = svmap.restore(picture, kernel, own or svmap.load_model(), arguments.quiet), ""
+        else:
+            reg, told = strength.chosen(arguments, picture, method)
+            result = restore(picture, kernel, method, reg, arguments.quiet)
+        said = f"kernel {kernel.shape[2]} x {kernel.shape[1]}, {method}{why}{told}"
     images.write_image(arguments.output, result)
     height, width = picture.size
     print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, {said}, "
@@ -151,17 +152,19 @@ def say_what_is_lost(arguments, picture):
 
 
 def given_kernel(arguments, picture, limits):
-    """(kernel [1 or 3, kh, kw], method), after a look at the memory that the whole run needs."""
-    from svconv.cli import memory
+    """(kernel [1 or 3, kh, kw], method, why in words), after a look at the memory that the whole run needs."""
+    from svconv.cli import automatic, memory
     from svconv.files import kernels
 
     kernel = kernel_option.given(arguments.kernel, arguments.recenter, **limits)
     kernels.check_fits(arguments.kernel, kernel, picture)
-    method = arguments.method or METHODS["kernel"][0]
-    size = kernel.shape[1:]
+    method, why, size = arguments.method or METHODS["kernel"][0], "", kernel.shape[1:]
+    if method == "auto":
+        method, why = automatic.method_for(picture, size)
+        why = f" (auto: {why})"
     needed = svmap.needed(picture, size) if method == "svmap" else memory.needed(picture, size, method, TILE, HALO)
     check_memory(arguments.image, needed, "restoring it")
-    return kernel, method
+    return kernel, method, why
 
 
 def white_text(value, source):
