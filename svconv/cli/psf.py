@@ -1,5 +1,5 @@
 """`svconv psf`: writes a blur kernel by its name, and draws kernels and PSF grids, to be looked at before anything is restored."""
-from svconv.cli import kernel as kernel_option, psf_grid
+from svconv.cli import kernel as kernel_option, psf_grid, psf_stars
 from svconv.cli.errors import InputError, shown
 
 SIDE, GAP = 1600, 2  # pixels: the picture's longest side is about that; between two PSFs
@@ -10,6 +10,7 @@ examples:
   svconv psf motion:15:30 -o kernel.png             a kernel by its name; as .npy it is exact
   svconv psf kernel.npy --gamma 0.5 -o look.png     drawn large, with its faint parts
   svconv psf psfs.npy -o grid.png                   a PSF grid
+  svconv psf --from-stars sky.fits --grid 6x8 -o psfs.npy --picture look.png
 """
 
 
@@ -21,7 +22,7 @@ def add_parser(subparsers):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Writes the blur kernel that a name or a file says, grey = weight, which svconv deblur --kernel takes again;\n"
         "with --gamma it is drawn for the eye. Draws a PSF grid: every PSF at its place, the brightest pixel of each white.")
-    parser.add_argument("psf", metavar="PSF", help=f"{kernel_option.HELP}; or a PSF grid as .npy or .fits, as in "
+    parser.add_argument("psf", metavar="PSF", nargs="?", help=f"{kernel_option.HELP}; or a PSF grid as .npy or .fits, as in "
                         "svconv deblur --psf-grid")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help=".png, .tif, .jpg or .bmp; a kernel also as .npy")
     kernel_option.add_recenter(parser)
@@ -30,12 +31,16 @@ def add_parser(subparsers):
     parser.add_argument("--scale", choices=("each", "common"), help="which of the PSFs of a grid is white (default: each)")
     parser.add_argument("--gamma", type=float, metavar="G",
                         help=f"grey = weight^G, so that faint wings are seen (default: {GAMMA} for a grid; a kernel is written)")
+    psf_stars.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments):
     if arguments.gamma is not None and not 0 < arguments.gamma <= 10:
         raise InputError(f"--gamma: expected a number in (0, 10], got {arguments.gamma:g}")
+    if arguments.from_stars is not None:
+        return psf_stars.run(arguments)
+    psf_stars.check_unused(arguments)
     return (run_kernel if is_kernel(arguments.psf) else run_grid)(arguments)
 
 

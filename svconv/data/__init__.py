@@ -14,6 +14,7 @@ from svconv.data.named_kernels import named_kernel
 from svconv.data.pairs import BlurPairs
 from svconv.data.photographs import PhotographCache, list_photographs, read_grey, split_photographs
 from svconv.data.poses import motion_poses
+from svconv.data.psf_stars import Stars, psf_grid, star_stamps
 from svconv.data.spectral_ripples import SpectralRipples
 from svconv.data.transferred_blur import TransferredBlur
 from svconv.data.varied_pairs import VariedPairs
@@ -26,6 +27,7 @@ __all__ = [
     "MattingLaplacian",
     "PhotographCache",
     "SpectralRipples",
+    "Stars",
     "TransferredBlur",
     "VariedPairs",
     "defocus_map",
@@ -46,7 +48,9 @@ __all__ = [
     "named_kernel",
     "nearest_radius",
     "propagate_blur",
+    "psf_grid",
     "read_grey",
     "split_photographs",
     "spoiled_map",
+    "star_stamps",
 ]
