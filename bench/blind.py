@@ -1,6 +1,6 @@
 """Blind deblurring: how much worse than with the true kernel is an image restored with an estimated one?
 
-    python bench/blind.py                     prints the tables and writes them into docs/quality.md
+    python bench/blind.py                     prints the tables and writes them into docs/quality.md, then the verdicts into docs/blind.md
     python bench/blind.py --weights FILE      another file of `svconv train ltd` than the shipped one; writes nothing
 
 Error ratio = SSD(restored with the estimate) / SSD(restored with the true kernel), both by `solvers.hyper_laplacian`, after the best
@@ -198,6 +198,9 @@ def main():
     print(*map(table, found), sep="\n\n")
     if not arguments.weights:
         pages.fill(arguments.output, SECTION, section(*found, [len(c) for c in cases]), "Quality")
+        from bench import blind_verdict, verdict_cases
+
+        blind_verdict.run(verdict_cases.check(data), arguments.output.with_name("blind.md"))
 
 
 if __name__ == "__main__":

@@ -77,6 +77,17 @@ which, nor any of whose kernels, set a threshold. Gain: PSNR of what `svconv deb
 whole-pixel shift within {REACH} pixels; 0 where the verdict leaves the photograph as it is.""") + "\n\n" + table(rows)
 
 
+def run(cases, page=None):
+    """Prints a line for every case and the table, which goes into a page."""
+    rows = []
+    for case in cases:
+        rows.append((case, *measured(case)))
+        print(line(*rows[-1]), flush=True)
+    print(table(rows))
+    if page is not None:
+        pages.fill(page, SECTION, section(rows), "Blind deblurring")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calibration", action="store_true", help="the cases that the thresholds are set on; writes nothing")
@@ -85,13 +96,8 @@ def main():
     data = Path(os.environ.get("SVCONV_DATA", ROOT.parent / "shared" / "data"))
     if not (data / "images").is_dir():
         sys.exit(f"no photographs in {data}: set SVCONV_DATA")
-    rows = []
-    for case in verdict_cases.calibration(data) if arguments.calibration else verdict_cases.check(data):
-        rows.append((case, *measured(case)))
-        print(line(*rows[-1]), flush=True)
-    print(table(rows))
-    if not arguments.calibration:
-        pages.fill(arguments.output, SECTION, section(rows), "Blind deblurring")
+    run(verdict_cases.calibration(data) if arguments.calibration else verdict_cases.check(data),
+        None if arguments.calibration else arguments.output)
 
 
 if __name__ == "__main__":
