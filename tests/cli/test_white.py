@@ -51,8 +51,8 @@ def test_every_depth_and_unit_is_restored_equally_well(run, scene, method):
 
 
 def test_a_given_white_goes_before_the_guess(run, scene):
-    best, _ = error(run, scene, 4095)
-    given, outcome = error(run, scene, 4095, "--white", "65535")
+    best, _ = error(run, scene, 4095, "--reg", "2e-3")
+    given, outcome = error(run, scene, 4095, "--reg", "2e-3", "--white", "65535")
     assert given > 1.3 * best and "white 65535 (given)" in outcome.out
     assert error(run, scene, 20000, "--white", "2e4")[0] == pytest.approx(error(run, scene, 20000, "--white", "20000")[0])
 
