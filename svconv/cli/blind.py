@@ -31,7 +31,7 @@ def add_options(group):
     group.add_argument("--refine", action="store_true",
                        help="let blind_kernel go on from the kernel of the trained model (ltd); the better of the two is taken")
     group.add_argument("--final", choices=("irls", "hyper"),
-                       help="how the photograph is restored with the estimated kernel (default: irls)")
+                       help="how the photograph is restored with the estimated kernel (default: irls, from 8 megapixels hyper)")
     group.add_argument("--save-kernel", metavar="K", help="write the estimated kernel: .npy exactly, .png as 16-bit grey")
     group.add_argument("--report", metavar="FILE", help="write what was found, with pictures: .html, or .json for programs")
     group.add_argument("--force", action="store_true", help="restore a photograph that is probably sharp already, too")
@@ -72,7 +72,8 @@ def estimated_and_restored(arguments, picture):
     from svconv.files import kernels
     from svconv.files.outputs import check_folder
 
-    start, method = time.perf_counter(), arguments.final or "irls"
+    start = time.perf_counter()
+    method, why = final_method(arguments, picture)
     size = arguments.kernel_size or 51
     check_memory(arguments.image, memory.needed(picture, (size, size), method, deblur.TILE, deblur.HALO, WINDOW), "restoring it")
     if arguments.save_kernel:
@@ -89,7 +90,17 @@ def estimated_and_restored(arguments, picture):
     result = picture if unchanged else deblur.restore(picture, kernel, method, reg, arguments.quiet)
     if arguments.report:
         blind_report.write(arguments.report, arguments, finding, picture, result, time.perf_counter() - start)
-    return result, "unchanged" if unchanged else f"estimated kernel {kernel.shape[2]} x {kernel.shape[1]}, {method}{told}"
+    return result, "unchanged" if unchanged else f"estimated kernel {kernel.shape[2]} x {kernel.shape[1]}, {method}{why}{told}"
+
+
+def final_method(arguments, picture):
+    """(how the photograph is restored, why in words)."""
+    from svconv.cli.automatic import LARGE
+
+    height, width = picture.size
+    if arguments.final is None and height * width >= LARGE:
+        return "hyper", f" ({height * width / 1e6:.0f} megapixels)"
+    return arguments.final or "irls", ""
 
 
 def find(arguments, picture):

@@ -3,6 +3,7 @@ import math
 
 BASE = {"irls": 1.85e-3, "cg": 1.85e-3, "hyper": 3.1e-4}   # at 1 % noise: more loses texture, less keeps noise
 POWER = {"irls": 1.65, "cg": 2.05, "hyper": 1.65}          # of the noise, from the best of a sweep (docs/quality.md#noise)
+HIDDEN = 0.01                                               # noise that JPEG and WebP may have hidden: it comes back
 LEAST, MOST = 0.002, 0.1                                    # noise that is reckoned with: 8 bits alone leave 0.0011
 BLIND = {"irls": 1e-2, "hyper": 5 / 3000}                   # with an estimated kernel, whose errors act like noise of 1 % at least
 
@@ -31,8 +32,10 @@ def chosen(arguments, picture, method, blind=False):
     if arguments.reg is not None or method not in BASE:
         return arguments.reg, ""
     noise = noise_of(picture)
-    found = strength(method, noise, blind)
-    return found, f", noise {100 * noise:.1f} %, --reg {found:.2g}"
+    reckoned = max(noise, HIDDEN) if picture.lossy else noise
+    found = strength(method, reckoned, blind)
+    told = f"{100 * noise:.1f} %" + (f" ({100 * reckoned:g} % reckoned with, JPEG hides some)" if reckoned > noise else "")
+    return found, f", noise {told}, --reg {found:.2g}"
 
 
 def noise_of(picture):

@@ -20,6 +20,7 @@ READABLE = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP")
 _READS = "PNG, JPEG, TIFF, BMP, GIF, WebP, FITS or NPY"
 _RAW = frozenset(f".{name}" for name in ("3fr arw cr2 cr3 crw dng erf iiq kdc mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw "
                                          "x3f").split())
+_LOSSY = ("JPEG", "MPO", "WEBP")
 _HEIF = frozenset((".heic", ".heif", ".hif", ".avif"))
 DAMAGED = (     # what the plugins of Pillow raise for damaged files
     SyntaxError, ValueError, EOFError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, zlib.error, struct.error
@@ -123,7 +124,7 @@ def _picture(path, image, deep):
     colours = 1 if a.shape[2] < 3 else 3
     return Picture(np.ascontiguousarray(a[..., :colours]), a[..., colours].copy() if a.shape[2] > colours else None, icc,
                    chunks=png.colour_chunks(chunks), significant=png.significant_bits(chunks, colours) if deep else None,
-                   metadata=metadata.of_pillow(image, exif))
+                   lossy=image.format in _LOSSY, metadata=metadata.of_pillow(image, exif))
 
 
 def _checked(path, picture, finite):

@@ -26,6 +26,7 @@ class Picture:
         stated: the largest value a sample can have according to the file, or None.
         significant: bits that count according to the file (sBIT of PNG), or None.
         stored: how an array of numbers stood in its file (`arrays.Stored`), or None.
+        lossy: whether the file is compressed by JPEG or WebP, which takes fine noise away.
         metadata: EXIF, XMP, resolution and texts of the file (`metadata.Metadata`).
         broken: bool [H, W], pixels so far above a guessed white that they are taken for defects, or None.
     """
@@ -42,6 +43,7 @@ class Picture:
     significant: int | None = None
     broken: np.ndarray | None = None
     stored: tuple | None = None
+    lossy: bool = False
     metadata: Metadata = Metadata()
 
     @property

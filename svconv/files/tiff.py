@@ -115,7 +115,8 @@ def _picture(path, tifffile, page, max_pixels):
         a, stated = np.rint(a * (255 / (2**page.bitspersample - 1))).astype(np.uint8), None
     if page.photometric == kinds.MINISWHITE:
         a, stated = kind.type(2 ** (depth or 8 * kind.itemsize) - 1) - a, None
-    return Picture(a, alpha, page.iccprofile, associated, extra, depth=depth, stated=stated, metadata=metadata.of_tiff(page))
+    return Picture(a, alpha, page.iccprofile, associated, extra, depth=depth, stated=stated, metadata=metadata.of_tiff(page),
+                   lossy=page.compression == tifffile.COMPRESSION.JPEG)
 
 
 def _sample_type(path, page):

@@ -230,3 +230,14 @@ def test_reports_are_refused_before_the_work(refused, tmp_path, photo_file, kern
         refused("deblur", photo_file, "--blind", "--grid", "2x2", "--weights", weights, *out, *option,
                 naming=f"{option[0]}: not with --grid")
     assert not list(tmp_path.glob("out*"))
+
+
+def test_large_photographs_are_restored_by_the_fastest_method(monkeypatch):
+    import types
+
+    from svconv.cli import automatic, blind
+
+    monkeypatch.setattr(automatic, "LARGE", 2e6)
+    for size, final, expected in (((1000, 1999), None, ("irls", "")), ((1000, 2000), None, ("hyper", " (2 megapixels)")),
+                                  ((1000, 2000), "irls", ("irls", ""))):
+        assert blind.final_method(types.SimpleNamespace(final=final), types.SimpleNamespace(size=size)) == expected

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import svconv
 from svconv.cli import deblur, demo, strength
@@ -60,6 +61,17 @@ def test_more_noise_is_smoothed_more():
     for method in strength.BLIND:
         values = [strength.strength(method, noise, blind=True) for noise in (0, 0.01, 0.05)]
         assert values[0] == values[1] < values[2]
+
+
+@pytest.mark.parametrize(("suffix", "told"), [(".jpg", True), (".webp", True), (".png", False)])
+def test_jpeg_hides_noise(run, tmp_path, suffix, told):
+    """What the compression took away is reckoned with: no less smoothing than for 1 %."""
+    x = (demo.photograph(160).plane(1)[0, 0].clamp(0, 1) * 255).round().numpy().astype(np.uint8)
+    smooth = svconv.conv(torch.from_numpy(x).float()[None, None] / 255, svconv.data.named_kernel("disk:3").float()[None], padding="reflect")
+    Image.fromarray((smooth[0, 0] * 255).round().numpy().astype(np.uint8)).save(tmp_path / f"in{suffix}", quality=95)
+    outcome = run("deblur", tmp_path / f"in{suffix}", "--kernel", "disk:3", "-o", tmp_path / "out.png")
+    assert outcome.status == 0 and ("1 % reckoned with, JPEG hides some" in outcome.out) == told
+    assert (f"--reg {strength.BASE['irls']:.2g}" in outcome.out) == told
 
 
 def test_hidden_pixels_do_not_count():
