@@ -3,29 +3,17 @@ import time
 
 from svconv.cli import unseen
 from svconv.cli.errors import InputError, warn
+from svconv.cli.parser import auto_or
 from svconv.files.limits import check_memory
 
 METHODS = ("ltd", "l0")
-WINDOW = 768    # the side of the part of the photograph that a kernel is estimated from
 SHADES = " .:-=+*#%@"
 WIDEST = 35     # pixels of a kernel that is printed two characters wide
 
 
-def kernel_size(text):
-    """The value of --kernel-size: an odd number of pixels, or None for auto."""
-    import argparse
-
-    if text == "auto":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected auto or a number of pixels, got {text!r}") from None
-
-
 def add_options(group):
     """The options of --blind; all of them are None or False unless given."""
-    group.add_argument("--kernel-size", type=kernel_size, metavar="N",
+    group.add_argument("--kernel-size", type=auto_or(int, "a number of pixels"), metavar="N",
                        help="side of the estimated kernel in pixels, or auto (the default): several sizes and methods, of which the kernel "
                             "stays that explains the photograph best; ltd: a shipped size, l0: any odd one")
     group.add_argument("--refine", action="store_true",
@@ -71,10 +59,11 @@ def estimated_and_restored(arguments, picture):
     from svconv.cli import blind_report, deblur, memory, strength
     from svconv.files import kernels
     from svconv.files.outputs import check_folder
+    from svconv.models.find_blur.search import SIZES, WINDOW
 
     start = time.perf_counter()
     method, why = final_method(arguments, picture)
-    size = arguments.kernel_size or 51
+    size = arguments.kernel_size or SIZES[-1]
     check_memory(arguments.image, memory.needed(picture, (size, size), method, deblur.TILE, deblur.HALO, WINDOW), "restoring it")
     if arguments.save_kernel:
         kernels.check_kernel_output(arguments.save_kernel)
@@ -95,11 +84,10 @@ def estimated_and_restored(arguments, picture):
 
 def final_method(arguments, picture):
     """(how the photograph is restored, why in words)."""
-    from svconv.cli.automatic import LARGE
+    from svconv.cli import automatic
 
-    height, width = picture.size
-    if arguments.final is None and height * width >= LARGE:
-        return "hyper", f" ({height * width / 1e6:.0f} megapixels)"
+    if arguments.final is None and (why := automatic.large(picture)):
+        return "hyper", f" ({why})"
     return arguments.final or "irls", ""
 
 
@@ -107,6 +95,7 @@ def find(arguments, picture):
     """The BlurFinding of the photograph's luminance."""
     from svconv.cli import progress
     from svconv.models.find_blur import find_blur
+    from svconv.models.find_blur.search import SIZES
 
     if arguments.method == "l0":
         model, methods, size = None, ("l0",), arguments.kernel_size
@@ -116,7 +105,7 @@ def find(arguments, picture):
     else:
         model, methods, size = None, ("ltd", "l0", "disk"), None
     y = visible_luminance(picture)
-    least = 2 * (size or 9)
+    least = 2 * (size or SIZES[0])
     if min(y.shape[-2:]) < least:
         raise InputError(f"{arguments.image}: expected sides of at least {least} pixels (twice the kernel) that are not transparent, "
                          f"got {y.shape[-1]} x {y.shape[-2]}")
@@ -124,7 +113,7 @@ def find(arguments, picture):
         warn(f"{arguments.image}: the image is constant, there is no blur to find in it")
     with progress.bar("kernel", quiet=arguments.quiet) as begin:
         step = begin()
-        return find_blur(y, kernel_size=size, methods=methods, model=model, refine=arguments.refine, window=WINDOW, force=arguments.force,
+        return find_blur(y, kernel_size=size, methods=methods, model=model, refine=arguments.refine, force=arguments.force,
                          callback=lambda done, total, name: step(done, total, None, note=name))
 
 
@@ -134,12 +123,21 @@ def findings(finding, unchanged):
 
     lines = [f"verdict      {finding.verdict}: {VERDICTS[finding.verdict]}" + (" (unchanged; --force restores it)" if unchanged else "")]
     if finding.candidates:
-        height, width = extent(finding.kernel)
-        lines.append(f"kernel       {width} x {height} pixels in a window of {finding.kernel.shape[1]} x {finding.kernel.shape[0]}, by "
-                     f"{finding.method}" + ("; it reaches the window's edge: try a larger one" if finding.reaches_edge else ""))
+        lines.append(f"kernel       {kernel_in_words(finding)}")
         others = ", ".join(f"{name} {value:.2f}" for name, value in sorted(finding.candidates.items(), key=lambda item: -item[1]))
-        lines.append(f"score        {finding.explained:.2f} (no blur 0, all of it explained 1): {others}")
+        lines.append(f"score        {score_in_words(finding)}: {others}")
     return [*lines, of_the_photograph(finding.signs)]
+
+
+def kernel_in_words(finding):
+    """Its extent against the window, and where it comes from."""
+    (height, width), (rows, columns) = extent(finding.kernel), finding.kernel.shape
+    return (f"{width} x {height} pixels in a window of {columns} x {rows}, by {finding.method}"
+            + ("; it reaches the window's edge: try a larger one" if finding.reaches_edge else ""))
+
+
+def score_in_words(finding):
+    return f"{finding.explained:.2f} (no blur 0, all of it explained 1)"
 
 
 def of_the_photograph(signs):

@@ -27,7 +27,7 @@ def write(path, arguments, finding, before, after, seconds):
     if os.path.splitext(path)[1].lower() == ".json":
         write_text(path, json.dumps(values, indent=1) + "\n")
     else:
-        write_text(path, page(values, finding.kernel.numpy(), before, after))
+        write_text(path, page(values, finding, before, after))
 
 
 def as_values(arguments, finding, seconds):
@@ -49,8 +49,10 @@ def as_values(arguments, finding, seconds):
     }
 
 
-def page(values, kernel, before, after):
+def page(values, finding, before, after):
     """One HTML page that loads nothing from elsewhere."""
+    from svconv.cli.blind import kernel_in_words, score_in_words
+
     title = html.escape(f"{os.path.basename(values['image'])}: {values['verdict']}")
     rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{value:.2f}</td></tr>"
                    for name, value in sorted(values["candidates"].items(), key=lambda item: -item[1]))
@@ -58,10 +60,7 @@ def page(values, kernel, before, after):
              "edges spread by": " to ".join("?" if v is None else f"{v:.2f}" for v in values["photograph"]["edge_spread"]) + " pixels",
              "agreement of the parts": "?" if values["photograph"]["agreement"] is None else f"{values['photograph']['agreement']:.2f}",
              "best disk": f"radius {values['photograph']['disk']['radius']:g}, score {values['photograph']['disk']['score']:.2f}",
-             "kernel": f"{values['kernel']['extent'][1]} x {values['kernel']['extent'][0]} pixels in a window of "
-                       f"{values['kernel']['window'][1]} x {values['kernel']['window'][0]}, by {values['kernel']['method']}"
-                       + ("; it reaches the window's edge: try a larger one" if values["kernel"]["reaches_edge"] else ""),
-             "score": f"{values['score']:.2f} (no blur 0, all of it explained 1)", "seconds": f"{values['seconds']:g}"}
+             "kernel": kernel_in_words(finding), "score": score_in_words(finding), "seconds": f"{values['seconds']:g}"}
     told = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(text)}</td></tr>" for name, text in facts.items())
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -71,7 +70,7 @@ img{{max-width:100%}} td{{padding:0 1.5em 0 0}} .kernel{{image-rendering:pixelat
 <h1>{title}</h1><p>{html.escape(values['text'])}</p>
 <figure><img alt="the photograph" src="{_picture(before)}"><figcaption>{html.escape(values['image'])}</figcaption></figure>
 <figure><img alt="the result" src="{_picture(after)}"><figcaption>{html.escape(values['output'])}</figcaption></figure>
-<figure><img class="kernel" alt="the kernel" src="{_kernel(kernel)}"><figcaption>the kernel</figcaption></figure>
+<figure><img class="kernel" alt="the kernel" src="{_kernel(finding.kernel.numpy())}"><figcaption>the kernel</figcaption></figure>
 <table>{told}</table><h2>Candidates</h2><table>{rows}</table>
 </body></html>
 """

@@ -3,6 +3,7 @@ import time
 
 from svconv.cli import blind, defocus_map, kernel as kernel_option, learned_spaces, many, map_options, psf_grid, shake, strength, svmap
 from svconv.cli.errors import InputError, shown, warn
+from svconv.cli.parser import auto_or
 from svconv.files.limits import MAX_PIXELS, check_memory
 
 METHODS = {"kernel": ("irls", "cg", "hyper", "svmap", "rl", "auto"),
@@ -52,7 +53,7 @@ def add_parser(subparsers):
     )
     parser.add_argument(
         "--reg",
-        type=strength.reg,
+        type=auto_or(float, "a number"),
         metavar="R",
         help="strength of the smoothing, larger is smoother (default: auto, from the noise of the photograph, with --kernel and --blind; "
              f"with --psf-grid quotient {psf_grid.REG['quotient']:g}, irls {psf_grid.REG['irls']:g}; with --defocus-map layered "

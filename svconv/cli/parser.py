@@ -36,6 +36,19 @@ class PrintCompletion(argparse.Action):
         parser.exit(0)
 
 
+def auto_or(kind, words):
+    """The type of an option that is auto, which becomes None, or a number of that kind."""
+    def parse(text):
+        if text == "auto":
+            return None
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected auto or {words}, got {text!r}") from None
+
+    return parse
+
+
 def completion():
     """The library that completes, or InputError where it is missing."""
     from svconv.cli.errors import InputError

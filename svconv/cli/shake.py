@@ -98,10 +98,10 @@ def say_signs(arguments, y):
     """What the photograph shows before its kernels are looked for; a warning where a grid is not what it needs."""
     from svconv.cli import blind
     from svconv.models.find_blur import VERDICTS
-    from svconv.models.find_blur.search import look, richest_window
+    from svconv.models.find_blur.search import WINDOW, look, richest_window
     from svconv.models.find_blur.verdict import AGREE, sharp_or_noisy
 
-    signs = look(y, richest_window(y, blind.WINDOW))[1]
+    signs = look(y, richest_window(y, WINDOW))[1]
     known = sharp_or_noisy(signs)
     if known is not None:
         warn(f"{arguments.image}: {VERDICTS[known]}")

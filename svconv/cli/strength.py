@@ -2,22 +2,10 @@
 import math
 
 BASE = {"irls": 1.85e-3, "cg": 1.85e-3, "hyper": 3.1e-4}   # at 1 % noise: more loses texture, less keeps noise
-POWER = {"irls": 1.65, "cg": 2.05, "hyper": 1.65}          # of the noise, from the best of a sweep (docs/quality.md#noise)
+POWER = {"irls": 1.65, "cg": 2.05, "hyper": 1.65}          # of the noise; what it gains: docs/quality.md#noise
 HIDDEN = 0.01                                               # noise that JPEG and WebP may have hidden: it comes back
 LEAST, MOST = 0.002, 0.1                                    # noise that is reckoned with: 8 bits alone leave 0.0011
 BLIND = {"irls": 1e-2, "hyper": 5 / 3000}                   # with an estimated kernel, whose errors act like noise of 1 % at least
-
-
-def reg(text):
-    """The value of --reg: a number, or None for auto."""
-    import argparse
-
-    if text == "auto":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected auto or a number, got {text!r}") from None
 
 
 def strength(method, noise, blind=False):
