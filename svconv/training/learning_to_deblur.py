@@ -1,4 +1,4 @@
-"""Staged training of `models.LearningToDeblur`: one stage, then a new one with the old frozen, then all together."""
+"""Staged training of `models.LearningToDeblur`: one stage, then a new one with the old frozen, then all together; scales likewise."""
 import torch
 
 from svconv.data import BlurPairs, list_photographs, split_photographs
@@ -16,22 +16,40 @@ class LearningToDeblurTask(Task):
 
     def __init__(self, photographs, settings, device):
         s = settings
-        training, held = split_photographs(list_photographs(photographs))
-        self.pairs = BlurPairs(training, s.size, s.kernel_size, length=1 << 62, seed=s.seed, noise=s.noise, smallest=s.smallest)
-        fixed = BlurPairs(held, s.validation_size, s.kernel_size, length=s.validation_pairs, seed=-1, noise=s.noise, smallest=s.smallest)
-        self.validation = [fixed[i] for i in range(len(fixed))]
+        self.photographs = split_photographs(list_photographs(photographs))
+        self.draw_pairs(s.kernel_sizes[0], s)
+        super().__init__(s, device, LearningToDeblur(s.kernel_sizes[:1], 1, s.filter_size, s.bias, filters=s.filters, hidden=s.hidden,
+                                                     features=s.features, fixed_gradients=s.fixed_gradients))
+
+    def draw_pairs(self, kernel_size, settings):
+        """Learn from, and validate on, kernels of this side."""
+        s, (training, held) = settings, self.photographs
         self.rejection = OutlierRejection(s.rejection)
-        super().__init__(s, device, LearningToDeblur((s.kernel_size,), 1, s.filter_size, s.bias))
+        self.pairs = BlurPairs(training, s.size, kernel_size, length=1 << 62, seed=s.seed, noise=s.noise, smallest=s.smallest)
+        fixed = BlurPairs(held, s.validation_size, kernel_size, length=s.validation_pairs, seed=-1, noise=s.noise, smallest=s.smallest)
+        self.validation = [fixed[i] for i in range(len(fixed))]
 
     def prepare(self, phase):
-        while self.model.arguments["stages"] < phase.stages:
+        while len(self.model.scales) < phase.scales or self.model.arguments["stages"] < phase.stages:
             if self.average is not None:
-                self.average.copy_to(self.model)  # the new stage builds on the better weights
-            self.model.add_stage()
-        scale = self.model.scales[-1]
-        new = set(map(id, scale["stages"][-1].parameters())) | set(map(id, list(scale["log_beta"])[-1:]))
+                self.average.copy_to(self.model)  # what is new builds on the better weights
+            if self.model.arguments["stages"] < phase.stages:
+                self.model.add_stage()
+            else:
+                self.model.add_scale(self.settings.kernel_sizes[len(self.model.scales)])
+        if self.model.kernel_sizes[-1] != self.pairs.kernel_size:
+            self.draw_pairs(self.model.kernel_sizes[-1], self.settings)
+        new = set(map(id, newest(self.model)))
         for p in self.model.parameters():
             p.requires_grad_(not phase.frozen or id(p) in new)
+
+    def start_from(self, path):
+        loaded = LearningToDeblur.load(path)
+        sizes, stages = loaded.kernel_sizes, loaded.arguments["stages"]
+        last = self.settings.plan()[-1]
+        if sizes == self.settings.kernel_sizes[:len(sizes)] and stages <= last.stages:
+            self.prepare(last._replace(scales=len(sizes), stages=stages))
+        super().start_from(path)
 
     def batch(self, position, count):
         items = [self.pairs[i] for i in range(position, position + count)]
@@ -47,11 +65,12 @@ class LearningToDeblurTask(Task):
         return loss, float(kernel_error(estimate.detach(), truth).mean())
 
     def validate(self, model, batch=8):
-        """Mean kernel errors after every stage on all held-out pairs: {"error": [...], "relative": [...]}, see `kernel_error`."""
+        """Mean kernel errors after every stage of the last scale on all held-out pairs: {"error": [...], "relative": [...]}, see
+        `kernel_error`."""
         errors = {"error": [], "relative": []}
         for start in range(0, len(self.validation), batch):
             blurry, _, truth = (self.place(torch.stack(t)) for t in zip(*self.validation[start:start + batch]))
-            kernels, _ = model.estimate(blurry)
+            kernels = model.estimate(blurry)[0][-model.arguments["stages"]:]
             errors["error"].append(torch.stack([kernel_error(k, truth) for k in kernels], 1))
             errors["relative"].append(torch.stack([kernel_error(k, truth, "relative") for k in kernels], 1))
         return {name: [round(float(e), 6) for e in torch.cat(values).mean(0)] for name, values in errors.items()}
@@ -60,7 +79,7 @@ class LearningToDeblurTask(Task):
         return result["relative" if self.settings.loss == "relative" else "error"][-1]
 
     def notes(self):
-        return {"stages": self.model.arguments["stages"], "rejected": self.rejection.rejected}
+        return {"stages": self.model.arguments["stages"], "scales": len(self.model.scales), "rejected": self.rejection.rejected}
 
     def baselines(self):
         """What a guess that does not look at the image scores: the delta, and the mean of all held-out kernels (which it would have to
@@ -73,18 +92,26 @@ class LearningToDeblurTask(Task):
                 for name, g in guesses.items() for loss, kind in (("error", "squared"), ("relative", "relative"))}
 
     def best_file(self):
-        return f"best-{self.model.arguments['stages']}.pt"
+        sizes = self.model.kernel_sizes[1:]
+        return "-".join(["best", str(self.model.arguments["stages"]), *map(str, sizes)]) + ".pt"
 
     def state(self):
         return {**super().state(), "rejection": self.rejection.state_dict()}
 
     def load_state(self, state, former, phase):
-        stages = state["arguments"]["stages"]
-        if phase.stages != stages:
-            raise ValueError(f"steps: the checkpoint is in training with {stages} stages, the plan says {phase.stages}")
+        stages, sizes = state["arguments"]["stages"], tuple(state["arguments"]["kernel_sizes"])
+        if phase.stages != stages or self.settings.kernel_sizes[:phase.scales] != sizes:
+            raise ValueError(f"steps: the checkpoint is in training with {stages} stages of {sizes} pixels, the plan says {phase.stages} "
+                             f"of {self.settings.kernel_sizes[:phase.scales]}")
         super().load_state(state, former, phase)
         if former.loss == self.settings.loss:  # the running mean of another loss would reject everything
             self.rejection.load_state_dict(state["rejection"])
+
+
+def newest(model):
+    """The parameters of the last scale, or of the last stage where there is one scale, with the image quotient that leads to it."""
+    before, last = (model.scales[-2], model.scales[-1]) if len(model.scales) > 1 else (model.scales[-1], model.scales[-1]["stages"][-1])
+    return [*last.parameters(), *list(before["log_beta"])[-1:]]
 
 
 def kernel_error(kernel, truth, loss="squared"):

@@ -190,6 +190,21 @@ def test_a_warm_stage_starts_near_the_kernel_of_the_former_one():
     assert errors[0] < 0.5 * errors[1]
 
 
+def test_an_added_scale_keeps_the_kernels_of_the_coarser_ones():
+    model, y = LearningToDeblur((5,), stages=2, filter_size=3), texture(1, 1, 48, 48)
+    with torch.no_grad():
+        coarse = model.estimate(torch.nn.functional.interpolate(y, (34, 34), mode="bicubic", antialias=True))[0]
+        model.add_scale(7)
+        kernels = model.estimate(y)[0]
+    assert model.kernel_sizes == (5, 7) and [k.shape[-1] for k in kernels] == [5, 5, 7, 7]
+    torch.testing.assert_close(kernels[0], coarse[0], atol=1e-5, rtol=0)
+    LearningToDeblur(**model.arguments).load_state_dict(model.state_dict())
+    with pytest.raises(ValueError, match="^kernel_size: expected more than 7"):
+        model.add_scale(7)
+    model.add_scale(33)
+    assert model.sharpen
+
+
 def test_sharpening_narrows_a_blurred_kernel():
     k = torch.zeros(1, 9, 9)
     k[0, 3:6, 3:6] = torch.tensor([[1.0, 2, 1], [2, 8, 2], [1, 2, 1]])

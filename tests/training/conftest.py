@@ -29,7 +29,7 @@ def photographs(tmp_path):
 @pytest.fixture
 def tiny():
     return dict(
-        kernel_size=5,
+        kernel_sizes=(5,),
         steps=(4, 3),
         frozen_steps=2,
         batch=2,

@@ -14,7 +14,7 @@ from svconv.models import LearningToDeblur
 from svconv.training.checkpoint import load_checkpoint, save_checkpoint
 from svconv.training.learning_to_deblur import LtDSettings
 
-SMALL = ("--kernel-size 5 --smallest 3 --size 24 --batch 2 --frozen-steps 1 --validation-pairs 2 --validation-size 32 "
+SMALL = ("--kernel-sizes 5 --smallest 3 --size 24 --batch 2 --frozen-steps 1 --validation-pairs 2 --validation-size 32 "
          "--validate-every 2 --save-every 2").split()
 
 
@@ -196,7 +196,7 @@ def test_options_become_settings_of_their_types(photographs, tmp_path):
         == 0
     )
     stored = load_checkpoint(tmp_path / "o" / "last.pt", "ltd")
-    expected = dict(steps=(1, 0), bias=True, smallest=None, rate=0.02, device="cpu", kernel_size=5)
+    expected = dict(steps=(1, 0), bias=True, smallest=None, rate=0.02, device="cpu", kernel_sizes=(5,))
     assert {name: stored["settings"][name] for name in expected} == expected and stored["task"]["arguments"]["bias"] is True
 
 

@@ -16,7 +16,7 @@ from svconv.training.metrics import MetricsLog
 SMALL = {
     "svmap": "--size 16 --kernel-least 5 --kernel-most 7 --width 8 --cg-iter 60 --cg-tol 1e-6 --validation-size 16 --steps 40",
     "svbr": "--size 20 --map-size 40 --validation-size 24 --steps 40,0",
-    "ltd": "--kernel-size 5 --smallest 3 --size 24 --filter-size 3 --validation-size 32 --steps 2,38 --frozen-steps 1 --rejection 1.2",
+    "ltd": "--kernel-sizes 5 --smallest 3 --size 24 --filter-size 3 --validation-size 32 --steps 2,38 --frozen-steps 1 --rejection 1.2",
     "ldr": "--width 4 --size 32 --validation-size 32 --kernel-least 5 --kernel-most 7 --steps 40,0 --periods 40,1",
 }
 

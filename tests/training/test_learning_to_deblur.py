@@ -114,9 +114,71 @@ def test_old_stages_are_frozen_after_a_stage_was_added(photographs, tiny, tmp_pa
     assert trainer.log.read()[-1]["stages"] == 2
 
 
+def test_a_scale_is_added_with_the_old_one_frozen(photographs, tiny, tmp_path):
+    settings = LtDSettings(**dict(tiny, kernel_sizes=(5, 7), steps=(1, 1, 2), frozen_steps=1))
+    assert settings.plan() == [(1, 1, False, 1), (1, 2, True, 1), (1, 2, False, 1), (2, 2, True, 1), (2, 2, False, 2)]
+    trainer = trained(photographs, tmp_path / "o", settings)
+    trainer.run(max_steps=2, progress=False)
+    model = trainer.task.model
+    assert model.kernel_sizes == (5,) and trainer.task.batch(0, 1)[1].shape == (1, 5, 5)
+    trainer.run(max_steps=1, progress=False)  # and begins the next phase
+    assert model.kernel_sizes == (5, 7) and trainer.task.batch(0, 1)[1].shape == (1, 7, 7)
+    frozen = {name: p.requires_grad for name, p in model.named_parameters()}
+    assert all(learns == (name.startswith("scales.1") or name == "scales.0.log_beta.1") for name, learns in frozen.items())
+    old = weights(trainer)[:3]
+    assert trainer.run(progress=False) and not any(torch.equal(a, b) for a, b in zip(old, weights(trainer)))
+    last = trainer.log.read()[-1]
+    assert last["scales"] == 2 and len(last["error"]) == 2 and LearningToDeblur.load(tmp_path / "o" / "best-2-7.pt").kernel_sizes == (5, 7)
+
+
+@pytest.mark.parametrize("stop", [3, 4, 5])
+def test_a_run_that_adds_a_scale_resumes_bit_for_bit(photographs, tiny, tmp_path, stop):
+    settings = LtDSettings(**dict(tiny, kernel_sizes=(5, 7), steps=(1, 1, 2), frozen_steps=1))
+    whole = trained(photographs, tmp_path / "a", settings)
+    assert whole.run(progress=False)
+    assert not trained(photographs, tmp_path / "b", settings).run(max_steps=stop, progress=False)
+    second = trained(photographs, tmp_path / "b", resume=tmp_path / "b" / "last.pt")
+    assert second.run(progress=False) and same(weights(whole), weights(second))
+
+
+def test_a_run_begins_with_the_weights_of_a_network_with_stages_and_scales(photographs, tiny, tmp_path):
+    torch.manual_seed(3)
+    small = LearningToDeblur((5,), 2, 3)
+    small.save(tmp_path / "small.pt")
+    settings = LtDSettings(**dict(tiny, kernel_sizes=(5, 7), steps=(0, 0, 2)))
+    trainer = trained(photographs, tmp_path / "o", settings, weights=tmp_path / "small.pt")
+    assert same(weights(trainer), list(small.parameters()))
+    assert trainer.run(progress=False) and trainer.step == 6  # 2 x frozen_steps, 2 steps of the scale
+    assert trainer.task.model.kernel_sizes == (5, 7)
+    with pytest.raises(ValueError, match=r"small\.pt: weights of LearningToDeblur\(kernel_sizes=\(5,\), stages=2"):
+        trained(photographs, tmp_path / "p", LtDSettings(**dict(tiny, steps=(1,))), weights=tmp_path / "small.pt")
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_checkpoint_of_other_scales_is_refused(photographs, tiny, tmp_path):
+    trained(photographs, tmp_path / "o", LtDSettings(**tiny)).run(max_steps=1, progress=False)
+    with pytest.raises(ValueError, match=r"steps: the checkpoint is in training with 1 stages of \(5,\) pixels, the plan says 1 of \(7,\)"):
+        trained(photographs, tmp_path / "q", LtDSettings(**dict(tiny, kernel_sizes=(7,))), resume=tmp_path / "o" / "last.pt")
+
+
+@pytest.mark.parametrize("options", [dict(filters=4), dict(hidden=0), dict(hidden=2), dict(features=1), dict(fixed_gradients=True)])
+def test_the_ablations_of_the_paper_can_be_trained(photographs, tiny, tmp_path, options):
+    trainer = trained(photographs, tmp_path / "o", LtDSettings(**dict(tiny, **options)))
+    assert trainer.run(max_steps=1, progress=False) is False
+    assert all(trainer.task.model.arguments[name] == value for name, value in options.items())
+
+
+@pytest.mark.parametrize("options, message", [
+    (dict(kernel_sizes=(7, 5)), "kernel_sizes: expected growing sides"), (dict(kernel_sizes=(5, 7), steps=(3,)), "steps: expected a number per"),
+    (dict(fixed_gradients=True, features=4), "features: fixed gradients are two")])
+def test_settings_that_fit_no_network_are_refused(tiny, options, message):
+    with pytest.raises(ValueError, match=message):
+        LtDSettings(**dict(tiny, **options))
+
+
 def test_the_plan_and_the_learning_rate():
     s = LtDSettings(steps=(100, 50, 20), frozen_steps=10, rate=1.0, warmup=10, decay=0.5)
-    assert s.plan() == [(1, False, 100), (2, True, 10), (2, False, 50), (3, True, 10), (3, False, 20)]
+    assert s.plan() == [(1, 1, False, 100), (1, 2, True, 10), (1, 2, False, 50), (1, 3, True, 10), (1, 3, False, 20)]
     rates = [s.rate_at(0, i) for i in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[30] == 1 and rates[-1] == pytest.approx(0.069) and max(rates) == 1
 

@@ -99,14 +99,10 @@ class LearningToDeblur(Pretrained, nn.Module):
         pairs = _feature_pairs(2 if fixed_gradients else features, stages)
         self.arguments = dict(kernel_sizes=kernel_sizes, stages=stages, filter_size=filter_size, bias=bias, filters=filters, hidden=hidden,
                               features=features, fixed_gradients=fixed_gradients, output_tanh=output_tanh, sharpen=sharpen)
-        self.kernel_sizes = kernel_sizes
-        self.sharpen = kernel_sizes[-1] == SHARPEN_SIZE if sharpen is None else bool(sharpen)
+        self._take_sizes(kernel_sizes)
         self.scales = nn.ModuleList()
         for s in range(len(kernel_sizes)):
-            blocks = [
-                FeatureModule(1 if s == 0 and t == 0 else 2, pairs[t], filters, filter_size, hidden, bias, fixed_gradients, output_tanh)
-                for t in range(stages)
-            ]
+            blocks = [self._features(1 if s == 0 and t == 0 else 2, pairs[t]) for t in range(stages)]
             learned = stages if s + 1 < len(kernel_sizes) else stages - 1  # the very last stage ends with its kernel
             betas = [nn.Parameter(torch.tensor(math.log(IMAGE_BETA))) for _ in range(learned)]
             self.scales.append(nn.ModuleDict({"stages": nn.ModuleList(blocks), "log_beta": nn.ParameterList(betas)}))
@@ -210,14 +206,42 @@ class LearningToDeblur(Pretrained, nn.Module):
         like = next(self.parameters())
         stages = a["stages"] + 1
         pairs = _feature_pairs(2 if a["fixed_gradients"] else a["features"], stages)[-1]
-        block = FeatureModule(2, pairs, a["filters"], a["filter_size"], a["hidden"], a["bias"], a["fixed_gradients"], a["output_tanh"]).to(
-            like
-        )
+        block = self._features(2, pairs).to(like)
         if warm:
             block.continue_from(scale["stages"][-1])
         scale["stages"].append(block)
         scale["log_beta"].append(nn.Parameter(like.new_tensor(math.log(IMAGE_BETA))))
         a["stages"] = stages
+
+    def add_scale(self, kernel_size):
+        """Append a finer scale for kernels of this side, larger than the last one, as the staged training does.
+
+        Its stages start as copies of those of the scale before. The first of them sees a latent image, which the first of all does not:
+        it starts as a copy of the second, where there is one. The scale before gets its image quotient. ValueError: a side that does not
+        grow.
+        """
+        if scalar(kernel_size) <= self.kernel_sizes[-1]:
+            raise ValueError(f"kernel_size: expected more than {self.kernel_sizes[-1]}, that of the last scale, got {kernel_size}")
+        former, like = self.scales[-1], next(self.parameters())
+        blocks, learned = nn.ModuleList(), nn.ParameterList()
+        for t, stage in enumerate(former["stages"]):
+            blocks.append(self._features(2, stage.pairs).to(like))
+            blocks[-1].continue_from(former["stages"][min(max(t, 1), len(former["stages"]) - 1)])
+            if t:
+                learned.append(nn.Parameter(former["log_beta"][t - 1].detach().clone()))
+        former["log_beta"].append(nn.Parameter(like.new_tensor(math.log(IMAGE_BETA))))
+        self.scales.append(nn.ModuleDict({"stages": blocks, "log_beta": learned}))
+        self._take_sizes((*self.kernel_sizes, int(kernel_size)))
+
+    def _take_sizes(self, kernel_sizes):
+        """The sides of the kernels, and whether the last one is sharpened."""
+        self.kernel_sizes = self.arguments["kernel_sizes"] = kernel_sizes
+        sharpen = self.arguments["sharpen"]
+        self.sharpen = kernel_sizes[-1] == SHARPEN_SIZE if sharpen is None else bool(sharpen)
+
+    def _features(self, channels, pairs):
+        a = self.arguments
+        return FeatureModule(channels, pairs, a["filters"], a["filter_size"], a["hidden"], a["bias"], a["fixed_gradients"], a["output_tanh"])
 
 
 def _feature_pairs(features, stages):
