@@ -136,3 +136,8 @@ Text `svconv deblur --blind`, `svconv certify --fast`, `svconv COMMAND --help`,
         ("python bench/none.py", "bench/none.py is not there"),
         ("svconv dance", "svconv has no command dance"),
     ]
+
+
+def test_the_ratios_that_a_page_quotes_are_those_of_the_speed_page():
+    quoted = set(re.findall(r"\b\d+\.\d+x", (ROOT / "docs" / "from_unfold.md").read_text()))
+    assert len(quoted) > 10 and quoted - set(re.findall(r"\b\d+\.\d+x", (ROOT / "docs" / "speed.md").read_text())) == set()

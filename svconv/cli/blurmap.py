@@ -84,7 +84,7 @@ def estimated(picture, method=METHODS[0], quiet=False):
 
     from svconv.cli import map_options
 
-    y = map_options.planes(picture, linear=False).clamp_(0, 1)
+    y = map_options.planes(picture).clamp_(0, 1)
     with torch.no_grad(), progress.bar("estimating", quiet=quiet) as begin:
         callback, parts = begin(), strips(picture.size)
         radius, edges = at_edges(y, parts, lambda n: callback(n, len(parts) + 1, None))

@@ -1,7 +1,7 @@
 """`svconv deblur`: a sharp photograph from a blurred one and its blur kernel, given or estimated."""
 import time
 
-from svconv.cli import blind, defocus_map, kernel as kernel_option, learned_spaces, many, map_options, psf_grid, shake, strength, svmap
+from svconv.cli import blind, defocus_map, kernel as kernel_option, learned_spaces, many, map_options, psf_grid, shake, stack, strength, svmap
 from svconv.cli.errors import InputError, shown, warn
 from svconv.cli.parser import auto_or
 from svconv.files.limits import MAX_PIXELS, check_memory
@@ -9,7 +9,9 @@ from svconv.files.limits import MAX_PIXELS, check_memory
 METHODS = {"kernel": ("irls", "cg", "hyper", "svmap", "rl", "auto"),
            "blind": (*blind.METHODS, *learned_spaces.METHODS), "psf-grid": psf_grid.METHODS,
            "defocus-map": defocus_map.METHODS}
+VALUES = ("svmap", *learned_spaces.METHODS)     # methods that know no light
 REWEIGHTINGS, CG_ITER = 2, 60
+MUCH = 1e-2             # share of the light of a photograph that may be cut off without a word
 TILE, HALO = 1536, 48  # pixels; a tile goes beyond its place by a kernel and HALO
 
 EPILOG = """\
@@ -25,6 +27,7 @@ examples:
   svconv deblur photo.jpg --blind --method ldr --weights ldr.pt -o sharp.png
   svconv deblur sky.fits --kernel psf.npy --method rl --background 120 --mask nan -o sharp.fits
   svconv deblur sky.fits --psf-grid psfs.fits --method rl --background 120 -o sharp.fits
+  svconv deblur slices.tif --kernel psf.npy --method rl --stack -o sharp.tif
   svconv deblur mosaic.tif --psf-grid psfs.npy --tiles auto -o sharp.tif
   svconv deblur photo.jpg --defocus-map map.png --reg 3e-3 -o sharp.png
 """
@@ -39,6 +42,7 @@ def add_parser(subparsers):
         "deblur", help="restore a blurred photograph", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Restores a blurred photograph. Bit depth, size, grey, alpha and colour profile are kept.")
     many.add_options(parser)
+    stack.add_option(parser)
     blur = parser.add_mutually_exclusive_group(required=True)
     kernel_option.add_option(blur)
     blur.add_argument("--blind", action="store_true", help="the blur is not known: estimate it from the photograph")
@@ -61,6 +65,7 @@ def add_parser(subparsers):
     )
     kernel_option.add_recenter(parser)
     add_white(parser)
+    add_linear(parser)
     blind_options = parser.add_argument_group("with --blind")
     blind.add_options(blind_options)
     parser.add_argument("--weights", metavar="FILE", help="weights of your own training instead of the shipped ones (--blind, --method "
@@ -85,6 +90,15 @@ def add_white(parser, purpose=", which R is relative to"):
     parser.add_argument("--max-pixels", type=pixel_limit, metavar="N", help=f"the largest picture that is read (default: {MAX_PIXELS:.0e})")
 
 
+def add_linear(parser):
+    """--linear and --no-linear."""
+    import argparse
+
+    parser.add_argument("--linear", action=argparse.BooleanOptionalAction, default=False,
+                        help="the values are sRGB: blur acts on decoded light, the result is encoded again (default: --no-linear, the values "
+                             "as they are)")
+
+
 def limits_of(arguments):
     """The options of the readers."""
     return {} if arguments.max_pixels is None else {"max_pixels": arguments.max_pixels}
@@ -99,11 +113,14 @@ def run(arguments):
     if arguments.recenter and arguments.kernel is None:
         raise InputError("--recenter: only with --kernel")
     learned_spaces.check_options(arguments)
+    if arguments.linear and arguments.method in VALUES:
+        raise InputError(f"--linear: {arguments.method} has learned from the values as they are")
     if arguments.defocus_map is None:
         map_options.check_unused(arguments, "--defocus-map")
         if arguments.psf_grid is None and not psf_grid.takes_kernel(arguments):
             check_options(arguments)
-    return many.run_each(arguments, run_one)
+    stack.check_options(arguments)
+    return many.run_each(arguments, run_one if not arguments.stack else lambda one: stack.run(one, run_one))
 
 
 def run_one(arguments):
@@ -120,6 +137,7 @@ def run_one(arguments):
         return learned_spaces.run(arguments, limits)
     own = svmap.load_model(arguments.weights) if arguments.method == "svmap" else None
     picture, source = images.read_image(arguments.image, **limits).with_white(white_of(arguments))
+    picture.light = arguments.linear
     images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
     say_what_is_lost(arguments, picture)
     start = time.perf_counter()
@@ -135,6 +153,7 @@ def run_one(arguments):
             reg, told = strength.chosen(arguments, picture, method)
             result = restore(picture, kernel, method, reg, arguments.quiet)
         said = f"kernel {kernel.shape[2]} x {kernel.shape[1]}, {method}{why}{told}"
+    say_what_was_cut(arguments.output, picture, result.lost)
     images.write_image(arguments.output, result)
     height, width = picture.size
     print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, {said}, "
@@ -150,6 +169,20 @@ def say_what_is_lost(arguments, picture):
         warn(f"{arguments.image}: {picture.broken.sum()} pixels far above white ({picture.white:.6g}) stay as they are (--white sets it)")
     for text in images.losses(arguments.output, picture):
         warn(f"{arguments.output}: {text}")
+
+
+def say_what_was_cut(output, picture, lost, total=None):
+    """A warning where restored values did not fit into an integer type; of photographs only where it is much, since every sharp edge beside
+    white overshoots a little."""
+    import numpy as np
+
+    if not lost:
+        return
+    kind = picture.pixels.dtype if picture.stored is None else picture.stored.dtype
+    share = lost / max(np.abs(picture.pixels).sum(dtype=np.float64) if total is None else total, 1e-300)
+    if share > (MUCH if picture.stored is None else 0):
+        warn(f"{output}: values beyond the range of {kind} are cut off, {lost:.6g} in all ({100 * share:.2g} % of the "
+             f"{'light' if picture.stored is None else 'flux'}); a file of floats would keep them")
 
 
 def given_kernel(arguments, picture, limits):

@@ -33,6 +33,7 @@ def add_parser(subparsers):
                         help="whose radius counts: gather: that of the pixel that collects the light; scatter: that of the pixel that "
                         "spreads it (default: %(default)s)")
     map_options.add_options(parser)
+    deblur.add_linear(parser)
     deblur.add_white(parser, ", for --linear")
     progress.add_option(parser)
     parser.set_defaults(run=run)
@@ -45,13 +46,14 @@ def run(arguments):
     map_options.check_options(arguments)
     limits = deblur.limits_of(arguments)
     picture, source = images.read_image(arguments.image, **limits).with_white(deblur.white_of(arguments))
+    picture.light = arguments.linear
     picture.broken = None       # a light far above white is what a blur is made for
     images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
     radius = map_options.read_map(arguments, arguments.map, picture, limits)
     check_memory(arguments.image, picture, radius)
     deblur.say_what_is_lost(arguments, picture)
     start = time.perf_counter()
-    images.write_image(arguments.output, blurred(picture, radius, arguments.form, arguments.linear, arguments.quiet))
+    images.write_image(arguments.output, blurred(picture, radius, arguments.form, arguments.quiet))
     height, width = picture.size
     white = deblur.white_text(picture.white, source) if arguments.linear else ""
     print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, "
@@ -72,7 +74,7 @@ def check_memory(path, picture, radius):
     limits.check_memory(path, planes + 4 * PLANES * picture.channels * min(height, wide) * min(width, wide), "blurring it")
 
 
-def blurred(picture, radius, form="gather", linear=False, quiet=False):
+def blurred(picture, radius, form="gather", quiet=False):
     """The blurred Picture; radius [1, 1, H, W]. Where nothing is blurred the bits stay as they are."""
     import torch
 
@@ -82,7 +84,7 @@ def blurred(picture, radius, form="gather", linear=False, quiet=False):
 
     if float(radius.max()) <= map_options.SHARP:
         return picture
-    y = map_options.planes(picture, linear)
+    y = map_options.planes(picture)
     parts = tiles.exact(plan(picture.size, TILE, reach(radius)))
     with torch.no_grad(), progress.bar("blurring", len(parts), quiet) as begin:
         def blur(here, _):
@@ -93,4 +95,4 @@ def blurred(picture, radius, form="gather", linear=False, quiet=False):
 
         x = tiles.together(blur, y, parts)
     kept = (radius[0, 0] <= map_options.SHARP).numpy() if form == "gather" else None
-    return map_options.finished(picture, x, linear, kept)
+    return map_options.finished(picture, x, kept)

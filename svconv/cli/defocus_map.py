@@ -43,12 +43,14 @@ def run(arguments, limits):
     method = checked_method(arguments)
     model = load_model(arguments) if method == "svbr" else None
     picture, source = images.read_image(arguments.image, **limits).with_white(deblur.white_of(arguments))
+    picture.light = arguments.linear
     images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
     radius = map_options.read_map(arguments, arguments.defocus_map, picture, limits)
     check_radii(arguments, radius, picture, method)
     deblur.say_what_is_lost(arguments, picture)
     start = time.perf_counter()
-    result = restore(picture, radius, method, arguments.reg or REG.get(method), arguments.linear, model, arguments.quiet)
+    result = restore(picture, radius, method, arguments.reg or REG.get(method), model, arguments.quiet)
+    deblur.say_what_was_cut(arguments.output, picture, result.lost)
     images.write_image(arguments.output, result)
     height, width = picture.size
     print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, "
@@ -99,19 +101,19 @@ def needed(picture, side, method):
     return whole + 4 * PLANES[method] * largest
 
 
-def restore(picture, radius, method, reg=None, linear=False, model=None, quiet=False):
+def restore(picture, radius, method, reg=None, model=None, quiet=False):
     """The restored Picture; radius [1, 1, H, W]. Tile by tile, to bound the memory; a map that is sharp everywhere changes no bit."""
     import torch
 
     if float(radius.max()) <= map_options.SHARP:
         return picture
-    y = map_options.planes(picture, linear)
+    y = map_options.planes(picture)
     weights = picture.weights
     mask = None if weights is None else torch.from_numpy(weights)[None, None]
     with torch.no_grad():
         x = by_net(y, radius, model, quiet) if method == "svbr" else restored(y, radius, mask, method, reg, quiet)
     kept = None if method == "svbr" else (radius[0, 0] <= map_options.SHARP).numpy()
-    return map_options.finished(picture, x, linear, kept)
+    return map_options.finished(picture, x, kept)
 
 
 def restored(y, radius, mask, method, reg, quiet):

@@ -184,18 +184,29 @@ class TileWork:
 
 
 def write(path, picture, record):
+    import numpy as np
+
+    from svconv.cli import deblur
     from svconv.files import mapped
 
-    channels, width = picture.channels, picture.size[1]
-    mapped.write_mapped(path, picture, lambda start, stop: pixels(picture, record.rows(start, stop, channels, width), start, stop))
+    channels, width, lost, total = picture.channels, picture.size[1], 0.0, 0.0
+
+    def finished(start, stop):
+        nonlocal lost, total
+        old = picture.part((start, stop), (0, width))
+        new = restored(old, record.rows(start, stop, channels, width), picture.white)
+        lost, total = lost + new.lost, total + np.abs(old.pixels).sum(dtype=np.float64)
+        return new.pixels
+
+    mapped.write_mapped(path, picture, finished)
+    deblur.say_what_was_cut(path, picture.like, lost, total)
 
 
-def pixels(picture, rows, start, stop):
-    """Restored rows [C, h, W] as pixels of the type that a Picture holds; what is broken stays."""
+def restored(old, rows, white):
+    """The picture with restored rows [C, h, W] in the place of its pixels; what is broken stays."""
     import torch
 
-    old = picture.part((start, stop), (0, picture.size[1]))
     new = old.empty()
-    for channel in range(picture.channels):
-        new.set_plane(channel, torch.from_numpy(rows[channel]), picture.white)
-    return new.with_hidden_of(old).pixels
+    for channel in range(old.channels):
+        new.set_plane(channel, torch.from_numpy(rows[channel]), white)
+    return new.with_hidden_of(old)

@@ -96,6 +96,7 @@ def run(arguments, limits):
         said = f"ebks, {arguments.steps or STEPS} steps"
     else:
         result, said = restore(arguments, picture, model), "ldr"
+    deblur.say_what_was_cut(arguments.output, picture, result.lost)
     images.write_image(arguments.output, result)
     if search:
         deep_prior.forget(arguments)
@@ -124,5 +125,5 @@ def restore(arguments, picture, model):
     deblur.say_what_is_lost(arguments, picture)
     with progress.bar("restoring", quiet=arguments.quiet) as begin:
         advance = begin()
-        x = restore_tiled(model, map_options.planes(picture, False), callback=lambda step, steps: advance(step, steps, None))
-    return map_options.finished(picture, x, False)
+        x = restore_tiled(model, map_options.planes(picture), callback=lambda step, steps: advance(step, steps, None))
+    return map_options.finished(picture, x)

@@ -1,15 +1,14 @@
-"""What `svconv defocus` and `svconv deblur --defocus-map` share: the map of radii, and light that is decoded before it is blurred."""
+"""What `svconv defocus` and `svconv deblur --defocus-map` share: the map of radii, and pictures as tensors of all their colours."""
 from svconv.cli.errors import InputError, warn
 
 SHARP = 0.5         # pixels of radius up to which a pixel is as it was
-_OPTIONS = ("scale", "linear", "resize_map")
+_OPTIONS = ("scale", "resize_map")
 
 
 def add_options(group):
     """The options beside the map."""
     group.add_argument("--scale", type=float, metavar="S",
                        help="radius in pixels = S x the value in the map (default: what a map of svconv blurmap says, else 1)")
-    group.add_argument("--linear", action="store_true", help="the values are sRGB: blur acts on decoded light, the result is encoded again")
     group.add_argument("--resize-map", action="store_true", help="resample a map of another size than the photograph, radii as they are")
 
 
@@ -49,8 +48,8 @@ def resampled(radius, size):
     return functional.interpolate(radius, size=size, mode="bilinear", align_corners=False, antialias=True).clamp_min_(0)
 
 
-def planes(picture, linear):
-    """The colours float32 [1, C, H, W], white = 1, as light if `linear`; what is hidden is filled from what is around it."""
+def planes(picture):
+    """The colours float32 [1, C, H, W], white = 1; what is hidden is filled from what is around it."""
     import torch
 
     from svconv.cli import unseen
@@ -61,34 +60,17 @@ def planes(picture, linear):
     for channel in range(picture.channels):
         plane = picture.plane(channel)
         y[:, channel] = plane[0] if seen is None else unseen.filled(plane, seen)[0]
-    return decoded(y) if linear else y
+    return y
 
 
-def finished(picture, x, linear, kept=None):
+def finished(picture, x, kept=None):
     """The Picture of restored or blurred colours [1, C, H, W]; pixels that are hidden, or `kept` [H, W], have the bits that they had."""
     result = picture.empty()
     for channel in range(picture.channels):
-        plane = x[:, channel]
-        result.set_plane(channel, encoded(plane) if linear else plane, picture.white)
+        result.set_plane(channel, x[:, channel], picture.white)
     if kept is not None:
         result.pixels[kept] = picture.pixels[kept]
     return result.with_hidden_of(picture)
-
-
-def decoded(v):
-    """Light of sRGB values (IEC 61966-2-1), also of those beyond 0..1, where the curve goes on and is odd."""
-    import torch
-
-    a = v.abs()
-    return torch.where(a <= 0.04045, a / 12.92, ((a + 0.055) / 1.055) ** 2.4).copysign_(v)
-
-
-def encoded(v):
-    """sRGB values of light, the inverse of `decoded`."""
-    import torch
-
-    a = v.abs()
-    return torch.where(a <= 0.0031308, a * 12.92, 1.055 * a ** (1 / 2.4) - 0.055).copysign_(v)
 
 
 def said(radius):

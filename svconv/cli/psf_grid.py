@@ -102,11 +102,14 @@ def run(arguments, limits):
 
     method = checked_method(arguments)
     if arguments.tiles is not None:
+        if arguments.linear:
+            raise InputError("--linear: not with --tiles")
         from svconv.cli import large
 
         return large.run(arguments, limits, method)
     picture = images.read_image(arguments.image, finite=arguments.mask is None, hdu=arguments.hdu, **limits)
     picture, source = with_white(picture, None if arguments.white == "auto" else arguments.white)
+    picture.light = arguments.linear
     images.check_output(arguments.output, picture.bits, picture.alpha is not None, picture.size)
     psfs, grid = kernel_as_grid(arguments, picture, limits) if arguments.kernel is not None else read_grid(arguments, picture, limits)
     weights = used_pixels(arguments, picture, limits)
@@ -120,7 +123,9 @@ def run(arguments, limits):
     start = time.perf_counter()
     if arguments.kernel is not None and method == "irls":
         arguments.reg = strength.chosen(arguments, picture, method)[0]
-    images.write_image(arguments.output, restore(arguments, picture, psfs, grid, method, weights))
+    result = restore(arguments, picture, psfs, grid, method, weights)
+    deblur.say_what_was_cut(arguments.output, picture, result.lost)
+    images.write_image(arguments.output, result)
     height, width = picture.size
     kind = f"{picture.bits} bits" if picture.stored is None else str(picture.stored.dtype)
     print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {kind}, "
@@ -230,7 +235,7 @@ def restore(arguments, picture, psfs, grid, method, weights):
     from svconv import EFFBlur, EFFGrid
     from svconv.cli import progress
 
-    result, grid, lost = picture.empty(), EFFGrid(picture.size, grid), 0.0
+    result, grid = picture.empty(), EFFGrid(picture.size, grid)
     with torch.no_grad(), progress.bar("restoring", picture.channels, arguments.quiet) as begin:
         for channel in range(picture.channels):
             blur = EFFBlur(torch.from_numpy(psfs[None, min(channel, len(psfs) - 1)]), grid, padding="replicate")
@@ -241,11 +246,6 @@ def restore(arguments, picture, psfs, grid, method, weights):
             else:
                 x = restore_plane(arguments, blur, y, method, picture.white, mask, begin())
             result.set_plane(channel, x, picture.white)
-            lost += float((x - x.clamp(0, picture.full / picture.white)).abs().double().sum()) * picture.white
-    if lost and picture.stored is not None:
-        total = float(abs(picture.pixels.astype("float64")).sum())
-        warn(f"{arguments.output}: values beyond the range of {picture.stored.dtype} are cut off, {lost:.6g} in all "
-             f"({100 * lost / max(total, 1e-300):.2g} % of the flux); a file of floats would keep them")
     return result.with_hidden_of(picture)
 
 

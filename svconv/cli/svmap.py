@@ -42,7 +42,7 @@ def blurred(picture):
     """float32 [1, 3, H, W], white = 1, grey as three equal colours; what is hidden is filled from what is around it."""
     from svconv.cli import map_options
 
-    y = map_options.planes(picture, False)
+    y = map_options.planes(picture)
     return y if y.shape[1] == 3 else y.expand(-1, 3, -1, -1).contiguous()
 
 
@@ -62,4 +62,4 @@ def restore(picture, kernel, model, quiet=False):
 
     with progress.bar("restoring", quiet=quiet) as begin:
         x = restore_tiled(model, blurred(picture), psf(kernel), callback=begin())
-    return map_options.finished(picture, x if picture.channels == 3 else x.mean(1, keepdim=True), False)
+    return map_options.finished(picture, x if picture.channels == 3 else x.mean(1, keepdim=True))

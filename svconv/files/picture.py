@@ -29,6 +29,8 @@ class Picture:
         lossy: whether the file is compressed by JPEG or WebP, which takes fine noise away.
         metadata: EXIF, XMP, resolution and texts of the file (`metadata.Metadata`).
         broken: bool [H, W], pixels so far above a guessed white that they are taken for defects, or None.
+        light: whether `plane` and `set_plane` speak of light, decoded by the curve of sRGB, and not of the values as they are.
+        lost: the sum of what `set_plane` has cut off, because the type of the file does not hold it.
     """
 
     pixels: np.ndarray
@@ -45,6 +47,8 @@ class Picture:
     stored: tuple | None = None
     lossy: bool = False
     metadata: Metadata = Metadata()
+    light: bool = False
+    lost: float = 0.0
 
     @property
     def bits(self):
@@ -63,6 +67,14 @@ class Picture:
     def full(self):
         """The largest value that can be stored, infinity for floats."""
         return float(2**self.bits - 1) if self.pixels.dtype.kind == "u" else float("inf")
+
+    @property
+    def limits(self):
+        """(least, largest) value that its file can hold, infinite for floats."""
+        kind = self.pixels.dtype if self.stored is None else self.stored.dtype
+        if kind.kind not in "iu":
+            return -float("inf"), float("inf")
+        return (0.0, self.full) if self.stored is None else (float(np.iinfo(kind).min), float(np.iinfo(kind).max))
 
     @property
     def scale(self):
@@ -98,14 +110,15 @@ class Picture:
         return None if weights.min() == 1 else weights
 
     def plane(self, channel):
-        """One channel as a float32 tensor [1, 1, H, W], white = 1, not multiplied by alpha."""
+        """One channel as a float32 tensor [1, 1, H, W], white = 1, not multiplied by alpha; light if `light`."""
         import torch
 
         exact = np.float64 if self.pixels.dtype == np.float64 else np.float32
         values = np.divide(self.pixels[..., channel], exact(self.scale), dtype=exact)
         if self.associated:
             values = np.divide(values, self._coverage(exact), out=np.zeros_like(values), where=self.alpha > 0)
-        return torch.from_numpy(values.astype(np.float32, copy=False))[None, None]
+        plane = torch.from_numpy(values.astype(np.float32, copy=False))[None, None]
+        return decoded(plane) if self.light else plane
 
     def _coverage(self, dtype=np.float32):
         """alpha as a fraction, [H, W]."""
@@ -126,16 +139,21 @@ class Picture:
 
     def empty(self):
         """A picture like this one whose pixels are still to be filled with `set_plane`."""
-        return dataclasses.replace(self, pixels=np.empty_like(self.pixels))
+        return dataclasses.replace(self, pixels=np.empty_like(self.pixels), lost=0.0)
 
     def set_plane(self, channel, x, scale):
-        """Stores a float tensor of H x W values (times alpha where the pixels are stored so); integers are rounded and clipped."""
+        """Stores a float tensor of H x W values (times alpha where the pixels are stored so); integers are rounded and clipped, see `lost`.
+        """
         exact = np.float64 if self.pixels.dtype == np.float64 else np.float32
-        values = x.detach().reshape(self.size).cpu().numpy() * exact(scale)
+        x = encoded(x.detach()) if self.light else x.detach()
+        values = x.reshape(self.size).cpu().numpy() * exact(scale)
         if not np.isfinite(values).all():
             raise FloatingPointError("the restored image has NaN or infinite pixels")
         if self.associated:
             values = values * self._coverage(exact)
+        least, largest = self.limits
+        if np.isfinite(largest):
+            self.lost += float(np.abs(values - values.clip(least, largest)).sum(dtype=np.float64))
         if self.pixels.dtype.kind == "u":
             values = np.rint(values.clip(0, self.full))
         self.pixels[..., channel] = values
@@ -149,6 +167,22 @@ class Picture:
         if self.pixels.dtype.kind == "u":
             pixels = np.rint(pixels.clip(0, self.full))
         return dataclasses.replace(self, pixels=pixels.astype(self.pixels.dtype), associated=False)
+
+
+def decoded(v):
+    """Light of sRGB values (IEC 61966-2-1), also of those beyond 0..1, where the curve goes on and is odd."""
+    import torch
+
+    a = v.abs()
+    return torch.where(a <= 0.04045, a / 12.92, ((a + 0.055) / 1.055) ** 2.4).copysign_(v)
+
+
+def encoded(v):
+    """sRGB values of light, the inverse of `decoded`."""
+    import torch
+
+    a = v.abs()
+    return torch.where(a <= 0.0031308, a * 12.92, 1.055 * a ** (1 / 2.4) - 0.055).copysign_(v)
 
 
 def find_white(picture, level=None):

@@ -28,6 +28,34 @@ def read_tiff(path, max_pixels):
         raise FileError(f"cannot read {path}: the file is damaged ({reason(error)})") from error
 
 
+def read_pages(path, max_pixels):
+    """(array [N, H, W] or in colour [N, H, W, 3], the axes that the N come from, None, bits of packed values or None, colour profile,
+    Metadata) of a stack."""
+    tifffile = library("tifffile", path)
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            series = [found for found in tiff.series if not found.keyframe.subfiletype & 1]
+            if len(series) != 1:
+                raise FileError(f"cannot read {path}: expected a stack of pictures of one size, it holds {len(series)} kinds")
+            axes, shape, page, kinds = series[0].axes, series[0].shape, series[0].keyframe, tifffile.PHOTOMETRIC
+            colour = page.photometric == kinds.RGB and "S" in axes and page.samplesperpixel == 3
+            if not (colour or page.photometric == kinds.MINISBLACK and page.samplesperpixel == 1):
+                raise FileError(f"cannot read {path}: expected a stack of grey or RGB pictures without further samples")
+            kind, depth = _sample_type(path, page)
+            own = [axes.index(name) for name in ("YXS" if colour else "YX")]
+            rest = tuple(n for i, n in enumerate(shape) if i not in own)
+            check_size(path, (int(np.prod(rest, dtype=object)) * shape[own[0]], shape[own[1]]), 6 * np.dtype(kind).itemsize, max_pixels, "stack")
+            for one in series[0].pages:
+                if isinstance(one, tifffile.TiffPage):
+                    segments.check(path, one, max_pixels)
+            a = np.moveaxis(series[0].asarray().astype(kind, copy=False), own, range(-len(own), 0))
+            return a.reshape(-1, *a.shape[-len(own):]), rest, None, depth, page.iccprofile, metadata.of_tiff(page)
+    except (FileError, MemoryError):
+        raise
+    except Exception as error:
+        raise FileError(f"cannot read {path}: the file is damaged ({reason(error)})") from error
+
+
 def map_tiff(path):
     """(array [H, W, C] that stays in the file, a Picture of the rest without pixels)"""
     tifffile = library("tifffile", path)
@@ -168,9 +196,18 @@ def oriented(a, orientation):
     return np.rot90(a, turns)
 
 
-def write_tiff(file, path, picture):
-    """Writes a Picture into an open file."""
+def write_tiff(file, path, *pictures):
+    """Writes Pictures into an open file, a page each; the texts of the first one stand for all."""
     tifffile = library("tifffile", path)
+    size = sum(p.pixels.nbytes * (1 if p.alpha is None else 2) for p in pictures) + sum(p.extra.nbytes for p in pictures if p.extra is not None)
+    with tifffile.TiffWriter(file, bigtiff=size > _CLASSIC) as writer:
+        for number, picture in enumerate(pictures):
+            a, options = _page(picture)
+            writer.write(a, **options | ({"description": None} if number else {}))
+
+
+def _page(picture):
+    """(array, options of tifffile's writer)"""
     parts, kinds = [picture.pixels], []
     if picture.alpha is not None:
         parts.append(picture.alpha[..., None])
@@ -180,12 +217,11 @@ def write_tiff(file, path, picture):
         kinds += ["unspecified"] * picture.extra.shape[2]
     a = np.concatenate(parts, 2) if len(parts) > 1 else picture.pixels
     samples = a.shape[2]
-    a = a[..., 0] if samples == 1 else a
     options, tags = metadata.tiff_options(picture.metadata)
-    tifffile.imwrite(file, a, bigtiff=a.nbytes > _CLASSIC, photometric="rgb" if picture.channels == 3 else "minisblack",
-                     planarconfig="contig" if samples > 1 else None, extrasamples=kinds or None,
-                     compression=None if picture.depth else "zlib", bitspersample=picture.depth,
-                     iccprofile=picture.icc or None, metadata=None, extratags=[*_white_tags(picture, samples), *tags], **options)
+    return a[..., 0] if samples == 1 else a, dict(
+        photometric="rgb" if picture.channels == 3 else "minisblack", planarconfig="contig" if samples > 1 else None,
+        extrasamples=kinds or None, compression=None if picture.depth else "zlib", bitspersample=picture.depth,
+        iccprofile=picture.icc or None, metadata=None, extratags=[*_white_tags(picture, samples), *tags], **options)
 
 
 def _white_tags(picture, samples):

@@ -25,7 +25,7 @@ def scene(size, left, right):
     radius = torch.full((1, 1, *size), left)
     radius[..., size[1] // 2:] = right
     picture = images.Picture(np.zeros((*size, 3), np.uint8)).with_white()[0]
-    return map_options.finished(picture, disk_blur(y, radius), linear=False)
+    return map_options.finished(picture, disk_blur(y, radius))
 
 
 @pytest.mark.parametrize("method", blurmap.METHODS)
@@ -63,7 +63,7 @@ def test_large_photographs_are_carried_on_smaller_ones(monkeypatch, method, radi
 
 
 def test_strips_find_what_the_whole_finds(monkeypatch):
-    y = map_options.planes(scene((260, 90), 0.5, 2.0), linear=False)
+    y = map_options.planes(scene((260, 90), 0.5, 2.0))
     whole = blurmap.at_edges(y, blurmap.strips((260, 90)), lambda _: None)
     monkeypatch.setattr(blurmap, "STRIP", 70 * 90)
     parts = blurmap.strips((260, 90))

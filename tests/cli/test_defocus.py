@@ -7,6 +7,7 @@ from PIL import Image
 from svconv import disk_blur
 from svconv.cli import defocus, demo, map_options
 from svconv.files import images, write_blur_map
+from svconv.files.picture import decoded, encoded
 
 
 @pytest.fixture
@@ -51,9 +52,9 @@ def test_linear_blurs_decoded_light(run, tmp_path, map_file, radii):
 
 def test_light_is_srgb_and_comes_back():
     v = torch.linspace(-0.5, 2, 501, dtype=torch.float64)
-    torch.testing.assert_close(map_options.encoded(map_options.decoded(v)), v, atol=1e-9, rtol=0)
+    torch.testing.assert_close(encoded(decoded(v)), v, atol=1e-9, rtol=0)
     table = {0.0: 0.0, 0.04: 0.04 / 12.92, 0.5: 0.21404114, 1.0: 1.0, -0.5: -0.21404114}
-    torch.testing.assert_close(map_options.decoded(torch.tensor(list(table), dtype=torch.float64)),
+    torch.testing.assert_close(decoded(torch.tensor(list(table), dtype=torch.float64)),
                                torch.tensor(list(table.values()), dtype=torch.float64), atol=1e-7, rtol=0)
 
 

@@ -1,4 +1,5 @@
 """`svconv deblur --defocus-map`: restores what a map of radii says is out of focus, and keeps what was stored."""
+import dataclasses
 import importlib.util
 import os
 import subprocess
@@ -25,9 +26,9 @@ def ramp(size, largest=4.0):
 
 
 def blurred(picture, radii, linear=False):
-    y = map_options.planes(picture, linear)
-    y = disk_blur(y, torch.from_numpy(radii)[None, None])
-    return map_options.finished(picture, y, linear)
+    picture = dataclasses.replace(picture, light=linear)
+    y = disk_blur(map_options.planes(picture), torch.from_numpy(radii)[None, None])
+    return map_options.finished(picture, y)
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +254,7 @@ def test_what_is_wrong_is_one_line(refused, tmp_path, photo_file, kernel_file, m
     case(["photo.png", "colours"], use=photo_file)
     case("missing.png", image=tmp_path / "missing.png")
     case(["out.gif", "extension"], out="out.gif")
-    for option, value in (("--scale", "2"), ("--linear", None), ("--resize-map", None)):
+    for option, value in (("--scale", "2"), ("--resize-map", None)):
         more = (option,) if value is None else (option, value)
         refused("deblur", photo_file, "--kernel", kernel_file, *more, "-o", tmp_path / "out.png",
                 naming=f"{option}: only with --defocus-map")

@@ -229,7 +229,7 @@ values = np.random.default_rng(0).integers(0, 255, (512, 640, 3)).astype(np.uint
 
 def whole(picture):
     with torch.no_grad():
-        y = map_options.planes(picture, False)
+        y = map_options.planes(picture)
         code = space.encode(y, y)
         return map_options.finished(picture, space.blur(y, code), False)
 

@@ -169,7 +169,8 @@ def test_the_ablations_of_the_paper_can_be_trained(photographs, tiny, tmp_path, 
 
 
 @pytest.mark.parametrize("options, message", [
-    (dict(kernel_sizes=(7, 5)), "kernel_sizes: expected growing sides"), (dict(kernel_sizes=(5, 7), steps=(3,)), "steps: expected a number per"),
+    (dict(kernel_sizes=(7, 5)), "kernel_sizes: expected growing sides"),
+    (dict(kernel_sizes=(5, 7), steps=(3,)), "steps: expected a number per"),
     (dict(fixed_gradients=True, features=4), "features: fixed gradients are two")])
 def test_settings_that_fit_no_network_are_refused(tiny, options, message):
     with pytest.raises(ValueError, match=message):
