@@ -31,7 +31,7 @@ test:                ## the tests that need no GPU, then the Triton kernels in t
 	$(PYTHON) -m pytest
 	TRITON_INTERPRET=1 $(PYTHON) -m pytest tests/triton_interpreter
 
-bench:               ## measures on this machine and puts the table into README.md; about ten minutes
+bench:               ## measures on this machine and puts the tables into docs/speed.md and README.md; about ten minutes
 	$(PYTHON) bench/cpu.py
 	$(PYTHON) bench/report.py
 	$(PYTHON) bench/import_time.py

@@ -9,7 +9,6 @@ Test images come from the development data (SVCONV_DATA, by default ../shared/da
 them.
 """
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # last: an installed svconv goes before the checkout
 
-from bench import pages
+from bench import development_data, pages
 from svconv import kernel_quotient, project_kernel, solvers
 from svconv.data import degrade, motion_kernel, read_grey
 from svconv.data.pairs import valid_convolution
@@ -189,9 +188,7 @@ def main():
     parser.add_argument("--weights", type=Path, help="weights instead of the shipped ones; then nothing is written")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "quality.md")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SVCONV_DATA", ROOT.parent / "shared" / "data"))
-    if not (data / "images").is_dir():
-        sys.exit(f"no test images in {data}: set SVCONV_DATA")
+    data = development_data.folder("bench/blind.py", "images", "kernels", "pairs/levin09", "psf_grids/zemax_lenses")
     model = LearningToDeblur.load(arguments.weights) if arguments.weights else LearningToDeblur.from_pretrained("ltd-17")
     cases = blurred_photographs(data), captured_pairs(data), larger_shakes(data)
     found = [measure(model, c) for c in cases]

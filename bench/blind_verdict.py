@@ -8,7 +8,6 @@ The cases: bench/verdict_cases.py, from the development data (SVCONV_DATA, by de
 import argparse
 import collections
 import math
-import os
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # last: an installed svconv goes before the checkout
 
-from bench import pages, verdict_cases
+from bench import development_data, pages, verdict_cases
 from svconv.cli import deblur, strength
 from svconv.models.find_blur import find_blur
 
@@ -93,9 +92,8 @@ def main():
     parser.add_argument("--calibration", action="store_true", help="the cases that the thresholds are set on; writes nothing")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "blind.md")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SVCONV_DATA", ROOT.parent / "shared" / "data"))
-    if not (data / "images").is_dir():
-        sys.exit(f"no photographs in {data}: set SVCONV_DATA")
+    needed = ("train",) if arguments.calibration else ("images", "kernels", "pairs/levin09", "psf_grids/zemax_lenses")
+    data = development_data.folder("bench/blind_verdict.py", *needed)
     run(verdict_cases.calibration(data) if arguments.calibration else verdict_cases.check(data),
         None if arguments.calibration else arguments.output)
 

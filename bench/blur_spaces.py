@@ -18,7 +18,6 @@ Scores that take long are kept in build/blur_spaces.json as soon as they are kno
 Photographs come from the development data (SVCONV_DATA, by default ../shared/data beside the checkout).
 """
 import argparse
-import os
 import statistics
 import sys
 from pathlib import Path
@@ -28,7 +27,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # last: an installed svconv goes before the checkout
 
-from bench import blur_captured, blur_scenes as scenes, blur_search, measure, pages
+from bench import blur_captured, blur_scenes as scenes, blur_search, development_data, measure, pages
 from bench.eff_quality import OtherRun, Record
 from bench.svmap_methods import mark
 from svconv import kernel_quotient, project_kernel
@@ -194,9 +193,7 @@ def main():
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "models", help="the folder of the pages")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    data = Path(os.environ.get("SVCONV_DATA", ROOT.parent / "shared" / "data"))
-    if not (data / "images").is_dir():
-        sys.exit(f"no photographs in {data}: set SVCONV_DATA")
+    data = development_data.folder("bench/blur_spaces.py", "images", *(["pairs/gopro", "pairs/kohler12"] if arguments.pictures else []))
     if arguments.smoke:
         return smoke(data)
     space, ldr = loaded(BlurKernelSpace, arguments.ebks), loaded(DegradationDeblur, arguments.ldr)

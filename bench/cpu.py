@@ -4,7 +4,7 @@
     python bench/cpu.py --stem pixel_filter   one family; records of the others stay in the file
     python bench/cpu.py --case gram           cases whose name contains a text
     python bench/cpu.py --smoke               tiny sizes, seconds; checks the machinery, writes no result
-    python bench/report.py                    afterwards: puts the tables into README.md
+    python bench/report.py                    afterwards: puts the tables into docs/speed.md and README.md
 
 Ratios are medians over rounds in which all candidates run one after the other (svconv, each baseline, reading and copying a large
 tensor), so that a drifting machine cancels; each timed call follows an untimed one of the same candidate. Peak memory is measured in

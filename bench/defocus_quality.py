@@ -12,7 +12,6 @@ Photographs come from the development data (SVCONV_DATA, by default ../shared/da
 import argparse
 import functools
 import hashlib
-import os
 import statistics
 import sys
 import time
@@ -23,7 +22,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # last: an installed svconv goes before the checkout
 
-from bench import defocus_scenes, measure, pages, pixel4_scenes
+from bench import defocus_scenes, development_data, measure, pages, pixel4_scenes
 from bench.defocus_methods import DEFAULT, STRENGTHS, Restorer
 from bench.defocus_scenes import MAPS
 from bench.eff_quality import OtherRun, Record
@@ -220,9 +219,8 @@ def main():
     parser.add_argument("--records", type=Path, default=ROOT / "build", help="the folder where scores are kept")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "models" / "svbr_net.md")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SVCONV_DATA", ROOT.parent / "shared" / "data"))
-    if not (data / "images").is_dir():
-        sys.exit(f"no photographs in {data}: set SVCONV_DATA")
+    needed = ("images", *(() if arguments.smoke or arguments.table == "synthetic" else ("psf_grids/pixel4", "defocus/pixel4")))
+    data = development_data.folder("bench/defocus_quality.py", *needed)
     strengths = {method: STRENGTHS[method] for method in filter(None, arguments.methods.split(","))}
     if arguments.smoke:
         return smoke(data, strengths)

@@ -10,7 +10,6 @@ Photographs and grids come from the development data (SVCONV_DATA, by default ..
 """
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # last: an installed svconv goes before the checkout
 
-from bench import measure, pages, psf_scenes, shake_quality
+from bench import development_data, measure, pages, psf_scenes, shake_quality
 from svconv import Conv, EFFBlur, eff_image_quotient, image_quotient, solvers
 
 SECTION = "eff"
@@ -233,9 +232,7 @@ def main():
     parser.add_argument("--records", type=Path, default=ROOT / "build", help="the folder where scores are kept")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "quality.md")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SVCONV_DATA", ROOT.parent / "shared" / "data"))
-    if not (data / "psf_grids").is_dir():
-        sys.exit(f"no PSF grids in {data}: set SVCONV_DATA")
+    data = development_data.folder("bench/eff_quality.py", "psf_grids", "images/kodak24")
     chosen = [arguments.table] if arguments.table else list(TABLES)
     if arguments.smoke:
         if "lens" in chosen:

@@ -8,7 +8,7 @@ interruption loses nothing; it ends within eight minutes, with one table as its 
     python bench/gpu.py --out FILE      writes there; --commit NAME where the checkout has no .git
     python bench/gpu.py --plan          lists the steps and cases; needs no GPU
     python bench/gpu.py --rehearse      all steps at tiny sizes on the CPU with faults put in, each of which has to be found; needs no GPU
-    python bench/report.py              afterwards: puts the table into README.md
+    python bench/report.py              afterwards: puts the table into docs/speed.md
 
 Whatever may crash or hang runs in a child process that is started again behind it: one bad kernel costs one line of the table. A step that
 fails leaves its error in the file and the next one runs. Exit status: 0 if everything passed, 1 if not, 2 without a GPU.

@@ -87,7 +87,8 @@ def measured(sharp, blurry, kernel=None):
 
 def table(rows):
     """Markdown; rows: {task: [PSNR of every way, one list for each pair]}."""
-    lines = ["| mean PSNR, dB | pairs | " + " | ".join(WAYS) + " | light ahead of values on |", "| --- | ---: |" + " ---: |" * (len(WAYS) + 1)]
+    lines = ["| mean PSNR, dB | pairs | " + " | ".join(WAYS) + " | light ahead of values on |",
+             "| --- | ---: |" + " ---: |" * (len(WAYS) + 1)]
     for task, values in rows.items():
         values = np.array(values)
         lines.append(f"| {task} | {len(values)} | " + " | ".join(f"{v:.2f}" for v in values.mean(0))
@@ -101,8 +102,8 @@ def section(rows):
 Written by `python bench/linear_light.py`. Blur acts on light, and the values of a photograph are its light under a curve. `--linear`
 decodes them by the curve of sRGB, restores, and encodes again; a camera's own curve is another one. Grey, irls, strength of `--reg auto`,
 best integer shift within {blind.REACH} pixels, {blind.MARGIN} pixels left out at each border; GoPro: central {SIDE} x {SIDE} crops; made:
-Kodak crops of 320 pixels under the first of Levin's kernels, which is known, 8 bits. On every captured pair the values are ahead, so `--no-linear` is the
-default; `--linear` is for photographs with little noise whose curve is that of sRGB.
+Kodak crops of 320 pixels under the first of Levin's kernels, which is known, 8 bits. On every captured pair the values are ahead, so
+`--no-linear` is the default; `--linear` is for photographs with little noise whose curve is that of sRGB.
 
 {table(rows)}"""
 

@@ -6,7 +6,6 @@ Kodak photographs (development data, SVCONV_DATA, by default ../shared/data besi
 """
 import argparse
 import math
-import os
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # last: an installed svconv goes before the checkout
 
-from bench import pages
+from bench import development_data, pages
 from svconv import disk_kernel
 from svconv.cli import deblur, strength
 from svconv.data import degrade, estimate_noise, read_grey
@@ -87,9 +86,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "quality.md")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SVCONV_DATA", ROOT.parent / "shared" / "data"))
-    if not (data / "images").is_dir():
-        sys.exit(f"no photographs in {data}: set SVCONV_DATA")
+    data = development_data.folder("bench/noise_strength.py", "images/kodak24", "kernels/levin09")
     found = measured(data)
     print(tables(found))
     pages.fill(arguments.output, SECTION, section(found, len(found[NOISES[0]]["blurred"])), "Quality")

@@ -1,12 +1,14 @@
-"""Tables from the result files: `python bench/report.py` rewrites the parts of README.md between the bench markers.
+"""Tables from the result files: `python bench/report.py` rewrites the parts of docs/speed.md and README.md between the bench markers.
 
-    <!-- bench:cpu --> ... <!-- /bench:cpu -->     from bench/results/*.json with "kind": "cpu"
-    <!-- bench:gpu --> ... <!-- /bench:gpu -->     from those with "kind": "gpu"; "not measured" until there is one
+    <!-- bench:cpu --> ... <!-- /bench:cpu -->             from bench/results/*.json with "kind": "cpu"
+    <!-- bench:gpu --> ... <!-- /bench:gpu -->             from those with "kind": "gpu"; "not measured" until there is one
+    <!-- bench:summary --> ... <!-- /bench:summary -->     the rows HEADLINES of the former, for the README
 
-From the latter it also writes svconv/backends/measured/<gpu>.json, by which svconv chooses between cuda and triton on that GPU.
+From those of GPUs it also writes svconv/backends/measured/<gpu>.json, by which svconv chooses between cuda and triton on that GPU.
 
-    python bench/report.py --check     only says whether README.md is up to date (exit status 1 if not)
+    python bench/report.py --check     only says whether both are up to date (exit status 1 if not)
     python bench/report.py --print     writes the tables to the terminal
+    python bench/report.py --targets   writes to the terminal which of the cases' targets are not reached
 """
 import argparse
 import json
@@ -19,8 +21,20 @@ sys.path.append(str(ROOT))
 from bench import choices, pages
 
 RESULTS = ROOT / "bench" / "results"
-README = ROOT / "README.md"
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "speed.md"
 COMMANDS = {"cpu": "python bench/cpu.py", "gpu": "python bench/gpu.py"}
+HEADLINES = (       # (stem, step, size): what most programs call, at the sizes that most baselines can take
+    ("pixel_filter", "forward", "7 x 7, M = 5, C = 1, 1024 x 1024"),
+    ("pixel_filter", "forward + backward", "7 x 7, M = 5, C = 1, 1024 x 1024"),
+    ("pixel_filter", "gram", "7 x 7, M = 5, C = 1, 1024 x 1024"),
+    ("pixel_filter", "forward + backward", "31 x 31, C = 3 shared, 1024 x 1024"),
+    ("quotient", "kernel_quotient", "17 x 17, 2 x 1024 x 1024"),
+    ("quotient", "image_quotient", "17 x 17, 2 x 1024 x 1024"),
+    ("eff", "eff_conv", "64-pixel patches, 31 x 31, 3 x 1024 x 1024"),
+    ("eff", "eff_image_quotient", "64-pixel patches, 31 x 31, 3 x 1024 x 1024"),
+    ("disk", "forward", "r = 0.5..6, 3 x 512 x 512"),
+    ("gaussian", "forward", "sigma = 0.5..3, 3 x 512 x 512"),
+)
 
 
 def load(folder, kind):
@@ -137,6 +151,23 @@ def disturbance(data):
     return f"; other programs were running (load average {min(loads):.0f} to {max(loads):.0f}), so trust the ratios, not the milliseconds"
 
 
+def headlines(data):
+    """The same file with the records of HEADLINES alone, in that order."""
+    records = {(entry["stem"], entry["step"], entry["size"]): entry for entry in data["records"]}
+    return {**data, "records": [records[key] for key in HEADLINES if key in records]}
+
+
+def summary(data):
+    """The table of the README of one CPU result file, and the memory of its rows where it was measured."""
+    chosen, cpu = headlines(data), data["cpu"]
+    rows = [f"| {entry['stem']} {entry['step']} | {entry['size']} | {seconds(entry['times']['svconv']['median'])} | {comparisons(entry)} |"
+            for entry in chosen["records"]]
+    head = (f"{cpu['name']} (family {cpu['family']}, model {cpu['model']}), {cpu['cores']} cores, {cpu['isa']}, torch {data['torch']}, "
+            f"{data['threads']} threads{disturbance(data)}. Written by `python bench/report.py` from what `{COMMANDS['cpu']}` measured.")
+    return [head, "", "| op | size | median | speed-up over |", "| --- | --- | ---: | --- |", *rows,
+            *paragraphs(("Peak memory, measured in a process of its own:", memory(chosen)))]
+
+
 def cpu_section(data):
     cpu = data["cpu"]
     rates = [entry["rates"]["read"] for entry in data["records"] if entry.get("rates")]
@@ -150,7 +181,7 @@ def cpu_section(data):
               "100). Backward passes write more than they read and pay for fresh pages.")
     return [head, "", *table(data), "", legend,
             *paragraphs(("Peak memory, measured in a process of its own:", memory(data)),
-                        ("Targets that this machine does not reach:", missed(data)), ("Not measured:", skipped(data)))]
+                        ("Not measured:", skipped(data)))]
 
 
 def gpu_section(data):
@@ -175,17 +206,18 @@ def gpu_section(data):
 
 
 def section(kind, folder=RESULTS):
-    """The text between the markers of a kind."""
+    """The text between the markers of a kind: cpu, gpu, or summary, which is made of the files of cpu."""
+    build = {"cpu": cpu_section, "gpu": gpu_section, "summary": summary}[kind]
+    kind = "cpu" if kind == "summary" else kind
     files = load(folder, kind)
     if not files:
         return f"not measured (`{COMMANDS[kind]}` on a machine with {'a GPU' if kind == 'gpu' else 'the compiled module'} writes the table)"
-    build = cpu_section if kind == "cpu" else gpu_section
     return "\n\n".join("\n".join(build(data)) for data in files)
 
 
 def rewrite(text, folder=RESULTS):
-    """`text` with both marked parts generated anew; a kind without markers is left out."""
-    for kind in COMMANDS:
+    """`text` with its marked parts generated anew; a kind without markers is left out."""
+    for kind in (*COMMANDS, "summary"):
         if f"bench:{kind} -->" in text:
             text = pages.replaced(text, f"bench:{kind}", section(kind, folder))
     return text
@@ -193,26 +225,33 @@ def rewrite(text, folder=RESULTS):
 
 def main():
     parser = argparse.ArgumentParser(prog="python bench/report.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if the README is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a page is out of date")
     parser.add_argument("--print", action="store_true", help="write the tables to the terminal only")
+    parser.add_argument("--targets", action="store_true", help="name the targets that are not reached, write nothing")
     parser.add_argument("--readme", type=pathlib.Path, default=README)
+    parser.add_argument("--page", type=pathlib.Path, default=PAGE, help="the page of all rows (default: docs/speed.md)")
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
     parser.add_argument("--measured", type=pathlib.Path, default=choices.FOLDER, help="folder of the tables that svconv chooses by")
     options = parser.parse_args()
     if options.print:
         print("\n\n".join(section(kind, options.results) for kind in COMMANDS))
         return
+    if options.targets:
+        print("\n".join(line for data in load(options.results, "cpu") for line in missed(data)) or "all targets are reached")
+        return
     try:
-        old = options.readme.read_text()
-        new, late = rewrite(old, options.results), choices.outdated(options.results, options.measured)
+        old = {path: path.read_text() for path in (options.readme, options.page)}
+        new = {path: rewrite(text, options.results) for path, text in old.items()}
+        late = [path.name for path in old if old[path] != new[path]] + choices.outdated(options.results, options.measured)
     except (OSError, ValueError) as error:
         print(f"bench/report.py: {error}", file=sys.stderr)
         sys.exit(2)
     if options.check:
-        if old != new or late:
-            sys.exit(f"{', '.join([options.readme.name] * (old != new) + late)} out of date: run python bench/report.py")
+        if late:
+            sys.exit(f"{', '.join(late)} out of date: run python bench/report.py")
         return
-    pages.write(options.readme, new)
+    for path, text in new.items():
+        pages.write(path, text)
     choices.write(options.results, options.measured)
 
 

@@ -53,25 +53,26 @@ def halves(pairs, data):
     return tuple(zip(captured, noisy_photographs(data)))
 
 
-def sweep(pairs, data, score, wanted=None, say=print):
-    """The lines of a table of every setting in GRIDS, or of one solver, each also said: mean PSNR of each set and half, and the best."""
-    parts, lines = halves(pairs, data), []
+def sweep(parts, score, wanted=None, say=print, sets=("captured", "noisy")):
+    """The lines of a table of every setting in GRIDS, or of one solver, each also said: mean PSNR of each of the sets in both halves
+    (`halves`), and the best on the first."""
+    lines, count = [], len(sets)
 
     def row(text):
         lines.append(text)
         say(text)
 
-    row("| solver | setting | first half: captured | noisy | mean | other half: captured | noisy | mean |")
-    row("| --- | --- |" + " ---: |" * 6)
+    row("| solver | setting | " + " | ".join(f"{half} half: {' | '.join(sets)} | mean" for half in ("first", "other")) + " |")
+    row("| --- | --- |" + " ---: |" * 2 * (count + 1))
     for name, (setting, values, method) in GRIDS.items():
         if wanted not in (None, name):
             continue
         rows = {}
         for v in values:
             means = [[sum(score(method(Conv(k), y, v), x) for _, x, y, k in cases) / len(cases) for cases in half] for half in parts]
-            rows[v] = [n for pair in means for n in (*pair, sum(pair) / 2)]
+            rows[v] = [n for pair in means for n in (*pair, sum(pair) / count)]
             row(f"| {name} | `{setting}={v:g}` | " + " | ".join(f"{n:.2f}" for n in rows[v]) + " |")
-        row(f"| {name} | chosen on the first half: `{setting}={max(rows, key=lambda v: rows[v][2]):g}` | | | | | | |")
+        row(f"| {name} | chosen on the first half: `{setting}={max(rows, key=lambda v: rows[v][count]):g}` |" + " |" * 2 * (count + 1))
     return lines
 
 

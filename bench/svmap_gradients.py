@@ -16,7 +16,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))      # last: an installed svconv goes before the checkout
 
-from bench import measure, pages
+from bench import development_data, measure, pages
 from bench.svmap_scene import DATA
 from svconv.data import KernelPairs
 from svconv.models import SVMAP
@@ -75,6 +75,7 @@ def main():
     parser.add_argument("--weights", help="a file of SVMAP.save (default: the shipped ones)")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, nothing is written")
     given = parser.parse_args()
+    development_data.folder("bench/svmap_gradients.py", "images/kodak24", "images/cbsd68")
     torch.manual_seed(0)
     model = SVMAP(width=4) if given.smoke else SVMAP.load(given.weights) if given.weights else SVMAP.from_pretrained()
     model.train()

@@ -17,7 +17,6 @@ Photographs and kernels come from the development data (SVCONV_DATA, by default 
 import argparse
 import functools
 import itertools
-import os
 import statistics
 import sys
 import time
@@ -28,7 +27,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # last: an installed svconv goes before the checkout
 
-from bench import measure, pages, svmap_captured, svmap_methods, svmap_scenes
+from bench import development_data, measure, pages, svmap_captured, svmap_methods, svmap_scenes
 from bench.eff_quality import OtherRun, Record
 from bench.svmap_methods import LEVIN, NOISY, ROWS, STRENGTHS
 from svconv.models import SVMAP
@@ -233,9 +232,8 @@ def main():
     parser.add_argument("--records", type=Path, default=ROOT / "build", help="the folder where scores are kept")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "models" / "svmap.md")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SVCONV_DATA", ROOT.parent / "shared" / "data"))
-    if not (data / "images").is_dir():
-        sys.exit(f"no photographs in {data}: set SVCONV_DATA")
+    needed = ("images", "kernels", *(() if arguments.smoke else ("pairs/levin09",)), *(("pairs/real_blind",) if arguments.pictures else ()))
+    data = development_data.folder("bench/svmap_quality.py", *needed)
     if arguments.smoke:
         return smoke(data)
     networks, steps = networks_of(arguments.net)

@@ -4,18 +4,16 @@ Data filters: a delta and zeros; prior filters: five derivatives times the squar
 prior lets edges stand. Each value is changed by smooth noise on top.
 """
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from bench import development_data
 from svconv.data import degrade, motion_kernel
 from svconv.data.pairs import valid_convolution
 from svconv.files import read_image
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("SVCONV_DATA", ROOT.parent / "shared" / "data"))
+DATA = development_data.place()
 PHOTOGRAPHS = ("sun80/img_016_SRF_8_HR.png", "kodak24/kodim08.png", "cbsd68/101085.png")
 KERNELS = ("levin09/levin09_k1.npy", "levin09/levin09_k3.npy", 31)      # a number: the side of a synthetic motion kernel
 DERIVATIVES = (((2, 2, -1), (2, 3, 1)), ((2, 2, -1), (3, 2, 1)), ((2, 1, -1), (2, 2, 2), (2, 3, -1)), ((1, 2, -1), (2, 2, 2), (3, 2, -1)),

@@ -20,7 +20,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))      # last: an installed svconv goes before the checkout
 
-from bench import measure, pages, svmap_scene as scene
+from bench import development_data, measure, pages, svmap_scene as scene
 from svconv.operators.division import transform, untransform
 from svconv.ops import image_quotient, pixel_filter_gram, pixel_filter_stencil
 from svconv.ops.pixel_filter_stencil import GramStencil
@@ -288,6 +288,7 @@ def main():
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, nothing written")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds per table (default 60)")
     given = parser.parse_args()
+    development_data.folder("bench/svmap_solve.py", "images", "kernels")
     options, lines = Options(given.smoke, 1.0 if given.smoke else given.budget), []
     for name, part in PARTS.items():
         if given.part in (None, name):

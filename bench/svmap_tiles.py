@@ -7,7 +7,6 @@
 The photograph comes from the development data (SVCONV_DATA, by default ../shared/data beside the checkout).
 """
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # last: an installed svconv goes before the checkout
 
 import svconv
-from bench import pages, svmap_methods
+from bench import development_data, pages, svmap_methods
 from svconv.data import degrade, motion_kernel
 from svconv.files import read_image
 from svconv.models import SVMAP
@@ -83,9 +82,7 @@ def main():
     parser.add_argument("--smoke", action="store_true", help="a small image, an untrained network; writes nothing")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "models" / "svmap.md")
     arguments = parser.parse_args()
-    data = Path(os.environ.get("SVCONV_DATA", ROOT.parent / "shared" / "data"))
-    if not (data / "images").is_dir():
-        sys.exit(f"no photographs in {data}: set SVCONV_DATA")
+    data = development_data.folder("bench/svmap_tiles.py", "images")
     size, tile = ((96, 64), 48) if arguments.smoke else (SIZE, TILE)
     torch.manual_seed(0)
     model = SVMAP(width=4, max_iter=3) if arguments.smoke else svmap_methods.loaded(arguments.weights)[0]

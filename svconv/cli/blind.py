@@ -56,7 +56,7 @@ def check_files(arguments):
 
 def estimated_and_restored(arguments, picture):
     """(the restored Picture, or the picture as it is where it is sharp; what the last line says of the kernel)."""
-    from svconv.cli import blind_report, deblur, memory, strength
+    from svconv.cli import announce, blind_report, deblur, memory, strength
     from svconv.files import kernels
     from svconv.files.outputs import check_folder
     from svconv.models.find_blur.search import SIZES, WINDOW
@@ -70,13 +70,15 @@ def estimated_and_restored(arguments, picture):
     if arguments.report:
         check_folder(arguments.report)
     finding = find(arguments, picture)
-    kernel = finding.kernel[None].numpy()
+    kernel = finding.kernel[None].numpy()      # saved in float32; restored with what would be read from that file
     if arguments.save_kernel:
         kernels.write_kernel(arguments.save_kernel, kernel[0])
     unchanged = finding.verdict == "sharp" and not arguments.force
     print("\n".join(shown_kernel(kernel[0]) + findings(finding, unchanged)))
     reg, told = ("", "") if unchanged else strength.chosen(arguments, picture, method, blind=True)
-    result = picture if unchanged else deblur.restore(picture, kernel, method, reg, arguments.quiet)
+    if not unchanged:
+        announce.restoration(picture, kernel, method, reg, memory.needed(picture, kernel.shape[1:], method, deblur.TILE, deblur.HALO))
+    result = picture if unchanged else deblur.restore(picture, kernels.with_sum_one(kernel), method, reg, arguments.quiet)
     if arguments.report:
         blind_report.write(arguments.report, arguments, finding, picture, result, time.perf_counter() - start)
     return result, "unchanged" if unchanged else f"estimated kernel {kernel.shape[2]} x {kernel.shape[1]}, {method}{why}{told}"

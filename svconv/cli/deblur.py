@@ -1,7 +1,7 @@
 """`svconv deblur`: a sharp photograph from a blurred one and its blur kernel, given or estimated."""
 import time
 
-from svconv.cli import blind, defocus_map, kernel as kernel_option, learned_spaces, many, map_options, psf_grid, shake, stack, strength, svmap
+from svconv.cli import blind, defocus_map, kernel as kernel_option, learned_spaces, many, map_options, psf_grid, shake, strength
 from svconv.cli.errors import InputError, shown, warn
 from svconv.cli.parser import auto_or
 from svconv.files.limits import MAX_PIXELS, check_memory
@@ -42,7 +42,6 @@ def add_parser(subparsers):
         "deblur", help="restore a blurred photograph", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Restores a blurred photograph. Bit depth, size, grey, alpha and colour profile are kept.")
     many.add_options(parser)
-    stack.add_option(parser)
     blur = parser.add_mutually_exclusive_group(required=True)
     kernel_option.add_option(blur)
     blur.add_argument("--blind", action="store_true", help="the blur is not known: estimate it from the photograph")
@@ -95,8 +94,8 @@ def add_linear(parser):
     import argparse
 
     parser.add_argument("--linear", action=argparse.BooleanOptionalAction, default=False,
-                        help="the values are sRGB: blur acts on decoded light, the result is encoded again (default: --no-linear, the values "
-                             "as they are)")
+                        help="the values are sRGB: blur acts on decoded light, the result is encoded again (default: --no-linear, the "
+                             "values as they are)")
 
 
 def limits_of(arguments):
@@ -119,12 +118,12 @@ def run(arguments):
         map_options.check_unused(arguments, "--defocus-map")
         if arguments.psf_grid is None and not psf_grid.takes_kernel(arguments):
             check_options(arguments)
-    stack.check_options(arguments)
-    return many.run_each(arguments, run_one if not arguments.stack else lambda one: stack.run(one, run_one))
+    return many.run_each(arguments, run_one)
 
 
 def run_one(arguments):
     """One photograph, arguments.image, to arguments.output."""
+    from svconv.cli import announce, memory, svmap
     from svconv.files import images
 
     limits = limits_of(arguments)
@@ -151,6 +150,7 @@ def run_one(arguments):
             result, told = svmap.restore(picture, kernel, own or svmap.load_model(), arguments.quiet), ""
         else:
             reg, told = strength.chosen(arguments, picture, method)
+            announce.restoration(picture, kernel, method, reg, memory.needed(picture, kernel.shape[1:], method, TILE, HALO))
             result = restore(picture, kernel, method, reg, arguments.quiet)
         said = f"kernel {kernel.shape[2]} x {kernel.shape[1]}, {method}{why}{told}"
     say_what_was_cut(arguments.output, picture, result.lost)
@@ -187,7 +187,7 @@ def say_what_was_cut(output, picture, lost, total=None):
 
 def given_kernel(arguments, picture, limits):
     """(kernel [1 or 3, kh, kw], method, why in words), after a look at the memory that the whole run needs."""
-    from svconv.cli import automatic, memory
+    from svconv.cli import automatic, memory, svmap
     from svconv.files import kernels
 
     kernel = kernel_option.given(arguments.kernel, arguments.recenter, **limits)

@@ -31,7 +31,7 @@ def restore(arguments, picture, space):
     check_outputs(arguments, picture)
     memory = needed(picture, space, vgg=arguments.vgg is not None, resumed=arguments.resume is not None)
     check_memory(arguments.image, memory, "searching for its sharp image")
-    y = map_options.planes(picture, False)
+    y = map_options.planes(picture)
     features = None if arguments.vgg is None else vgg_distance(arguments.vgg)
     parts = ingredients(y, space, features)
     resume = None if arguments.resume is None else stopped(arguments.resume, y, parts)
@@ -45,7 +45,7 @@ def restore(arguments, picture, space):
     if not found.done:
         keep(arguments, found, parts)
         return None
-    return map_options.finished(picture, found.x, False)
+    return map_options.finished(picture, found.x)
 
 
 def searched(arguments, y, space, features, resume, draw):

@@ -1,8 +1,10 @@
 """One photograph or many: the files of a command, where their results go, and what is done where one of them fails."""
 import argparse
+import functools
 import os
 import sys
 
+from svconv.cli import stack
 from svconv.cli.errors import InputError, shortage, shown
 
 SUFFIX = "_deblurred"
@@ -20,12 +22,16 @@ def add_options(parser):
                              "with the suffix)")
     parser.add_argument("--suffix", metavar="S",
                         help=f"what is added to the names of the results (default: {SUFFIX} beside the photograph, nothing in a folder)")
+    stack.add_option(parser)
     parser.add_argument("--overwrite", action="store_true", help="write over the photograph itself, or over a file that is read-only")
 
 
 def run_each(arguments, run):
     """run(arguments with .image and .output) for each photograph. One: its errors are the command's. Several: a line for each that failed,
     the others go on; 2 if any failed."""
+    stack.check_options(arguments)
+    if arguments.stack:
+        run = functools.partial(stack.run, run_one=run)
     pairs = planned(arguments)
     if len(pairs) == 1:
         return run(_of_one(arguments, *pairs[0]))

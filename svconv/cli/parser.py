@@ -6,6 +6,7 @@ COMMANDS = ("info", "certify", "demo", "deblur", "defocus", "transfer", "blurmap
 
 
 SHELLS = ("bash", "zsh", "fish")
+REQUESTS = (".TH", ".SH", ".SS", ".B", ".TP", ".PP", ".nf", ".fi", ".br", ".RS", ".RE")     # of troff, that a manual page has
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,6 +37,15 @@ class PrintCompletion(argparse.Action):
         parser.exit(0)
 
 
+class PrintManpage(argparse.Action):
+    def __init__(self, option_strings, dest, **_):
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help="print the manual page and stop")
+
+    def __call__(self, parser, *_):
+        print(manpage(parser))
+        parser.exit(0)
+
+
 def auto_or(kind, words):
     """The type of an option that is auto, which becomes None, or a number of that kind."""
     def parse(text):
@@ -60,11 +70,27 @@ def completion():
     return argcomplete
 
 
+def manpage(parser):
+    """The manual page of the parser and of those of its commands, or InputError where its library is missing."""
+    from svconv import __version__
+    from svconv.cli.errors import InputError
+
+    try:
+        from argparse_manpage.manpage import Manpage
+    except ImportError as error:
+        raise InputError("--print-manpage: needs argparse-manpage (pip install 'svconv[completion]')") from error
+    page = Manpage(parser)
+    page.source, page.manual = f"svconv {__version__}", "svconv"
+    # the library leaves words such as .png at the beginning of a line, where they would be requests
+    return "\n".join(line if line[:1] not in ".'" or line.split(" ")[0] in REQUESTS else f"\\&{line}" for line in str(page).splitlines())
+
+
 def build_parser():
     """The parser of all commands; each module of COMMANDS adds its own and imports what it computes with when it runs."""
     parser = Parser(prog="svconv", description="Spatially-varying blur: restore photographs, check and describe the installation.")
     parser.add_argument("--version", action=Version)
     parser.add_argument("--print-completion", action=PrintCompletion, metavar="bash|zsh|fish")
+    parser.add_argument("--print-manpage", action=PrintManpage)
     parser.add_argument("--debug", action="store_true", help="print the traceback of an internal error")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     for name in COMMANDS:

@@ -96,7 +96,7 @@ def code_of(arguments, space, limits):
     sharp, blurry = read_pair(arguments, limits)
     check_memory(arguments.pair[1], sharp, space, "finding its blur")
     with torch.no_grad():
-        return space.encode(map_options.planes(sharp, False), map_options.planes(blurry, False))
+        return space.encode(map_options.planes(sharp), map_options.planes(blurry))
 
 
 def read_pair(arguments, limits):
@@ -152,10 +152,10 @@ def put(arguments, picture, source, path, output, space, code):
         warn(f"{path}: {picture.broken.sum()} pixels far above white ({picture.white:.6g}) stay as they are (--white sets it)")
     for text in images.losses(output, picture):
         warn(f"{output}: {text}")
-    y = map_options.planes(picture, False)
+    y = map_options.planes(picture)
     with torch.no_grad():
         x = space.blur(y, fitted_code(code, space.code_shape(picture.size)[1:]))
-    images.write_image(output, map_options.finished(picture, x, False))
+    images.write_image(output, map_options.finished(picture, x))
 
 
 def blur_all(arguments, photographs, space, code, limits, start):

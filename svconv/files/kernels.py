@@ -33,10 +33,15 @@ def read_kernel(path, max_pixels=MAX_KERNEL_PIXELS):
     k = _channels_first(path, k.astype(np.float64))
     if not np.isfinite(k).all():
         raise FileError(f"kernel {path}: it has NaN or infinite values")
-    sums = k.sum((1, 2), keepdims=True)
-    if not (sums > 0).all():
+    if not (sums := k.sum((1, 2))).min() > 0:
         raise FileError(f"kernel {path}: expected a sum > 0, got {sums.min():g}")
-    return k / sums
+    return with_sum_one(k)
+
+
+def with_sum_one(k):
+    """Kernels [C, kh, kw] as float64, each of sum 1."""
+    k = k.astype(np.float64)
+    return k / k.sum((1, 2), keepdims=True)
 
 
 def _read_picture(path, max_pixels):

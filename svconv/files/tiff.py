@@ -29,8 +29,8 @@ def read_tiff(path, max_pixels):
 
 
 def read_pages(path, max_pixels):
-    """(array [N, H, W] or in colour [N, H, W, 3], the axes that the N come from, None, bits of packed values or None, colour profile,
-    Metadata) of a stack."""
+    """Of a stack: (array [N, H, W] or in colour [N, H, W, 3], the axes that the N come from, None, bits of packed values or None,
+    colour profile, Metadata)."""
     tifffile = library("tifffile", path)
     try:
         with tifffile.TiffFile(path) as tiff:
@@ -44,7 +44,8 @@ def read_pages(path, max_pixels):
             kind, depth = _sample_type(path, page)
             own = [axes.index(name) for name in ("YXS" if colour else "YX")]
             rest = tuple(n for i, n in enumerate(shape) if i not in own)
-            check_size(path, (int(np.prod(rest, dtype=object)) * shape[own[0]], shape[own[1]]), 6 * np.dtype(kind).itemsize, max_pixels, "stack")
+            height, width = int(np.prod(rest, dtype=object)) * shape[own[0]], shape[own[1]]
+            check_size(path, (height, width), 6 * np.dtype(kind).itemsize, max_pixels, "stack")
             for one in series[0].pages:
                 if isinstance(one, tifffile.TiffPage):
                     segments.check(path, one, max_pixels)
@@ -199,8 +200,8 @@ def oriented(a, orientation):
 def write_tiff(file, path, *pictures):
     """Writes Pictures into an open file, a page each; the texts of the first one stand for all."""
     tifffile = library("tifffile", path)
-    size = sum(p.pixels.nbytes * (1 if p.alpha is None else 2) for p in pictures) + sum(p.extra.nbytes for p in pictures if p.extra is not None)
-    with tifffile.TiffWriter(file, bigtiff=size > _CLASSIC) as writer:
+    parts = [part for p in pictures for part in (p.pixels, p.alpha, p.extra) if part is not None]
+    with tifffile.TiffWriter(file, bigtiff=sum(part.nbytes for part in parts) > _CLASSIC) as writer:
         for number, picture in enumerate(pictures):
             a, options = _page(picture)
             writer.write(a, **options | ({"description": None} if number else {}))

@@ -137,18 +137,32 @@ def sample(kind):
     }
 
 
-def test_report_prints_wins_losses_and_missed_targets(tmp_path):
+def test_report_prints_wins_and_losses_and_keeps_targets_to_itself(tmp_path):
     from bench import report
     (tmp_path / "a.json").write_text(json.dumps(sample("cpu")))
     text = report.rewrite("a\n<!-- bench:cpu -->stale words<!-- /bench:cpu -->\nb\n<!-- bench:gpu -->\n<!-- /bench:gpu -->\nc\n", tmp_path)
     assert "stale words" not in text and text.startswith("a\n") and text.endswith("c\n")
     for words in ("12.3 ms", "87 %", "**shift loop 0.80x (slower)**", "unfold 14.0x", "PyLops (numba)", "1.021x", "Some CPU", "abc",
-                  "vs shift loop 0.8, asked >= 1", "python bench/cpu.py"):
+                  "python bench/cpu.py"):
         assert words in text
-    assert "vs unfold 14, asked" not in text
+    assert "asked" not in text
+    targets = run("bench/report.py", "--targets", "--results", tmp_path).stdout
+    assert "vs shift loop 0.8, asked >= 1" in targets and "vs unfold 14" not in targets
     gpu = text[text.index("<!-- bench:gpu -->"):]
     assert "not measured" in gpu and "Some GPU" not in gpu
     assert report.rewrite(text, tmp_path) == text
+
+
+def test_the_summary_has_the_headlines_alone(tmp_path):
+    from bench import report
+    data = sample("cpu")
+    stem, step, size = report.HEADLINES[0]
+    data["records"] += [{**data["records"][0], "stem": stem, "step": step, "size": size}]
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    text = report.rewrite("<!-- bench:summary -->\n<!-- /bench:summary -->\n", tmp_path)
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == 1 and rows[0].startswith(f"| {stem} {step} | {size} | 12.3 ms | ") and "**shift loop 0.80x (slower)**" in rows[0]
+    assert "1.021x" in text and "asked" not in text
 
 
 def test_report_prints_the_gpu_file(tmp_path):
@@ -161,12 +175,13 @@ def test_report_prints_the_gpu_file(tmp_path):
 
 
 def test_report_command_checks_and_writes(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("<!-- bench:cpu -->\n<!-- /bench:cpu -->\n")
-    command = ("bench/report.py", "--readme", readme, "--results", tmp_path, "--measured", tmp_path / "measured")
+    readme, page = tmp_path / "README.md", tmp_path / "speed.md"
+    readme.write_text("<!-- bench:summary -->\n<!-- /bench:summary -->\n")
+    page.write_text("<!-- bench:cpu -->\n<!-- /bench:cpu -->\n")
+    command = ("bench/report.py", "--readme", readme, "--page", page, "--results", tmp_path, "--measured", tmp_path / "measured")
     run(*command, "--check", expect=1)
     run(*command)
-    assert "not measured" in readme.read_text()
+    assert "not measured" in readme.read_text() and "not measured" in page.read_text()
     run(*command, "--check")
     readme.write_text("<!-- bench:cpu -->\n")
     assert "expected both" in run(*command, expect=2).stderr
@@ -174,5 +189,7 @@ def test_report_command_checks_and_writes(tmp_path):
 
 def test_results_in_the_repository_can_be_tabulated():
     from bench import report
-    for kind in ("cpu", "gpu"):
+    for kind in ("cpu", "gpu", "summary"):
         assert report.section(kind)
+    (data,) = report.load(report.RESULTS, "cpu")
+    assert len(report.headlines(data)["records"]) == len(report.HEADLINES)

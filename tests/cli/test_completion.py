@@ -1,5 +1,7 @@
-"""`svconv --print-completion`: the code of the three shells, what a shell gets when it asks, the library that may be missing."""
+"""`svconv --print-completion` and `--print-manpage`: the code of the three shells, what a shell gets when it asks, a page that troff reads,
+the libraries that may be missing."""
 import os
+import shutil
 import subprocess
 import sys
 
@@ -33,3 +35,22 @@ def test_without_the_library(refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "argcomplete", None)
     refused("--print-completion", "bash", naming=["--print-completion", "pip install 'svconv[completion]'"])
     refused("--print-completion", "csh", naming=["--print-completion", "csh"])
+
+
+def test_the_manual_page(run):
+    pytest.importorskip("argparse_manpage")
+    outcome = run("--print-manpage")
+    lines = outcome.out.splitlines()
+    assert outcome.status == 0 and any(line.startswith(".TH SVCONV") for line in lines)
+    for name in (*parser.COMMANDS, r"\-\-kernel", r"\-\-stack", r"\-\-from\-stars"):
+        assert name in outcome.out, name
+    assert {line.split(" ")[0] for line in lines if line.startswith((".", "'"))} <= set(parser.REQUESTS)
+    if shutil.which("groff"):
+        read = subprocess.run(["groff", "-man", "-Tascii", "-ww", "-z"], input=outcome.out, capture_output=True, text=True, timeout=60)
+        assert read.returncode == 0 and not read.stderr
+
+
+def test_a_page_without_the_library(refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "argparse_manpage.manpage", None)
+    monkeypatch.setitem(sys.modules, "argparse_manpage", None)
+    refused("--print-manpage", naming=["--print-manpage", "pip install 'svconv[completion]'"])

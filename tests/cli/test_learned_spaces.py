@@ -307,7 +307,7 @@ def test_the_bar_shows_the_loss(blind, photo, photo_file, monkeypatch):
     *((method, option, f"{option[0]}: only with --blind --method ebks") for method in ("ldr", "ltd") for option in
       (("--steps", "3"), ("--preview", "now.png"), ("--resume", "a.search"), ("--vgg", "v.pth"), ("--seed", "0"),
        ("--precision", "float32"))),
-    ("ldr", ("--mask", "nan"), "--mask: only with --psf-grid"), ("ldr", ("--linear",), "--linear: ldr has learned from the values as they are"),
+    ("ldr", ("--mask", "nan"), "--mask: only with --psf-grid"), ("ldr", ("--linear",), "--linear: ldr has learned"),
     ("ebks", ("--weights", "ldr.pt"), ["--weights: ldr.pt: holds weights of DegradationDeblur", "BlurKernelSpace"]),
     ("ldr", ("--weights", "ebks.pt"), "--weights: ebks.pt: holds weights of BlurKernelSpace"),
     ("ldr", ("--weights", "ltd.pt"), "--weights: ltd.pt: holds weights of LearningToDeblur"),

@@ -11,7 +11,8 @@ from svconv.files.picture import decoded, encoded
 KERNEL = "disk:2.5"
 WAYS = {"kernel": ("--kernel", KERNEL, "--reg", "1e-4"), "cg": ("--kernel", KERNEL, "--method", "cg", "--reg", "1e-4"),
         "hyper": ("--kernel", KERNEL, "--method", "hyper", "--reg", "1e-4"),
-        "masked": ("--kernel", KERNEL, "--mask", "nan", "--reg", "1e-4"), "rl": ("--kernel", KERNEL, "--method", "rl", "--iterations", "60"),
+        "masked": ("--kernel", KERNEL, "--mask", "nan", "--reg", "1e-4"),
+        "rl": ("--kernel", KERNEL, "--method", "rl", "--iterations", "60"),
         "grid": ("--psf-grid", "grid.npy", "--method", "irls", "--reg", "1e-4"),
         "quotient": ("--psf-grid", "grid.npy", "--reg", "1e-4")}
 

@@ -231,7 +231,7 @@ def whole(picture):
     with torch.no_grad():
         y = map_options.planes(picture)
         code = space.encode(y, y)
-        return map_options.finished(picture, space.blur(y, code), False)
+        return map_options.finished(picture, space.blur(y, code))
 
 whole(Picture(values[:128, :128]).with_white()[0])
 picture = Picture(values).with_white()[0]

@@ -241,7 +241,8 @@ class LearningToDeblur(Pretrained, nn.Module):
 
     def _features(self, channels, pairs):
         a = self.arguments
-        return FeatureModule(channels, pairs, a["filters"], a["filter_size"], a["hidden"], a["bias"], a["fixed_gradients"], a["output_tanh"])
+        return FeatureModule(channels, pairs, a["filters"], a["filter_size"], a["hidden"], a["bias"], a["fixed_gradients"],
+                             a["output_tanh"])
 
 
 def _feature_pairs(features, stages):
