@@ -1,10 +1,30 @@
 """`svconv deblur --blind --grid RxC`: a photograph taken while the camera shifted and rolled. A kernel for every patch is estimated from
 the whole of it and each colour is restored with them."""
 import os
+import statistics
+import time
+import typing
 
 from svconv.cli.errors import InputError, warn
 
 ETA = 1.0
+LEAST = 128     # pixels: side of the part around a patch whose spectrum its kernel has to explain
+
+
+class GridFinding(typing.NamedTuple):
+    """What was found: kernels [1, R, k, k], their EFFGrid, the photograph's Signs, and the medians over the patches of how much of the
+    spectrum around it the kernel of each explains, and the mean of all kernels; NaN where the photograph is too small to tell."""
+
+    kernels: typing.Any
+    grid: typing.Any
+    signs: typing.Any
+    score: float
+    common: float
+
+    def in_words(self):
+        if self.score != self.score:
+            return "the photograph is too small to tell"
+        return f"{self.score:.2f} with a kernel for every patch, {self.common:.2f} with one for all (medians; no blur 0, explained 1)"
 
 
 def add_options(group):
@@ -24,7 +44,7 @@ def check_options(arguments):
     if arguments.eta is not None and not 0 < arguments.eta <= 1:
         raise InputError(f"--eta: expected a number in (0, 1], got {arguments.eta:g}")
     given = {"--method l0": arguments.method == "l0", "--refine": arguments.refine, "--final hyper": arguments.final == "hyper",
-             "--report": bool(arguments.report), "--force": arguments.force}
+             "--force": arguments.force}
     for option, wrong in given.items():
         if wrong:
             raise InputError(f"{option}: not with --grid")
@@ -34,9 +54,10 @@ def check_options(arguments):
 
 def estimated_and_restored(arguments, picture, reg):
     """(the restored Picture, what the report says of the kernels)."""
-    from svconv.cli import blind, memory
+    from svconv.cli import blind, blind_report, memory
     from svconv.files import kernels
     from svconv.files.limits import check_memory
+    from svconv.files.outputs import check_folder
 
     model = blind.load_model(arguments)
     size = model.kernel_sizes[-1]
@@ -44,12 +65,39 @@ def estimated_and_restored(arguments, picture, reg):
     check_memory(arguments.image, memory.varying(picture, size, grid.patches), "restoring it")
     if arguments.save_kernel:
         kernels.check_kernel_output(arguments.save_kernel)
-    say_signs(arguments, seen_luminance(picture))
-    found = estimate(arguments, picture, model, grid)
+    if arguments.report:
+        check_folder(arguments.report)
+    start, y = time.perf_counter(), seen_luminance(picture)
+    signs, found = say_signs(arguments, y), estimate(arguments, picture, model, grid)
     if arguments.save_kernel:
         kernels.write_kernel(arguments.save_kernel, found[0].unflatten(0, grid.grid).numpy())
-    rows, columns = grid.grid
-    return restore(picture, found, grid, reg, arguments.quiet), f"{rows} x {columns} estimated kernels {size} x {size}, irls"
+    finding = GridFinding(found, grid, signs, *explained(y, found, grid))
+    print(f"score        {finding.in_words()}")
+    if finding.score < finding.common:
+        warn(f"{arguments.image}: the kernels of the patches explain less than one for all: try without --grid")
+    result, (rows, columns) = restore(picture, found, grid, reg, arguments.quiet), grid.grid
+    if arguments.report:
+        blind_report.write_grid(arguments.report, arguments, finding, picture, result, time.perf_counter() - start)
+    return result, f"{rows} x {columns} estimated kernels {size} x {size}, irls"
+
+
+def explained(y, kernels, grid):
+    """(score, common) of `GridFinding`."""
+    from svconv.data.estimate_noise import estimate_noise
+    from svconv.data.spectral_ripples import SMALLEST, SpectralRipples
+
+    sides = [min(max(LEAST, -(-length // count)), length) for length, count in zip(y.shape[-2:], grid.grid)]
+    if min(sides) < SMALLEST or y.max() == y.min():
+        return float("nan"), float("nan")
+    own, common, noise, mean = [], [], float(estimate_noise(y)), kernels[0].mean(0)
+    for number, kernel in enumerate(kernels[0]):
+        places = [round((place + 0.5) * length / count - side / 2) for place, length, count, side in zip(
+            divmod(number, grid.grid[1]), y.shape[-2:], grid.grid, sides)]
+        top, left = (min(max(place, 0), length - side) for place, length, side in zip(places, y.shape[-2:], sides))
+        ripples = SpectralRipples(y[..., top:top + sides[0], left:left + sides[1]], noise=noise)
+        own.append(ripples.explained(kernel))
+        common.append(ripples.explained(mean))
+    return statistics.median(own), statistics.median(common)
 
 
 def checked_grid(arguments, picture, size):
@@ -95,7 +143,7 @@ def seen_luminance(picture):
 
 
 def say_signs(arguments, y):
-    """What the photograph shows before its kernels are looked for; a warning where a grid is not what it needs."""
+    """The Signs of the photograph, said before its kernels are looked for; a warning where a grid is not what it needs."""
     from svconv.cli import blind
     from svconv.models.find_blur import VERDICTS
     from svconv.models.find_blur.search import WINDOW, look, richest_window
@@ -108,6 +156,7 @@ def say_signs(arguments, y):
     elif signs.agreement >= AGREE:
         warn(f"{arguments.image}: its parts are blurred alike (agreement {signs.agreement:.2f}): one kernel, without --grid, may be better")
     print(blind.of_the_photograph(signs))
+    return signs
 
 
 def restore(picture, kernels, grid, reg, quiet=False):

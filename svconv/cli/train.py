@@ -16,6 +16,7 @@ class Model(typing.NamedTuple):
     title: str
     settings: str
     task: str
+    pictures: str = ""  # the module whose `write_pictures` draws what the model has learned
 
 
 MODELS = {
@@ -24,7 +25,8 @@ MODELS = {
     "ldr": Model("learned degradation representations: a map of the blur that drives reblurring and deblurring, from sharp photographs or "
                  "pairs", "svconv.training.ldr_settings.LDRSettings", "svconv.training.ldr.LDRTask"),
     "ltd": Model("Learning to Deblur: blind kernel estimation from sharp photographs",
-                 "svconv.training.learning_to_deblur_settings.LtDSettings", "svconv.training.learning_to_deblur.LearningToDeblurTask"),
+                 "svconv.training.learning_to_deblur_settings.LtDSettings", "svconv.training.learning_to_deblur.LearningToDeblurTask",
+                 "svconv.training.learning_to_deblur_pictures"),
     "simap": Model("SIMAP: deblurring with a known kernel, MAP steps with uniform filters and pixel weights, from sharp photographs",
                    "svconv.training.svmap_settings.SIMAPSettings", "svconv.training.svmap.SIMAPTask"),
     "svbr": Model("SVBR-Net: defocus removal with a radius map, from sharp photographs",
@@ -72,6 +74,9 @@ def _add_model(models, name, model):
         default=1,
         help="threads of torch; results are bit-identical for the same number (default: 1)",
     )
+    if model.pictures:
+        p.add_argument("--pictures", metavar="FOLDER", help="write there, when the run ends, pictures of the learned filters and of the "
+                       "features of four blurred disks; beside --weights FILE --max-steps 0 those of FILE")
     progress.add_option(p)
     for field in dataclasses.fields(load(model.settings)):
         _add_setting(p, field)
@@ -133,6 +138,7 @@ def run(args):
 
     from svconv.training.distributed import processes
 
+    pictures = _pictures(args)
     torch.set_num_threads(args.threads)
     with processes() as group:
         say = print if group.rank == 0 else lambda text: None
@@ -143,8 +149,20 @@ def run(args):
         except KeyboardInterrupt:
             say(f"interrupted; go on with --resume {pathlib.Path(args.out) / 'last.pt'}")
             return 130
+        if pictures and group.rank == 0:
+            pictures.write_pictures(trainer.averaged_model(), args.pictures)
     say(f"{'done' if done else 'budget used'} at step {trainer.step}; best held-out score {trainer.best}; weights in {args.out}")
     return 0
+
+
+def _pictures(args):
+    """The module that draws the pictures asked for, once it is sure that they can be written; else None."""
+    folder = getattr(args, "pictures", None)
+    if folder is None:
+        return None
+    module = importlib.import_module(MODELS[args.model].pictures)
+    module.check_folder(folder)
+    return module
 
 
 def _trainer(args, task, group):

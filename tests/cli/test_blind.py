@@ -225,9 +225,10 @@ def test_reports_are_refused_before_the_work(refused, tmp_path, photo_file, kern
             naming="--report: " + str(tmp_path / "k.json") + " is the save kernel file too")
     refused("deblur", photo_file, "--kernel", kernel_file, *out, "--report", "r.html", naming="--report: only with --blind")
     refused("deblur", photo_file, "--kernel", kernel_file, *out, "--force", naming="--force: only with --blind")
-    for option in (("--report", tmp_path / "r.html"), ("--force",)):
-        refused("deblur", photo_file, "--blind", "--grid", "2x2", "--weights", weights, *out, *option,
-                naming=f"{option[0]}: not with --grid")
+    grid = ("--blind", "--grid", "2x2", "--weights", weights)
+    refused("deblur", photo_file, *grid, *out, "--force", naming="--force: not with --grid")
+    refused("deblur", photo_file, *grid, *out, "--report", "found.txt", naming=["--report", ".html or .json", "found.txt"])
+    refused("deblur", photo_file, *grid, *out, "--report", tmp_path / "no" / "r.html", naming="r.html")
     assert not list(tmp_path.glob("out*"))
 
 

@@ -145,3 +145,34 @@ def test_a_shake_with_rotation_is_lessened(run, tmp_path):
         return max(-10 * np.log10((e[20:-20, 20:-20] ** 2).mean()) for e in errors)
 
     assert psnr("out.png") > psnr("in.png") + 0.5
+
+
+def test_a_grid_has_a_score_and_a_report(blind, tmp_path):
+    import json
+
+    images.write_image(tmp_path / "in.png", demo.photograph(size=200))
+    outcome, _ = blind(tmp_path / "in.png", "--report", tmp_path / "found.json", "--save-kernel", tmp_path / "grid.npy")
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert f"score        {found['score']:.2f} with a kernel for every patch, " in outcome.out and found["photograph"]["noise"] > 0
+    np.testing.assert_allclose(np.array(found["kernels"]["values"]).reshape(2, 3, 9, 9), np.load(tmp_path / "grid.npy"), atol=1e-6)
+    blind(tmp_path / "in.png", "--report", tmp_path / "found.html")
+    page = (tmp_path / "found.html").read_text()
+    assert page.count("data:image/png;base64,") == 3 and "one kernel for all" in page and "http" not in page
+
+
+def test_the_score_tells_true_kernels_from_others():
+    """A photograph whose left half moved across and whose right half moved along."""
+    from svconv.data import named_kernel
+
+    x = torch.rand(1, 1, 256, 384, generator=torch.Generator().manual_seed(0)).round()
+    grid = svconv.EFFGrid((256, 384), (1, 2))
+    across, along = (torch.nn.functional.pad(named_kernel(f"motion:9:{angle}"), (0, 0, *margin)).float() for angle, margin in (
+        (0, (0, 0)), (90, (0, 0))))
+    side = max(*across.shape, *along.shape)
+    across, along = (torch.nn.functional.pad(k, ((side - k.shape[1]) // 2,) * 2 + ((side - k.shape[0]) // 2,) * 2) for k in (across, along))
+    kernels = torch.stack([across, along])[None]
+    y = svconv.eff_conv(x, kernels, grid)
+    true, common = shake.explained(y, kernels, grid)
+    wrong, _ = shake.explained(y, kernels.flip(1), grid)
+    assert true > 0.6 and true > common + 0.1 and true > wrong + 0.3
+    assert all(np.isnan(shake.explained(y[..., :20, :20], kernels, svconv.EFFGrid((20, 20), (1, 2)))))

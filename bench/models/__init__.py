@@ -1,0 +1,1 @@
+"""Studies of the papers' models: `python bench/models/ltd_studies.py`."""
