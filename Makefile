@@ -2,7 +2,7 @@
 PYTHON ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 CPP = $(shell git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cuh')
 
-.PHONY: check ruff clang-format types sizes layers links whitespace test bench smoke rehearse import-time docs dist
+.PHONY: check ruff clang-format types sizes layers links whitespace test bench smoke rehearse import-time docs snippets dist
 
 check: ruff clang-format types sizes layers links whitespace    ## everything that is looked at without running the code
 
@@ -41,6 +41,7 @@ smoke: rehearse      ## every benchmark on tiny sizes, minutes
 	$(PYTHON) -m pytest bench --benchmark-disable
 	$(PYTHON) bench/gpu.py --plan
 	$(PYTHON) bench/launch_time.py --smoke
+	$(PYTHON) bench/models/ltd_studies.py --smoke
 
 rehearse:            ## the command for a machine with a GPU, on the CPU, with faults that it has to find
 	$(PYTHON) bench/gpu.py --rehearse
@@ -48,7 +49,11 @@ rehearse:            ## the command for a machine with a GPU, on the CPU, with f
 import-time:
 	$(PYTHON) bench/import_time.py
 
-docs: links          ## links, every example on a page or in a docstring, every command on a page
+docs: links          ## the site, from docs/ into site/, without network; then its links, anchors and where it loads from
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+	$(PYTHON) .ci/site.py site --names
+
+snippets: links      ## every example on a page or in a docstring, every command on a page
 	$(PYTHON) -m pytest tests/test_docstrings.py tests/test_docs_snippets.py tests/test_environment.py
 
 dist:                ## sdist, and a wheel built from it

@@ -43,7 +43,7 @@ def wanted_build():
 
 def wanted_levels():
     """Instruction sets to build for, lowest first, with their compiler flags."""
-    levels = X86_LEVELS if is_x86() else {"generic": []}
+    levels = X86_LEVELS if is_x86() else {"neon": []} if is_aarch64() else {"generic": []}
     names = os.environ.get("SVCONV_BUILD_LEVELS", "").replace(",", " ").split() or list(levels)
     if not set(names) <= set(levels):
         raise SystemExit(f"SVCONV_BUILD_LEVELS: expected some of {', '.join(levels)}, got {' '.join(names)!r}")
@@ -70,6 +70,11 @@ def pybind11_headers():
 
 def is_x86():
     return platform.machine().lower() in ("x86_64", "amd64") and sys.maxsize > 2**32
+
+
+def is_aarch64():
+    """Whether this is a 64-bit Arm, all of which have NEON."""
+    return platform.machine().lower() in ("aarch64", "arm64")
 
 
 class BuildExt(build_ext):

@@ -24,8 +24,9 @@ from bench import measure, pages
 
 DOCUMENT, SECTION = ROOT / "docs" / "cli.md", "bench:large_photograph"
 SIZE, SMOKE = (3000, 4000), (240, 320)
-ROWS = {"`--kernel`, irls": (("--kernel", "kernel.npy", "--method", "irls"), 120), "`--kernel`, hyper": (("--kernel", "kernel.npy", "--method",
-        "hyper"), None), "`--blind --kernel-size 17`": (("--blind", "--kernel-size", "17", "--force"), 60),
+ROWS = {"`--kernel`, irls": (("--kernel", "kernel.npy", "--method", "irls"), 120),
+        "`--kernel`, hyper": (("--kernel", "kernel.npy", "--method", "hyper"), None),
+        "`--blind --kernel-size 17`": (("--blind", "--kernel-size", "17", "--force"), 60),
         "`--blind`": (("--blind", "--force"), 120)}
 CHILD = ("import json, resource, sys, time; from svconv.cli import main; begun = time.perf_counter(); status = main(sys.argv[1:]); "
          "print(json.dumps([status, time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20]))")
@@ -59,8 +60,8 @@ def table(found):
     lines = ["| | seconds | wanted | peak, GiB |", "| --- | ---: | ---: | ---: |"]
     for row, one in found.items():
         limit = ROWS[row][1]
-        numbers = f"not measured | {limit or ''} | {one}" if isinstance(one, str) else f"{one[1]:.0f} | {limit or ''} | {one[2]:.2f}"
-        lines.append(f"| {row} | {numbers} |")
+        seconds, peak = ("not measured", one) if isinstance(one, str) else (f"{one[1]:.0f}", f"{one[2]:.2f}")
+        lines.append(f"| {row} | {seconds} | {limit or ''} | {peak} |")
     return "\n".join(lines)
 
 
@@ -76,8 +77,9 @@ def main():
     if not arguments.smoke:
         pages.fill(DOCUMENT, SECTION, f"""### Seconds and memory
 
-Written by `python bench/large_photograph.py`: 4000 x 3000 pixels in colour, JPEG, {torch.get_num_threads()} threads of {measure.processor()["name"]}, load
-average {measure.load_average():.1f} when it ended. `--force`, so that a verdict does not end the work early.
+Written by `python bench/large_photograph.py`: 4000 x 3000 pixels in colour, JPEG, {torch.get_num_threads()} threads of
+{measure.processor()["name"]}, load average {measure.load_average():.1f} when it ended. `--force`, so that a verdict does not end the
+work early.
 
 {table(found)}""")
 

@@ -96,9 +96,9 @@ def section(rows, flat):
     return f"""## PSFs from stars
 
 Written by `python bench/star_psfs.py`. Fields of {SIDE} x {SIDE} pixels with stars of 1,000 to 320,000 electrons under the PSF model of a
-DECam chip (9 x 9 evaluations, bilinear between them), sky of {SKY:.0f} and Poisson noise; `star_stamps(size=25)`, `psf_grid(order={ORDER})`.
-Error: norm of the difference to the true PSF over the norm of that. The true mean PSF everywhere would have {median} in the median and
-{worst} in the worst cell: this chip varies little.
+DECam chip (9 x 9 evaluations, bilinear between them), sky of {SKY:.0f} and Poisson noise; `star_stamps(size=25)`,
+`psf_grid(order={ORDER})`. Error: norm of the difference to the true PSF over the norm of that. The true mean PSF everywhere would have
+{median} in the median and {worst} in the worst cell: this chip varies little.
 
 {table(rows)}
 

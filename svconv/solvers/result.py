@@ -25,7 +25,7 @@ class Result:
 
 
 def _text(value):
-    if isinstance(value, torch.Tensor):
+    if hasattr(value, "__dlpack__"):        # a tensor, or an array of svconv.interop.numpy
         return f"{str(value.dtype).removeprefix('torch.')} {shape_text(value)}"
     if isinstance(value, tuple):
         return "(" + ", ".join(f"{v:g}" if isinstance(v, float) else repr(v) for v in value) + ")"

@@ -64,6 +64,7 @@ PyMODINIT_FUNC PyInit__C() {
 }
 """
 LEVELS = {"baseline": "less", "avx2": "avx2", "avx512": "avx512"}
+LEVELS_OF = {"x86_64": LEVELS, "AMD64": LEVELS, "aarch64": {"neon": "less"}, "arm64": {"neon": "less"}}
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def small_tree(tmp_path):
     if not SETUP.is_file() or not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("needs the checkout and a C++ compiler")
     shutil.copy(SETUP, tmp_path)
-    levels = LEVELS if os.uname().machine in ("x86_64", "AMD64") else {"generic": "less"}
+    levels = LEVELS_OF.get(os.uname().machine, {"generic": "less"})
     text = MODULE.replace("LEVELS", " ".join(f"LEVEL({level})" for level in levels))
     (tmp_path / "svconv").mkdir()
     for name, content in {

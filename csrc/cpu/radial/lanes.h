@@ -17,6 +17,9 @@ SVCONV_INLINE Vector<double>::type lane_sqrt(Vector<double>::type v) { return (V
 #elif defined(__SSE2__)
 SVCONV_INLINE Vector<float>::type lane_sqrt(Vector<float>::type v) { return (Vector<float>::type)_mm_sqrt_ps((__m128)v); }
 SVCONV_INLINE Vector<double>::type lane_sqrt(Vector<double>::type v) { return (Vector<double>::type)_mm_sqrt_pd((__m128d)v); }
+#elif defined(__aarch64__)
+SVCONV_INLINE Vector<float>::type lane_sqrt(Vector<float>::type v) { return (Vector<float>::type)vsqrtq_f32((float32x4_t)v); }
+SVCONV_INLINE Vector<double>::type lane_sqrt(Vector<double>::type v) { return (Vector<double>::type)vsqrtq_f64((float64x2_t)v); }
 #else
 template <typename V> SVCONV_INLINE V lane_sqrt(V v) {
   for (unsigned i = 0; i < sizeof v / sizeof v[0]; ++i) v[i] = lane_sqrt(v[i]);
@@ -35,6 +38,9 @@ template <typename T> struct Lanes {
 #if defined(__AVX512F__)
     if constexpr (sizeof(T) == 4) return _mm512_reduce_max_ps((__m512)v);
     else return _mm512_reduce_max_pd((__m512d)v);
+#elif defined(__aarch64__)
+    if constexpr (sizeof(T) == 4) return vmaxvq_f32((float32x4_t)v);
+    else return vmaxvq_f64((float64x2_t)v);
 #else
     T most = v[0];
     for (int i = 1; i < count; ++i) most = v[i] > most ? v[i] : most;
@@ -45,6 +51,9 @@ template <typename T> struct Lanes {
 #if defined(__AVX512F__)
     if constexpr (sizeof(T) == 4) return _mm512_reduce_add_ps((__m512)v);
     else return _mm512_reduce_add_pd((__m512d)v);
+#elif defined(__aarch64__)
+    if constexpr (sizeof(T) == 4) return vaddvq_f32((float32x4_t)v);
+    else return vaddvq_f64((float64x2_t)v);
 #else
     T sum = v[0];
     for (int i = 1; i < count; ++i) sum += v[i];
