@@ -42,6 +42,7 @@ smoke: rehearse      ## every benchmark on tiny sizes, minutes
 	$(PYTHON) bench/gpu.py --plan
 	$(PYTHON) bench/launch_time.py --smoke
 	$(PYTHON) bench/models/ltd_studies.py --smoke
+	$(PYTHON) bench/examples.py --smoke
 
 rehearse:            ## the command for a machine with a GPU, on the CPU, with faults that it has to find
 	$(PYTHON) bench/gpu.py --rehearse
