@@ -344,9 +344,17 @@ class Operator:
 
 
 class Identity(Operator):
-    """The identity, for example in `A.T @ A + beta * Identity()`."""
+    """The identity, for example in `A.T @ A + beta * Identity()`.
+
+    Args:
+        maps: None for images [B, C, H, W]; M for [B, C, M, H, W].
+    """
 
     wraps = True
+
+    def __init__(self, maps=None):
+        maps = None if maps is None else number("maps", maps, least=1, integer=True)
+        self.maps = maps, maps
 
     def _forward(self, x):
         return x
@@ -360,4 +368,4 @@ class Identity(Operator):
         return 1.0
 
     def __repr__(self):
-        return "Identity()"
+        return f"Identity({'' if self.maps[0] is None else self.maps[0]})"

@@ -8,6 +8,7 @@ from svconv._shapes import check_tensor, computed, number, readable, shape_text
 from svconv.operators import Operator
 from svconv.operators.division import per_sample, power, prior_power, transform, untransform
 from svconv.ops import conv, conv_adjoint, pixel_filter
+from svconv.solvers.automatic_beta import automatic_beta
 from svconv.solvers.border import check_border
 from svconv.solvers.cg import cg
 from svconv.solvers.conjugate_gradients import looks
@@ -29,11 +30,13 @@ class WienerResult(Result):
         iterations: int64 [B], CG steps; 0 for the closed form.
         residuals: [B], relative residual of the normal equations (0 for the closed form).
         converged: bool [B].
+        beta: [B], what "auto" found; None where beta was given.
     """
 
     iterations: torch.Tensor
     residuals: torch.Tensor
     converged: torch.Tensor
+    beta: "torch.Tensor | None" = None
 
 
 class Smoothness(Operator):
@@ -80,14 +83,17 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
         op: operator from the sharp to the blurred image.
         y: blurred image [B, C, H, W] (with an axis M where op has one); float32, float64, bfloat16 or float16 (computed in float32), the
             precision of op and of a prior's filters.
-        beta: > 0; a number, a 0-d tensor of any dtype, or [B], dtype of y.
+        beta: > 0; a number, a 0-d tensor of any dtype, or [B], dtype of y. "auto", for operators that are a convolution (`Conv`, products
+            and sums of such): of 1e-10 to 1e3 the value, one for each sample, at which y is most likely if noise and differences are
+            normal numbers (the marginal likelihood, found to 2 %); no random numbers, no gradient. With a border, or a padding other than
+            "circular", y is faded out towards its edges for it.
         prior: "gradient" (differences of neighbours in both directions), "identity" or filters [J, fh, fw] (circular).
         border: None (op's own padding holds), "replicate", "taper" or "mask", as in `svconv.solvers.irls`.
         callback: called as callback(step, steps, x) after every CG step (once for the closed form).
 
     Returns:
-        WienerResult: .x [B, C, H, W], .iterations, .residuals, .converged. With border=None gradients flow to y, beta, filters of the prior
-        and the operator's tensors.
+        WienerResult: .x [B, C, H, W], .iterations, .residuals, .converged, .beta. With border=None gradients flow to y, beta, filters of
+        the prior and the operator's tensors.
 
     Raises:
         ValueError, TypeError: naming the argument; NaN or infinite pixels, and a PSF of op that is zero, not finite or negative in sum,
@@ -99,15 +105,21 @@ def wiener(op, y, *, beta, prior="gradient", border=None, callback=None):
     >>> x, K = torch.rand(1, 1, 16, 16), svconv.Conv(torch.tensor([[[0.1, 0.8, 0.1]]]))
     >>> torch.allclose(svconv.solvers.wiener(K, K(x), beta=1e-6).x, x, atol=1e-3)
     True
+    >>> noisy = K(x) + 0.2 * torch.randn(x.shape)
+    >>> bool(svconv.solvers.wiener(K, noisy, beta="auto").beta > 0.01)
+    True
     """
     check_border(border)
     _check_prior(prior, y)
     given = checked(op, y)
-    op, y, beta = given.op, given.y, _checked_beta(beta, given.y)
+    op, y, said = given.op, given.y, None
     prior = computed(prior) if isinstance(prior, torch.Tensor) else prior
+    if isinstance(beta, str) and beta == "auto":
+        beta = said = automatic_beta(op, y, prior, border is not None or not op.wraps)
+    beta = _checked_beta(beta, y)
     start = y if y.dim() == 4 else y.mean(2)
     found = _with_padding(op, y, start, beta, prior, callback) if border is None else _with_border(op, y, beta, prior, border, callback)
-    found.x = given.finished(found.x)
+    found.x, found.beta = given.finished(found.x), said
     return found
 
 
