@@ -23,7 +23,7 @@ def _path_factor(points):
         1
     )  # LAPACK rounds differently with several, a nearly singular matrix shows it, and the factor stays for the whole process
     try:
-        return torch.linalg.cholesky(covariance).float()
+        return torch.linalg.cholesky(covariance)
     finally:
         torch.set_num_threads(threads)
 
@@ -45,7 +45,7 @@ def motion_path(n=1, *, points=_POINTS, coordinates=2, generator=None):
     coordinates = number("coordinates", coordinates, least=1, integer=True)
     n, points = number("n", n, least=0, integer=True), number("points", points, least=1, integer=True)
     white = torch.randn(n, coordinates, points, generator=generator, dtype=torch.float32)
-    return white @ _path_factor(points).T
+    return (white.double() @ _path_factor(points).T).float()   # in float32 some libraries round differently with several threads
 
 
 def motion_kernel(size, n=1, *, generator=None):

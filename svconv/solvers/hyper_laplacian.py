@@ -81,7 +81,8 @@ def hyper_laplacian(y, kernel, *, lam=3000, exponent=2 / 3, padding=None, mask=N
         raise ValueError(f"padding: expected None beside border={border!r}, got {padding!r}")
     op = Conv(kernel, "circular" if padding is None else padding)
     _check_fits(y, kernel)
-    given = checked(op, y, mask, name="kernel")
+    # of one layout: a transform of another one rounds otherwise, and the splitting makes much of it
+    given = checked(op, y.contiguous(), mask, name="kernel")
     with torch.no_grad():
         term = data_term(given.op, given.y, given.mask, border or "mask") if padding is None else _continued(given)
         found = _split(term, 1 / lam, exponent, term.cropped(callback))
