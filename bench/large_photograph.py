@@ -81,7 +81,7 @@ Written by `python bench/large_photograph.py`: 4000 x 3000 pixels in colour, JPE
 {measure.processor()["name"]}, load average {measure.load_average():.1f} when it ended. `--force`, so that a verdict does not end the
 work early.
 
-{table(found)}""")
+{table(found)}""", "Command line")
 
 
 if __name__ == "__main__":
