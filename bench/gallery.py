@@ -102,20 +102,21 @@ def compressed():
 
 def rolled():
     """A camera that shifted and rolled, a kernel for each of 3 x 4 patches."""
-    truth = sharp()
-    grid = EFFGrid(tuple(truth.shape[-2:]), eff_pictures.SHAKE_GRID)
-    kernels = eff_pictures.shake(grid)
-    np.save("true.npy", kernels.reshape(*grid.grid, *kernels.shape[-2:]).numpy())
-    write("rolled.png", eff_conv(truth, kernels, grid, padding="symmetric"), 0.01)
+    by_patch(eff_pictures.SHAKE_GRID, eff_pictures.shake, "true.npy", "rolled.png")
 
 
 def lens():
     """A computed lens with coma and astigmatism, a PSF for each of 5 x 7 patches."""
+    by_patch(eff_pictures.LENS_GRID, eff_pictures.lens, "psfs.npy", "lens.png")
+
+
+def by_patch(size, kernels_of, stored, name):
+    """The photograph under kernels_of(grid), one for each patch of a grid of that size, which are stored beside it; noise of 1 %."""
     truth = sharp()
-    grid = EFFGrid(tuple(truth.shape[-2:]), eff_pictures.LENS_GRID)
-    psfs = eff_pictures.lens(grid)
-    np.save("psfs.npy", psfs.reshape(*grid.grid, *psfs.shape[-2:]).numpy())
-    write("lens.png", eff_conv(truth, psfs, grid, padding="symmetric"), 0.01)
+    grid = EFFGrid(tuple(truth.shape[-2:]), size)
+    kernels = kernels_of(grid)
+    np.save(stored, kernels.reshape(*grid.grid, *kernels.shape[-2:]).numpy())
+    write(name, eff_conv(truth, kernels, grid, padding="symmetric"), 0.01)
 
 
 def depth(noise=0.005):

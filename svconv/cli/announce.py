@@ -6,9 +6,12 @@ LONG = 4e6      # pixels from which it is said
 TRIAL = 320     # pixels: side of the piece that is restored for it
 
 
-def restoration(picture, kernel, method, reg, needed):
-    """A line on stderr for a large picture; kernel [1 or 3, kh, kw]; needed: bytes."""
+def restoration(picture, kernel, method, reg):
+    """A line on stderr for a large picture; kernel [1 or 3, kh, kw]."""
+    from svconv.cli import deblur, memory
+
     if picture.size[0] * picture.size[1] >= LONG:
+        needed = memory.needed(picture, kernel.shape[1:], method, deblur.TILE, deblur.HALO)
         print(f"svconv: restoring takes about {in_words(seconds(picture, kernel, method, reg))} and {needed / 1e9:.1f} GB", file=sys.stderr)
 
 

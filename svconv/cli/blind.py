@@ -75,10 +75,11 @@ def estimated_and_restored(arguments, picture):
         kernels.write_kernel(arguments.save_kernel, kernel[0])
     unchanged = finding.verdict == "sharp" and not arguments.force
     print("\n".join(shown_kernel(kernel[0]) + findings(finding, unchanged)))
-    reg, told = ("", "") if unchanged else strength.chosen(arguments, picture, method, blind=True)
+    result, told = picture, ""
     if not unchanged:
-        announce.restoration(picture, kernel, method, reg, memory.needed(picture, kernel.shape[1:], method, deblur.TILE, deblur.HALO))
-    result = picture if unchanged else deblur.restore(picture, kernels.with_sum_one(kernel), method, reg, arguments.quiet)
+        reg, told = strength.chosen(arguments, picture, method, blind=True)
+        announce.restoration(picture, kernel, method, reg)
+        result = deblur.restore(picture, kernels.with_sum_one(kernel), method, reg, arguments.quiet)
     if arguments.report:
         blind_report.write(arguments.report, arguments, finding, picture, result, time.perf_counter() - start)
     return result, "unchanged" if unchanged else f"estimated kernel {kernel.shape[2]} x {kernel.shape[1]}, {method}{why}{told}"

@@ -123,7 +123,7 @@ def run(arguments):
 
 def run_one(arguments):
     """One photograph, arguments.image, to arguments.output."""
-    from svconv.cli import announce, memory, svmap
+    from svconv.cli import announce, svmap
     from svconv.files import images
 
     limits = limits_of(arguments)
@@ -150,11 +150,10 @@ def run_one(arguments):
             result, told = svmap.restore(picture, kernel, own or svmap.load_model(), arguments.quiet), ""
         else:
             reg, told = strength.chosen(arguments, picture, method)
-            announce.restoration(picture, kernel, method, reg, memory.needed(picture, kernel.shape[1:], method, TILE, HALO))
+            announce.restoration(picture, kernel, method, reg)
             result = restore(picture, kernel, method, reg, arguments.quiet)
         said = f"kernel {kernel.shape[2]} x {kernel.shape[1]}, {method}{why}{told}"
-    say_what_was_cut(arguments.output, picture, result.lost)
-    images.write_image(arguments.output, result)
+    write_result(arguments, picture, result)
     height, width = picture.size
     print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, {said}, "
           f"{white_text(picture.white, source)}{time.perf_counter() - start:.1f} s")
@@ -169,6 +168,14 @@ def say_what_is_lost(arguments, picture):
         warn(f"{arguments.image}: {picture.broken.sum()} pixels far above white ({picture.white:.6g}) stay as they are (--white sets it)")
     for text in images.losses(arguments.output, picture):
         warn(f"{arguments.output}: {text}")
+
+
+def write_result(arguments, picture, result):
+    """Writes the restored Picture, and says first what the type of its file cuts off."""
+    from svconv.files import images
+
+    say_what_was_cut(arguments.output, picture, result.lost)
+    images.write_image(arguments.output, result)
 
 
 def say_what_was_cut(output, picture, lost, total=None):

@@ -50,8 +50,7 @@ def run(arguments, limits):
     deblur.say_what_is_lost(arguments, picture)
     start = time.perf_counter()
     result = restore(picture, radius, method, arguments.reg or REG.get(method), model, arguments.quiet)
-    deblur.say_what_was_cut(arguments.output, picture, result.lost)
-    images.write_image(arguments.output, result)
+    deblur.write_result(arguments, picture, result)
     height, width = picture.size
     print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {picture.bits} bits, "
           f"{map_options.said(radius)}, {method}, {deblur.white_text(picture.white, source)}{time.perf_counter() - start:.1f} s")

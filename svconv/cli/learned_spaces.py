@@ -96,8 +96,7 @@ def run(arguments, limits):
         said = f"ebks, {arguments.steps or STEPS} steps"
     else:
         result, said = restore(arguments, picture, model), "ldr"
-    deblur.say_what_was_cut(arguments.output, picture, result.lost)
-    images.write_image(arguments.output, result)
+    deblur.write_result(arguments, picture, result)
     if search:
         deep_prior.forget(arguments)
     height, width = picture.size

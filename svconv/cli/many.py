@@ -34,14 +34,14 @@ def run_each(arguments, run):
         run = functools.partial(stack.run, run_one=run)
     pairs = planned(arguments)
     if len(pairs) == 1:
-        return run(_of_one(arguments, *pairs[0]))
+        return run(of_one(arguments, *pairs[0]))
     for option in ALONE:
         if getattr(arguments, option, None):
             raise InputError(f"--{option.replace('_', '-')}: only with one photograph, got {len(pairs)}")
     failed = []
     for image, output in pairs:
         try:
-            run(_of_one(arguments, image, output))
+            run(of_one(arguments, image, output))
         except Exception as error:
             failed.append(image)
             _say(error, image, arguments)
@@ -51,8 +51,9 @@ def run_each(arguments, run):
     return 2 if failed else 0
 
 
-def _of_one(arguments, image, output):
-    return argparse.Namespace(**{**vars(arguments), "image": image, "output": output})
+def of_one(arguments, image, output, **more):
+    """The arguments with one photograph, its result, and other values in the place of theirs."""
+    return argparse.Namespace(**{**vars(arguments), "image": image, "output": output, **more})
 
 
 def _say(error, image, arguments):

@@ -124,8 +124,7 @@ def run(arguments, limits):
     if arguments.kernel is not None and method == "irls":
         arguments.reg = strength.chosen(arguments, picture, method)[0]
     result = restore(arguments, picture, psfs, grid, method, weights)
-    deblur.say_what_was_cut(arguments.output, picture, result.lost)
-    images.write_image(arguments.output, result)
+    deblur.write_result(arguments, picture, result)
     height, width = picture.size
     kind = f"{picture.bits} bits" if picture.stored is None else str(picture.stored.dtype)
     print(f"{shown(arguments.output)}: {width} x {height}, {'grey' if picture.channels == 1 else 'colour'}, {kind}, "

@@ -33,7 +33,7 @@ def run(arguments):
     import torch
 
     from svconv.data.psf_stars import psf_grid, star_stamps
-    from svconv.files import images
+    from svconv.files import images, npy
     from svconv.files.outputs import check_folder, replacing
 
     check(arguments)
@@ -53,7 +53,7 @@ def run(arguments):
     psfs = psf_grid(stars.stamps, stars.positions, grid, image_size=tuple(image.shape), weights=stars.weights,
                     order=ORDER if arguments.order is None else arguments.order)
     with replacing(arguments.output) as file:
-        np.save(file, psfs.numpy().astype(np.float32))
+        npy.write_npy(file, psfs.numpy().astype(np.float32))
     if arguments.picture:
         images.write_image(arguments.picture, images.Picture(drawn(psfs, stars, tuple(image.shape))))
     off = residual(psfs, stars, tuple(image.shape))

@@ -19,13 +19,13 @@ def add_option(parser):
 
 def check_options(arguments):
     """InputError for options that speak of one photograph."""
-    if arguments.stack and (arguments.blind or getattr(arguments, "tiles", None) is not None):
+    if arguments.stack and (arguments.blind or arguments.tiles is not None):
         raise InputError(f"--stack: not with --{'blind' if arguments.blind else 'tiles'}")
 
 
 def run(arguments, run_one):
     """arguments.image, slice by slice by `run_one`, to arguments.output."""
-    from svconv.cli import deblur, progress
+    from svconv.cli import deblur, many, progress
     from svconv.files import stacks
 
     stacks.check_stack_output(arguments.output)
@@ -42,7 +42,7 @@ def run(arguments, run_one):
             stacks.write_slice(image, stack, number)
             done.append(output)
             with said.of(number, image, output):
-                run_one(type(arguments)(**{**vars(arguments), "image": image, "output": output, "quiet": True, "hdu": None}))
+                run_one(many.of_one(arguments, image, output, quiet=True, hdu=None))
             os.unlink(image)
             advance(number + 1, count, None)
         stacks.write_stack(arguments.output, done, stack)

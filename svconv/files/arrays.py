@@ -1,5 +1,4 @@
 """Pictures that are arrays of numbers, as NPY and FITS hold them: [H, W], or with 1 or 3 planes before or behind."""
-import io
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,6 +78,4 @@ def write_array(file, path, picture, as_fits):
         wide = np.float32 if a.dtype == np.float16 else a.dtype
         fits.write_fits(file, path, np.ascontiguousarray(a, wide), None if stored is None else stored.header)
     else:
-        buffer = io.BytesIO()
-        np.save(buffer, np.ascontiguousarray(a))
-        file.write(buffer.getbuffer())
+        npy.write_npy(file, np.ascontiguousarray(a))

@@ -1,5 +1,4 @@
 """Blur kernels in files: .npy (exact) or an image (grey values)."""
-import io
 import os
 
 import numpy as np
@@ -109,10 +108,8 @@ def write_kernel(path, kernel):
     """Writes [kh, kw] or [kh, kw, 3]: .npy exactly (float32), else as 16-bit image, the largest value full scale, negative values 0."""
     kernel = np.asarray(kernel, np.float32)
     if os.path.splitext(path)[1].lower() == ".npy":
-        buffer = io.BytesIO()
-        np.save(buffer, kernel)
         with replacing(path) as file:
-            file.write(buffer.getvalue())
+            npy.write_npy(file, kernel)
         return
     grey = np.rint(kernel.clip(0) / kernel.max() * 65535).astype(np.uint16)
     write_image(path, Picture(grey.reshape(*grey.shape[:2], -1)))

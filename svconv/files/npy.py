@@ -1,5 +1,6 @@
 """Arrays in .npy files, looked at before they are read; pickled objects are never loaded."""
 import contextlib
+import io
 import math
 import os
 import tokenize
@@ -17,6 +18,13 @@ def read_npy(path, most, what="kernel", mapped=False):
     with _explained(path, what):
         _checked_shape(path, most)
         return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+
+
+def write_npy(file, a):
+    """Writes an array into an open file; by way of memory, because numpy's own way to a file loses the reason why it cannot be written."""
+    buffer = io.BytesIO()
+    np.save(buffer, a)
+    file.write(buffer.getbuffer())
 
 
 def axes(path, most, what="kernel"):

@@ -1,6 +1,5 @@
 """Stacks: many pictures of one size in a file, as pages of a TIFF or as the first axes of a FITS or NPY array."""
 import dataclasses
-import io
 import os
 from typing import Any, NamedTuple
 
@@ -63,6 +62,8 @@ def read_stack(path, max_pixels=MAX_PIXELS, hdu=None):
             a = npy.read_npy(path, 3 * max_pixels, "stack")
             own = 3 if a.ndim > 3 and a.shape[-1] == 3 else 2
             return _checked(path, Stack(a.reshape(-1, *a.shape[-own:]), a.shape[:-own]))
+    except FileError:
+        raise
     except OSError as error:
         raise FileError(f"cannot read {path}: {reason(error)}") from error
 
@@ -84,7 +85,7 @@ def write_slice(path, stack, number):
         elif stack.header is not None:
             fits.write_fits(file, path, a, stack.header)
         else:
-            np.save(file, a)
+            npy.write_npy(file, a)
 
 
 def check_stack_output(path):
@@ -108,6 +109,4 @@ def write_stack(path, paths, stack):
         if kind == "FITS":
             fits.write_fits(file, path, whole, stack.header)
         else:
-            buffer = io.BytesIO()
-            np.save(buffer, whole)
-            file.write(buffer.getbuffer())
+            npy.write_npy(file, whole)

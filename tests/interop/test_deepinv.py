@@ -1,5 +1,5 @@
 """Operators as deepinv's physics: the same numbers, exact adjoints, buffers that behave, solvers with gradients, deepinv's optimisers."""
-import sys
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -9,21 +9,8 @@ import torch
 import svconv
 from svconv.operators import EXAMPLES, Conv, DiskBlur, EFFBlur, Identity, PixelFilter
 
-
-def _torchvision_beside_a_cpu_torch():
-    """deepinv imports torchvision, whose wheel does not load there: its two missing operators are defined before."""
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        for name in ("nms", "qnms"):
-            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    except ImportError:
-        pass
-
-
-_torchvision_beside_a_cpu_torch()
+ROOT = Path(__file__).resolve().parents[2]
+runpy.run_path(str(ROOT / ".ci" / "peers" / "peers_torchvision.py"))      # deepinv imports torchvision
 deepinv = pytest.importorskip("deepinv")
 as_physics = svconv.interop.deepinv.as_physics
 SIZE = (12, 14)
@@ -232,7 +219,7 @@ def test_a_step_of_an_unfolded_network(padding):
 
 
 def test_the_example_of_the_page():
-    section = (Path(__file__).resolve().parents[2] / "docs" / "interop.md").read_text().split("## deepinv: forward models")[1]
+    section = (ROOT / "docs" / "interop.md").read_text().split("## deepinv: forward models")[1]
     exec(section.split("```python\n")[1].split("```")[0], {"svconv": svconv, "torch": torch})
 
 
