@@ -119,6 +119,16 @@ class Plane:
     def columns(self):
         return Axis(self.image[1], self.margins[2], self.margins[3], self.size[1], self.padding)
 
+    @functools.cached_property
+    def enter_maps(self):
+        """`enter` as the maps of rows and columns, for compiled code."""
+        return self.rows.enter_map, self.columns.enter_map
+
+    @functools.cached_property
+    def leave_maps(self):
+        """`leave` likewise."""
+        return self.rows.leave_map, self.columns.leave_map
+
     def enter(self, x):
         """x [..., H, W] -> [..., *size]; x itself where plane and image are the same."""
         return self.columns.enter(self.rows.enter(x, -2), -1)

@@ -1,6 +1,8 @@
 """Checks of arguments: a shape is written once, in the words of the docstring, and every error names argument, expectation and what
 came."""
 
+import collections
+import functools
 import math
 import numbers
 
@@ -14,8 +16,17 @@ MAY_BE_EMPTY = frozenset((*"BCMnNLO", "WB", "WC"))    # letters whose size may b
 MEANINGS = {"B": "a batch of 1 or that", "C": "channels of 1 or those"}
 
 
-def shape_text(t):
-    return "[" + ", ".join(str(int(n)) for n in t.shape) + "]"
+Word = collections.namedtuple("Word", "letter shared fixed")      # fixed: the size that a number stands for
+
+
+@functools.cache
+def _words(layout):
+    return tuple(Word(text.rstrip("?"), text.endswith("?"), int(text) if text.isdigit() else None) for text in layout.split())
+
+
+def shape_text(shape):
+    """A shape, or that of a tensor, as errors print it."""
+    return "[" + ", ".join(str(int(n)) for n in getattr(shape, "shape", shape)) + "]"
 
 
 def layout_text(layout):
@@ -63,13 +74,15 @@ class Dims:
     def check(self, name, t, *layouts, noun="", beside="", dtypes=DTYPES):
         """Raises unless `t` is a floating tensor in one of the layouts; binds the letters that are new. noun, beside: words about the
         layout in errors."""
-        check_tensor(name, t, dtypes)
+        if not isinstance(t, torch.Tensor) or t.dtype not in dtypes:
+            check_tensor(name, t, dtypes)
+        shape = t.shape
         for layout in layouts:
-            words = layout.split()
-            if words[0] == "...":
-                return self._check_trailing(name, t, layout, words[1:])
-            if len(words) == t.dim():
-                return self._match(name, t, words)
+            words = _words(layout)
+            if words[0].letter == "...":
+                return self._check_trailing(name, t, layout, layout.split()[1:])
+            if len(words) == len(shape):
+                return self._match(name, shape, words)
         raise ValueError(f"{name}: expected {noun}{' or '.join(map(layout_text, layouts))}{beside}, got {shape_text(t)}")
 
     def _check_trailing(self, name, t, layout, words):
@@ -78,21 +91,28 @@ class Dims:
             raise ValueError(f"{name}: expected {layout_text(layout)} with {', '.join(words)} >= 1, got {shape_text(t)}")
         self._bind(name, zip(words, sizes))
 
-    def _match(self, name, t, words):
-        new = {}
-        for axis, (word, size) in enumerate(zip(words, t.shape)):
-            letter = word.rstrip("?")
-            known = int(letter) if letter.isdigit() else self._sizes.get(letter, new.get(letter))
+    def _match(self, name, shape, words):
+        bound, new = self._sizes, {}
+        for (letter, shared, fixed), size in zip(words, shape):
+            known = bound.get(letter, fixed)
             if known is None:
-                if letter == word:
+                known = new.get(letter)
+            if known is None:
+                if not shared:
                     new[letter] = size
-            elif size != known and not (letter != word and size == 1):
-                place = axis - len(words) if letter in ("H", "W") else axis
-                raise ValueError(f"{name}: expected {self._meaning(word, known)} at axis {place}, got {shape_text(t)}")
-        sides = [letter for letter in new if letter not in MAY_BE_EMPTY]
-        if any(new[letter] == 0 for letter in sides):
-            raise ValueError(f"{name}: expected {' and '.join(f'{letter} >= 1' for letter in sides)}, got {shape_text(t)}")
-        self._bind(name, new.items())
+            elif size != known and not (shared and size == 1):
+                raise ValueError(self._mismatch(name, shape, words, letter, known))
+        for letter, size in new.items():
+            if letter not in MAY_BE_EMPTY and size == 0:
+                sides = [letter for letter in new if letter not in MAY_BE_EMPTY]
+                raise ValueError(f"{name}: expected {' and '.join(f'{letter} >= 1' for letter in sides)}, got {shape_text(shape)}")
+        if new:
+            self._bind(name, new.items())
+
+    def _mismatch(self, name, shape, words, letter, known):
+        axis = next(i for i, (word, n) in enumerate(zip(words, shape)) if word.letter == letter and n != known and not (word.shared and n == 1))
+        place = axis - len(words) if letter in ("H", "W") else axis
+        return f"{name}: expected {self._meaning(letter + '?' * words[axis].shared, known)} at axis {place}, got {shape_text(shape)}"
 
     def _meaning(self, word, known):
         letter = word.rstrip("?")
@@ -224,6 +244,12 @@ def unify(image_name, image, others, half_beside_float32=()):
     Under autocast anything else that mixes float32 and half types is cast to float32; otherwise it is a TypeError.
     `others` maps names to tensors (None is passed through). Returns (image, [others...]).
     """
+    dtype, device = image.dtype, image.device
+    for t in others.values():
+        if t is not None and (t.dtype != dtype or t.device != device):
+            break
+    else:
+        return image, [*others.values()]
     tensors = {name: t for name, t in others.items() if t is not None}
     for name, t in tensors.items():
         check_device(image_name, image, name, t)

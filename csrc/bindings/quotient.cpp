@@ -59,28 +59,62 @@ QuotientCall call_of(Dims& dims, Index plane, Index offset, int threads) {
   return call;
 }
 
-void apply(const py::array& x, const py::array& kernel, const py::array& out, const std::string& mode, Index plane, Index offset,
-           const py::object& load, const py::object& store, const py::object& ramp, const py::object& beta, const py::object& power,
-           int threads, const std::string& dtype_name) {
+// The sides of the plane, and where the kernel's first row and column stand.
+WholeCall whole_call(Dims& dims, Index rows, Index columns, Index offset, int threads, DType dtype, const py::object& ramp,
+                     const py::object& column_ramp) {
+  WholeCall call;
+  call.columns = call_of(dims, rows, offset, threads);
+  if (columns < 1) refuse("width", "expected at least 1 column");
+  call.plane = columns;
+  dims.bind("width", columns);
+  dims.bind("columns", columns / 2 + 1);
+  call.columns.ramp = dims.table(ramp, "ramp", "plane 2", dtype);
+  call.ramp = dims.table(column_ramp, "column_ramp", "columns 2", dtype);
+  return call;
+}
+
+void filter(const py::array& x, const py::array& kernel, const py::array& out, const std::string& mode, Index plane, Index width,
+            Index offset, const py::object& load, const py::object& store, const py::object& load_columns, const py::object& store_columns,
+            const py::object& kernel_columns, const py::object& ramp, const py::object& column_ramp, const py::object& beta,
+            const py::object& power, int threads, const std::string& dtype_name) {
   Dims dims;
-  QuotientCall call = call_of(dims, plane, offset, threads);
   const DType dtype = dtype_of(dtype_name, "dtype");
-  call.x = spectrum(dims, x, "x", "B C rows columns 2", dtype);
-  call.kernel = spectrum(dims, kernel, "kernel", kKernel, dtype);
-  call.out_x = spectrum(dims, out, "out", "B C out_rows columns 2", dtype, true);
-  call.load_x = row_map(load, "load", plane, dims["rows"]);
-  call.store = row_map(store, "store", plane, dims["out_rows"]);
-  call.ramp = dims.table(ramp, "ramp", "plane 2", dtype);
-  call.power = dims.table(power, "power", "plane columns", dtype);
-  call.beta = dims.optional_input(beta, "beta", "B?", dtype);
-  call.mode = mode_of(mode);
-  if (call.mode == QuotientMode::divide && !call.beta.data) refuse("beta", "is needed to divide");
-  run(level().quotient->apply, call);
+  WholeCall call = whole_call(dims, plane, width, offset, threads, dtype, ramp, column_ramp);
+  call.x = dims.input(x, "x", "B C H W", dtype);
+  call.kernel = dims.input(kernel, "kernel", "B? C? kh kw", dtype);
+  call.out = dims.output(out, "out", "B C H W", dtype);
+  call.enter = row_map(load_columns, "load_columns", width, dims["W"]);
+  call.leave = row_map(store_columns, "store_columns", width, dims["W"]);
+  call.kernel_columns = row_map(kernel_columns, "kernel_columns", width, dims["kw"]);
+  call.columns.load_x = row_map(load, "load", plane, dims["H"]);
+  call.columns.store = row_map(store, "store", plane, dims["H"]);
+  call.columns.power = dims.table(power, "power", "plane columns", dtype);
+  call.columns.beta = dims.optional_input(beta, "beta", "B?", dtype);
+  call.columns.mode = mode_of(mode);
+  if (call.columns.mode == QuotientMode::divide && !call.columns.beta.data) refuse("beta", "is needed to divide");
+  run(level().quotient->filter, call);
+}
+
+void kernel(const py::array& x, const py::array& y, const py::array& out, Index offset, const py::object& kernel_columns,
+            const py::object& taper, const py::object& column_taper, const py::object& ramp, const py::object& column_ramp,
+            const py::array& beta, int threads, const std::string& dtype_name) {
+  Dims dims;
+  const DType dtype = dtype_of(dtype_name, "dtype");
+  if (x.ndim() != 4) refuse("x", "expected 4 dimensions, got " + std::to_string(x.ndim()));
+  WholeCall call = whole_call(dims, x.shape(2), x.shape(3), offset, threads, dtype, ramp, column_ramp);
+  call.x = dims.input(x, "x", "B C plane width", dtype);
+  call.y = dims.input(y, "y", "B C plane width", dtype);
+  dims.at_least_one("x", {"B", "C"});
+  call.out = dims.output(out, "out", "B 1 kh kw", dtype);
+  call.kernel_columns = row_map(kernel_columns, "kernel_columns", dims["width"], dims["kw"]);
+  call.columns.taper = dims.table(taper, "taper", "plane", dtype);
+  call.taper = dims.table(column_taper, "column_taper", "width", dtype);
+  call.columns.beta = dims.input(beta, "beta", "B?", dtype);
+  run(level().quotient->kernel, call);
 }
 
 void estimate(const py::array& x, const py::array& y, const py::array& out, Index plane, Index offset, const py::object& load_x,
-              const py::object& load_y, const py::object& taper, const py::object& ramp, const py::object& beta, int threads,
-              const std::string& dtype_name) {
+              const py::object& load_y, const py::object& ramp, int threads, const std::string& dtype_name) {
   Dims dims;
   QuotientCall call = call_of(dims, plane, offset, threads);
   const DType dtype = dtype_of(dtype_name, "dtype");
@@ -88,12 +122,9 @@ void estimate(const py::array& x, const py::array& y, const py::array& out, Inde
   call.y = spectrum(dims, y, "y", "B C y_rows columns 2", dtype);
   call.out_kernel = spectrum(dims, out, "out", kKernel, dtype, true);
   dims.at_least_one("x", {"B", "C"});
-  dims.bind("groups", call.out_kernel.shape[0]);
   call.load_x = row_map(load_x, "load_x", plane, dims["rows"]);
   call.load_y = row_map(load_y, "load_y", plane, dims["y_rows"]);
-  call.taper = dims.table(taper, "taper", "plane", dtype);
   call.ramp = dims.table(ramp, "ramp", "plane 2", dtype);
-  call.beta = dims.optional_input(beta, "beta", "groups?", dtype);
   run(level().quotient->estimate, call);
 }
 
@@ -181,12 +212,15 @@ void rows_backward(const py::array& spectrum_rows, const py::array& out, Index p
 
 void register_quotient(py::module_& m) {
   using py::arg;
-  m.def("quotient_apply", &apply, arg("x"), arg("kernel"), arg("out"), arg("mode"), arg("plane"), arg("offset"), arg("load"), arg("store"),
-        arg("ramp"), arg("beta"), arg("power"), arg("threads"), arg("dtype"),
-        "Transforms along the columns, multiplies by the kernel's spectrum (or its conjugate, or divides), transforms back");
+  m.def("quotient_filter", &filter, arg("x"), arg("kernel"), arg("out"), arg("mode"), arg("plane"), arg("width"), arg("offset"),
+        arg("load"), arg("store"), arg("load_columns"), arg("store_columns"), arg("kernel_columns"), arg("ramp"), arg("column_ramp"),
+        arg("beta"), arg("power"), arg("threads"), arg("dtype"),
+        "x on a plane times the kernel's spectrum (or its conjugate, or divided by it); x, out [B,C,H,W], kernel [B|1,C|1,kh,kw]");
+  m.def("quotient_kernel", &kernel, arg("x"), arg("y"), arg("out"), arg("offset"), arg("kernel_columns"), arg("taper"),
+        arg("column_taper"), arg("ramp"), arg("column_ramp"), arg("beta"), arg("threads"), arg("dtype"),
+        "The kernel's values of sum conj(X) Y / (sum |X|^2 + beta); x, y [B,n,H,W], out [B,1,kh,kw]");
   m.def("quotient_estimate", &estimate, arg("x"), arg("y"), arg("out"), arg("plane"), arg("offset"), arg("load_x"), arg("load_y"),
-        arg("taper"), arg("ramp"), arg("beta"), arg("threads"), arg("dtype"),
-        "Rows of the inverse column transform of sum conj(X) Y, divided by sum |X|^2 + beta where beta is given");
+        arg("ramp"), arg("threads"), arg("dtype"), "Rows of the inverse column transform of sum conj(X) Y");
   m.def("quotient_kernel_bwd", &kernel_bwd, arg("g"), arg("x"), arg("y"), arg("out_x"), arg("out_y"), arg("slope"), arg("width"),
         arg("offset"), arg("taper"), arg("ramp"), arg("beta"), arg("threads"), arg("dtype"),
         "Gradients of the kernel quotient, spectra along rows");

@@ -84,8 +84,9 @@ def choose(stem, op, device, forced, arguments):
 
 def _in_order(candidates, op, arguments):
     """Triton before cuda, unless cuda was measured to be faster for such a call."""
-    if [name for name, _, _ in candidates[:2]] == ["cuda", "triton"] and measured.why_not_cuda(op, *arguments):
-        return (candidates[1], candidates[0], *candidates[2:])
+    first, second = candidates[0], candidates[min(1, len(candidates) - 1)]
+    if first[0] == "cuda" and second[0] == "triton" and measured.why_not_cuda(op, *arguments):
+        return second, first, *candidates[2:]
     return candidates
 
 

@@ -1,4 +1,4 @@
-"""Which backend the caller forces: the `backend=` argument, else `use_backend`, else SVCONV_BACKEND."""
+"""Which backend the caller forces: the `backend=` argument, else `use_backend`, else SVCONV_BACKEND, which is read where an op runs."""
 import contextlib
 import contextvars
 import functools
@@ -85,12 +85,14 @@ class use_backend(contextlib.ContextDecorator):
 
 
 def requested(backend):
-    """The backend that the caller forces: the argument, else `use_backend`, else SVCONV_BACKEND, else "" (automatic)."""
+    """The backend that the caller of an op forces, for the op's last argument: the argument, else `use_backend`; "" leaves it to what
+    stands outside where the op runs."""
     if backend is not None:
         return check_name(backend)
     if torch.compiler.is_compiling():
         return ""
-    return requested_outside()
+    blocks = _blocks.get()
+    return blocks[-1] if blocks else ""
 
 
 def requested_outside():

@@ -67,7 +67,7 @@ def check_environment():
     from svconv import backends
 
     try:
-        backends.requested(None)
+        backends.requested_outside()
     except ValueError as error:
         raise InputError(f"SVCONV_BACKEND: {error}") from error
     try:

@@ -154,5 +154,5 @@ def backend():
     """The name of the backend that pixel_filter uses here."""
     from svconv import backends
 
-    forced = backends.requested(None)
+    forced = backends.requested_outside()
     return forced or next(n for n in backends.NAMES if backends.why_not(n, "pixel_filter", "pixel_filter_gram", "cpu") is None)

@@ -22,8 +22,9 @@ def register(stem, schema, fake, setup_context=None, backward=None, jvp=None, fo
     def implementation(*arguments):
         *arguments, backend = arguments
         chosen = backends.choose(stem, name, arguments[0].device, backend, arguments)
-        if any(isinstance(t, torch.Tensor) and t.numel() == 0 for t in arguments[:2]):
-            return _each(torch.Tensor.zero_, fake(*arguments))
+        for t in arguments[:2]:
+            if isinstance(t, torch.Tensor) and t.numel() == 0:
+                return _each(torch.Tensor.zero_, fake(*arguments))
         return _each(_owned, chosen(*arguments))
 
     _LIBRARY.impl(name, implementation, "CompositeExplicitAutograd")
@@ -33,7 +34,7 @@ def register(stem, schema, fake, setup_context=None, backward=None, jvp=None, fo
     overload = getattr(torch.ops.svconv, name).default
     if batched is not None:
         torch.library.register_vmap(f"svconv::{name}", batching(overload, **batched), lib=_LIBRARY)
-    return Op(overload, setup_context, backward, jvp, formula)
+    return Op(overload, implementation, setup_context, backward, jvp, formula)
 
 
 def _each(function, result):

@@ -1,6 +1,8 @@
 """Registered ops under torch.func (grad, vjp, jvp, vmap and their nests) and dual numbers, which look through an autograd.Function but
 not through an op."""
 
+import functools
+
 import torch
 from torch.autograd import forward_ad
 
@@ -12,22 +14,51 @@ def transforming():
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
+def needs_dispatcher(arguments):
+    """Whether torch's dispatcher has something to do for a call: a mode, trace or profile around it, a gradient to record, a tensor that
+    is more than values on a device. For a call that needs nothing of it, it costs several times as much as a small op."""
+    if (torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()
+            or torch._C._is_tracing() or torch.autograd._profiler_enabled()):
+        return True
+    recording = torch.is_grad_enabled()
+    for a in arguments:
+        if isinstance(a, torch.Tensor) and (
+                recording and a.requires_grad or torch._C._dispatch_keys(a).raw_repr() not in _plain_keys(a.device.type)):
+            return True
+    return False
+
+
+@functools.cache
+def _plain_keys(device_type):
+    """The dispatch keys of a tensor that has values and nothing else, made outside and inside of inference mode."""
+    if device_type == "meta":
+        return ()
+    made = []
+    for inference in (False, True):
+        with torch.inference_mode(inference):
+            made.append(torch._C._dispatch_keys(torch.empty(0, device=device_type)).raw_repr())
+    return frozenset(made)
+
+
 class Op:
-    """A registered op that torch.func and dual numbers understand; outside of them a call goes straight to `overload`.
+    """A registered op that torch.func and dual numbers understand; outside of them a call goes straight to `overload`, or, where the
+    dispatcher has nothing to do, to the implementation.
 
     Attributes:
         overload: the default overload, for `torch.library.opcheck` and traces.
     """
 
-    def __init__(self, overload, setup_context=None, backward=None, jvp=None, formula=None):
+    def __init__(self, overload, implementation, setup_context=None, backward=None, jvp=None, formula=None):
         """jvp: (primals, tangents) -> tangents of the output. formula: the op in plain torch, from the same arguments without the
         backend."""
-        self.overload, self._formula, self._function = overload, formula, None
+        self.overload, self._implementation, self._formula, self._function = overload, implementation, formula, None
         if backward is not None:
             self._function = _function(overload, setup_context, backward, by_formula(formula) if jvp is None and formula else jvp)
 
     def __call__(self, *arguments):
-        if self._function is None or not transforming():
+        if not transforming():
+            return (self.overload if needs_dispatcher(arguments) else self._implementation)(*arguments)
+        if self._function is None:
             return self.overload(*arguments)
         if torch.compiler.is_compiling():
             torch._dynamo.graph_break(

@@ -31,7 +31,7 @@ def chosen(monkeypatch, action):
 
 def test_the_argument_goes_before_the_context_and_the_context_before_the_environment(monkeypatch):
     monkeypatch.setenv("SVCONV_BACKEND", "cuda")
-    assert backends.requested(None) == "cuda"
+    assert backends.requested(None) == "" and backends.requested_outside() == "cuda"
     with svconv.use_backend("triton"):
         assert backends.requested(None) == "triton"
         assert backends.requested("reference") == "reference"
@@ -39,7 +39,7 @@ def test_the_argument_goes_before_the_context_and_the_context_before_the_environ
             assert chosen(monkeypatch, run) == "reference"
         assert backends.requested(None) == "triton"
     monkeypatch.delenv("SVCONV_BACKEND")
-    assert backends.requested(None) == ""
+    assert backends.requested(None) == backends.requested_outside() == ""
 
 
 @pytest.mark.parametrize("force", [

@@ -1,4 +1,5 @@
-"""Small transforms on the CPU need no team of threads: with busy cores a team of two waits for a whole time slice of the system."""
+"""The quotient family on the CPU makes its transforms itself: a small one needs no team of threads (with busy cores a team of two waits for
+a whole time slice of the system), and a channel's result does not depend on how many there are."""
 import pytest
 import torch
 
@@ -14,9 +15,9 @@ def transforms_of_torch(function):
     return [event.key for event in profile.key_averages() if "fft" in event.key]
 
 
-@pytest.mark.parametrize("side", [1, 17, 64, 128])
+@pytest.mark.parametrize("side", [1, 17, 64, 256])
 @pytest.mark.parametrize("padding", ["circular", "zeros", "reflect"])
-def test_small_convolutions_and_quotients_call_no_transform_of_torch(side, padding):
+def test_convolutions_and_quotients_call_no_transform_of_torch(side, padding):
     generator = torch.Generator().manual_seed(side)
     x = torch.rand(1, 2, side, side, generator=generator, requires_grad=True)
     kernel = torch.rand(1, 1, *(2 * [min(side, 5)]), generator=generator, requires_grad=True)
@@ -31,13 +32,8 @@ def test_small_convolutions_and_quotients_call_no_transform_of_torch(side, paddi
     assert transforms_of_torch(everything) == []
 
 
-def test_results_do_not_depend_on_whose_transform_ran():
-    """Rows of 256 pixels go to torch in the large batch and to the compiled module in the small one."""
+def test_a_channel_does_not_depend_on_the_others():
     x = torch.rand(1, 3, 128, 256, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     kernel = torch.rand(1, 1, 9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     whole = svconv.conv(x, kernel, backend="cpu")
-    parts = torch.cat([svconv.conv(part, kernel, backend="cpu") for part in x.split(1, 1)], 1)
-    assert torch.allclose(whole, parts, rtol=1e-13, atol=0)
-    for name in ("whole", "single"):
-        image = x if name == "whole" else x[:, :1]
-        assert bool(transforms_of_torch(lambda image=image: svconv.conv(image, kernel, backend="cpu"))) == (name == "whole")
+    assert torch.equal(whole, torch.cat([svconv.conv(part, kernel, backend="cpu") for part in x.split(1, 1)], 1))

@@ -76,6 +76,4 @@ def test_a_broadcast_axis_is_read_with_stride_0():
 def test_a_spectrum_with_its_parts_apart_is_refused():
     apart = np.zeros((1, 2, 6, 4, 4))[..., ::2]
     with pytest.raises(ValueError, match="^x: expected interleaved adjacent columns"):
-        _C.quotient_apply(
-            apart, np.zeros((1, 1, 3, 4, 2)), np.zeros((1, 2, 6, 4, 2)), "multiply", 6, 1, None, None, None, None, None, 1, "float64"
-        )
+        _C.quotient_estimate(apart, np.zeros((1, 2, 6, 4, 2)), np.zeros((1, 1, 3, 4, 2)), 6, 1, None, None, None, 1, "float64")

@@ -54,7 +54,17 @@ template <typename T> Status apply_typed(const QuotientCall& call) {
 
 // ---- estimate
 
-template <typename T> Status estimate_typed(const QuotientCall& call) {
+// Sums over channels that come in several calls, one after the other; memory: of sums_bytes(), or nullptr where one call has them all.
+struct Partial {
+  void* memory = nullptr;
+  bool first = true, last = true;
+};
+
+template <typename T> std::size_t sums_bytes(Index plane, Index strips) {
+  return static_cast<std::size_t>(plane * strips) * (sizeof(ComplexVector<T>) + sizeof(typename Vector<T>::type));
+}
+
+template <typename T> Status estimate_typed(const QuotientCall& call, const Partial& partial = {}) {
   using V = typename Vector<T>::type;
   const ColumnTransform<T> transform(call.plane);
   if (!transform.ok()) return Status::out_of_memory;
@@ -73,7 +83,11 @@ template <typename T> Status estimate_typed(const QuotientCall& call) {
     const int width = strips.width(strip);
     ComplexVector<T>*sum = buffers.get(0), *x = buffers.get(1), *y = buffers.get(2), *work = buffers.get(3);
     V* norm = divide ? &buffers.get(4)->re : nullptr;
-    bool first = true;
+    if (partial.memory) {
+      sum = static_cast<ComplexVector<T>*>(partial.memory) + task * call.plane;
+      norm = reinterpret_cast<V*>(static_cast<ComplexVector<T>*>(partial.memory) + tasks * call.plane) + task * call.plane;
+    }
+    bool first = partial.first;
     for (Index b = groups == batch ? group : 0; b < (groups == batch ? group + 1 : batch); ++b)
       for (Index c = parts == channels ? part : 0; c < (parts == channels ? part + 1 : channels); ++c) {
         steps.load(call.x, at<T>(call.x, b, c, column), width, map_of(call.load_x), taper_of<T>(call), x);
@@ -90,6 +104,7 @@ template <typename T> Status estimate_typed(const QuotientCall& call) {
         }
         first = false;
       }
+    if (!partial.last) continue;
     if (divide) {
       const T beta = beta_of<T>(call, group);
       for (Index u = 0; u < call.plane; ++u) {

@@ -4,12 +4,14 @@
 #include "cpu/quotient/gradients.h"
 #include "cpu/quotient/products.h"
 #include "cpu/quotient/rows.h"
+#include "cpu/quotient/whole.h"
 
 namespace svconv {
 namespace SVCONV_ISA {
 namespace {
 
-Status apply(const QuotientCall& call) { return call.x.dtype == DType::f64 ? apply_typed<double>(call) : apply_typed<float>(call); }
+Status filter(const WholeCall& call) { return call.x.dtype == DType::f64 ? filter_typed<double>(call) : filter_typed<float>(call); }
+Status kernel(const WholeCall& call) { return call.x.dtype == DType::f64 ? kernel_typed<double>(call) : kernel_typed<float>(call); }
 Status estimate(const QuotientCall& call) {
   return call.x.dtype == DType::f64 ? estimate_typed<double>(call) : estimate_typed<float>(call);
 }
@@ -28,7 +30,7 @@ Status rows_backward(const RowsCall& call) {
 
 }  // namespace
 
-const QuotientTable quotient = {apply, estimate, kernel_bwd, image_bwd, rows_forward, rows_backward};
+const QuotientTable quotient = {filter, kernel, estimate, kernel_bwd, image_bwd, rows_forward, rows_backward};
 
 }  // namespace SVCONV_ISA
 }  // namespace svconv

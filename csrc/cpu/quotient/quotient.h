@@ -39,8 +39,20 @@ struct RowsCall {
   int threads = 1;
 };
 
+// What a whole call has besides the pass along the columns, whose spectra it makes itself: images [B, C, H, W], kernels [B|1, C|1, kh, kw].
+struct WholeCall {
+  View x, y, kernel, out;
+  View enter, leave;    // maps [plane] of columns: from the image, and back to it
+  View kernel_columns;  // map [plane] of the kernel's columns
+  View taper;           // [plane]: weights of the plane's columns
+  View ramp;            // [plane / 2 + 1, 2]: a factor of the spectra of the kernel's rows
+  Index plane = 0;      // columns of the plane
+  QuotientCall columns;
+};
+
 struct QuotientTable {
-  Status (*apply)(const QuotientCall&);       // out_x = F^-1[ K X ], F^-1[ conj(K) X ] or F^-1[ conj(K) X / (|K|^2 + beta P) ]
+  Status (*filter)(const WholeCall&);         // out = F^-1[ K X ], F^-1[ conj(K) X ] or F^-1[ conj(K) X / (|K|^2 + beta P) ]
+  Status (*kernel)(const WholeCall&);         // out = the kernel's values of F^-1[ sum conj(X) Y / (sum |X|^2 + beta) ]
   Status (*estimate)(const QuotientCall&);    // out_kernel = rows of F^-1[ sum conj(X) Y ], divided by sum |X|^2 + beta where beta is given
   Status (*kernel_bwd)(const QuotientCall&);  // gradients of the kernel quotient for g = kernel: out_x, out_y, slope
   Status (*image_bwd)(const QuotientCall&);   // gradients of the image quotient: out_x (= dY), out_kernel, slope

@@ -8,6 +8,7 @@ import torch
 
 UNBUILT = "svconv._C is not built in this checkout (python setup.py build_ext --inplace), which hides an installed svconv"
 MODULE = "svconv.backends.cpu.{stem}"
+_HALF = torch.float16, torch.bfloat16
 _TAGS = {dtype: str(dtype).removeprefix("torch.") for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16)}
 
 
@@ -58,5 +59,4 @@ def tag(dtype):
 
 def view(t):
     """A NumPy view of a CPU tensor; half types appear as uint16."""
-    t = t.detach()
-    return (t.view(torch.uint16) if t.dtype in (torch.float16, torch.bfloat16) else t).numpy()
+    return (t.view(torch.uint16) if t.dtype in _HALF else t).numpy(force=True)

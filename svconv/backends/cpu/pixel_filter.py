@@ -18,12 +18,14 @@ def _run(name, x, filters, out, padding, *middle):
 
 
 def pixel_filter_fwd(x, filters, padding):
-    out = x.new_empty((*x.shape[:2], filters.shape[2], *x.shape[2:]))
+    b, c, h, w = x.shape
+    out = x.new_empty(b, c, filters.shape[2], h, w)
     return _run("pixel_filter_fwd", x, filters, out, padding)
 
 
 def pixel_filter_adjoint(y, filters, padding):
-    out = y.new_empty((*y.shape[:2], *y.shape[3:]))
+    b, c, _, h, w = y.shape
+    out = y.new_empty(b, c, h, w)
     return _run("pixel_filter_adjoint", y, filters, out, padding)
 
 

@@ -14,6 +14,9 @@ from svconv._plane import convolution_plane, division_plane
 from svconv.backends.cpu import extension, tag, view
 from svconv.reference import quotient as reference
 
+_convolution_plane = functools.lru_cache(maxsize=256)(convolution_plane)
+_division_plane = functools.lru_cache(maxsize=256)(division_plane)
+
 
 def _parts(spectrum):
     return view(torch.view_as_real(spectrum))
@@ -29,15 +32,8 @@ def _spectrum(b, c, rows, columns, like):
 
 # rows ---------------------------------------------------------------------------------------------------------------
 
-def _left_to_torch(rows, length, columns_map):
-    """Whole rows of 2^n pixels in images so large that both divide the work among threads: there torch is up to 1.5 times faster."""
-    return columns_map is None and length & (length - 1) == 0 and rows * length >= 1 << 16
-
-
 def _forward(x, length, load, taper=None):
     """Transforms of the rows of x [B, C, H, W]; column load[e] of x stands at place e (-1: zero; None: all columns), times taper[e]."""
-    if _left_to_torch(math.prod(x.shape[:3]), length, load):
-        return torch.fft.rfft(x.contiguous() if taper is None else x * taper)
     out = _spectrum(*x.shape[:3], length // 2 + 1, x)
     extension().rows_forward(view(x), _parts(out), length, load, _table_view(taper), torch.get_num_threads(), tag(x.dtype))
     return out
@@ -45,9 +41,6 @@ def _forward(x, length, load, taper=None):
 
 def _backward(spectrum, length, store, width, taper=None):
     """The way back: place e, times taper[e], is added to column store[e] of the result (-1: dropped), which is `width` wide."""
-    if _left_to_torch(math.prod(spectrum.shape[:3]), length, store):
-        image = torch.fft.irfft(spectrum, n=length)
-        return image if taper is None else image.mul_(taper)
     out = torch.empty((*spectrum.shape[:3], width), dtype=spectrum.dtype.to_real(), device=spectrum.device)
     extension().rows_backward(_parts(spectrum), view(out), length, store, _table_view(taper), torch.get_num_threads(), tag(out.dtype))
     return out
@@ -60,10 +53,6 @@ def _rows(x, axis):
 
 def _placed_rows(g, axis):
     return _forward(g, axis.length, axis.leave_map)
-
-
-def _rows_back(spectrum, axis):
-    return _backward(spectrum, axis.length, axis.leave_map, axis.n)
 
 
 def _folded_back(spectrum, axis):
@@ -109,48 +98,50 @@ def _split(center):
 
 # convolution --------------------------------------------------------------------------------------------------------
 
-def _apply(spectrum, kernel, mode, plane, center, load, store, beta=None, power=None):
-    """Row spectra of the rows that `load` places on the plane, times or over the kernel's spectrum, at the rows that `store` names."""
-    offset, shift = _split(center[0])
-    out = _out_of(spectrum, plane.image[0])
-    transfer = _kernel_rows(kernel, plane.size[1], center[1])
-    ramp = shift_ramp(plane.size[0], shift, kernel.dtype, kernel.device)
-    extension().quotient_apply(_parts(spectrum), _parts(transfer), _parts(out), mode, plane.size[0], offset, load, store, _table_view(ramp),
-                               _table_view(beta), _table_view(power), torch.get_num_threads(), tag(kernel.dtype))
+def _folded(kernel, width):
+    """A kernel wider than the plane lies on itself."""
+    if kernel.shape[-1] <= width:
+        return kernel
+    columns = torch.arange(kernel.shape[-1]) % width
+    return kernel.new_zeros((*kernel.shape[:-1], width)).index_add_(-1, columns, kernel)
+
+
+def _filter(image, kernel, mode, plane, center, enters, leaves, beta=None, power=None):
+    """The image, placed on the plane by the maps `enters`, times or over the kernel's spectrum, and back by the maps `leaves`."""
+    (offset, shift), (across, column_shift) = _split(center[0]), _split(center[1])
+    kernel, (height, width) = _folded(kernel, plane.size[1]), plane.size
+    out = torch.empty_like(image, memory_format=torch.contiguous_format)
+    extension().quotient_filter(
+        view(image), view(kernel), view(out), mode, height, width, offset, enters[0], leaves[0], enters[1], leaves[1],
+        _kernel_map(kernel.shape[-1], width, across), _table_view(shift_ramp(height, shift, kernel.dtype, kernel.device)),
+        _parts(column_ramp(width, column_shift, kernel)) if column_shift else None, _table_view(beta), _table_view(power),
+        torch.get_num_threads(), tag(image.dtype))
     return out
 
 
 def conv_fwd(x, kernel, padding):
-    plane, rows = _convolution(x, kernel.shape, padding)
-    spectrum = _apply(_rows(x, plane.columns), kernel, "multiply", plane, psf_center(kernel.shape[-2:]), rows.enter_map, rows.leave_map)
-    return _rows_back(spectrum, plane.columns)
+    plane = _convolution_plane(x.shape[-2:], kernel.shape[-2:], padding)
+    return _filter(x, kernel, "multiply", plane, psf_center(kernel.shape[-2:]), plane.enter_maps, plane.leave_maps)
 
 
 def conv_adjoint(y, kernel, padding):
-    plane, rows = _convolution(y, kernel.shape, padding)
-    spectrum = _apply(
-        _placed_rows(y, plane.columns), kernel, "multiply_conjugate", plane, psf_center(kernel.shape[-2:]), rows.leave_map, rows.enter_map
-    )
-    return _folded_back(spectrum, plane.columns)
+    plane = _convolution_plane(y.shape[-2:], kernel.shape[-2:], padding)
+    return _filter(y, kernel, "multiply_conjugate", plane, psf_center(kernel.shape[-2:]), plane.leave_maps, plane.enter_maps)
 
 
-def _convolution(image, kernel_shape, padding):
-    plane = convolution_plane(image.shape[-2:], kernel_shape[-2:], padding)
-    return plane, plane.rows
-
-
-def _estimate(x, y, shape, plane, center, load_x, load_y, taper=None, beta=None):
-    """Kernel values [*shape] of sum conj(X) Y (over sum |X|^2 + beta) from row spectra; plane: its two lengths."""
+def _estimate(x, y, shape, plane, center, load_x, load_y):
+    """Kernel values [*shape] of sum conj(X) Y from row spectra; plane: its two lengths."""
     offset, shift = _split(center[0])
     rows = _spectrum(*shape[:3], x.shape[-1], x.real)
-    extension().quotient_estimate(_parts(x), _parts(y), _parts(rows), plane[0], offset, load_x, load_y, _table_view(taper),
-                                  _table_view(shift_ramp(plane[0], shift, x.dtype.to_real(), x.device)), _table_view(beta),
-                                  torch.get_num_threads(), tag(x.dtype.to_real()))
+    extension().quotient_estimate(_parts(x), _parts(y), _parts(rows), plane[0], offset, load_x, load_y,
+                                  _table_view(shift_ramp(plane[0], shift, x.dtype.to_real(), x.device)), torch.get_num_threads(),
+                                  tag(x.dtype.to_real()))
     return _values_of_rows(rows, plane[1], shape[3], center[1])
 
 
 def conv_bwd_kernel(x, g, shape, dtype, padding):
-    plane, rows = _convolution(x, shape, padding)
+    plane = _convolution_plane(x.shape[-2:], tuple(shape[-2:]), padding)
+    rows = plane.rows
     return _estimate(
         _rows(x, plane.columns), _placed_rows(g, plane.columns), shape, plane.size, psf_center(shape[-2:]), rows.enter_map, rows.leave_map
     )
@@ -164,10 +155,15 @@ def _tapers(plane, kh, kw, taper, like):
 
 
 def kernel_quotient_fwd(x, y, beta, kh, kw, taper, cy, cx):
-    plane = tuple(x.shape[-2:])
-    weights, across = _tapers(plane, kh, kw, taper, x)
-    x, y = _forward(x, plane[1], None, across), _forward(y, plane[1], None, across)
-    return _estimate(x, y, (x.shape[0], 1, kh, kw), plane, (cy, cx), None, None, weights, beta).squeeze(1)
+    height, width = x.shape[-2:]
+    (offset, shift), (across, column_shift) = _split(cy), _split(cx)
+    weights, column_weights = _tapers((height, width), kh, kw, taper, x)
+    out = x.new_empty(x.shape[0], 1, kh, kw)
+    extension().quotient_kernel(
+        view(x), view(y), view(out), offset, _kernel_map(kw, width, across), _table_view(weights), _table_view(column_weights),
+        _table_view(shift_ramp(height, shift, x.dtype, x.device)), _parts(column_ramp(width, column_shift, x)) if column_shift else None,
+        view(beta), torch.get_num_threads(), tag(x.dtype))
+    return out.squeeze(1)
 
 
 def kernel_quotient_bwd(g, x, y, beta, taper, cy, cx, need_x, need_y, need_beta):
@@ -207,16 +203,14 @@ def _beta_gradient(slope, beta, plane):
 # image quotient -----------------------------------------------------------------------------------------------------
 
 def image_quotient_fwd(y, kernel, beta, power, padding, cy, cx):
-    plane = division_plane(y.shape[-2:], kernel.shape[-2:], padding)
-    rows = plane.rows
-    spectrum = _apply(_rows(y, plane.columns), kernel, "divide", plane, (cy, cx), rows.enter_map, rows.leave_map, beta, power)
-    return _rows_back(spectrum, plane.columns)
+    plane = _division_plane(y.shape[-2:], kernel.shape[-2:], padding)
+    return _filter(y, kernel, "divide", plane, (cy, cx), plane.enter_maps, plane.leave_maps, beta, power)
 
 
 def image_quotient_bwd(g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power):
     if need_power:
         return reference.image_quotient_bwd(g, y, kernel, beta, power, padding, cy, cx, need_y, need_kernel, need_beta, need_power)
-    plane = division_plane(y.shape[-2:], kernel.shape[-2:], padding)
+    plane = _division_plane(y.shape[-2:], kernel.shape[-2:], padding)
     size, extend, place = plane.size, plane.rows.enter_map, plane.rows.leave_map
     offset, shift = _split(cy)
     g = _placed_rows(g, plane.columns)
