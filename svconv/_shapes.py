@@ -110,7 +110,7 @@ class Dims:
             self._bind(name, new.items())
 
     def _mismatch(self, name, shape, words, letter, known):
-        axis = next(i for i, (word, n) in enumerate(zip(words, shape)) if word.letter == letter and n != known and not (word.shared and n == 1))
+        axis = [word.letter == letter and n != known and not (word.shared and n == 1) for word, n in zip(words, shape)].index(True)
         place = axis - len(words) if letter in ("H", "W") else axis
         return f"{name}: expected {self._meaning(letter + '?' * words[axis].shared, known)} at axis {place}, got {shape_text(shape)}"
 

@@ -81,6 +81,16 @@ def svconv_filter(backend):
     return functools.partial(svconv.pixel_filter, backend=backend)
 
 
+def svconv_backward_again(v, backend=None):
+    """The backward pass in a loop that keeps its memory."""
+    memory, backward = svconv.GradientMemory(), backward_of(svconv_filter(backend), *operands(v))
+
+    def timed():
+        with memory:
+            return backward()
+    return timed
+
+
 def fill(v):
     """Creates and fills a tensor of the gradient's size: what every backward pays to the operating system."""
     return lambda: torch.empty_like(v["filters"]).fill_(1.0)
@@ -180,6 +190,13 @@ def _backward(size, **common):
                        "shift loop, autograd": autograd_backward})
 
 
+def _backward_again(size, **common):
+    return Case("pixel_filter", "backward, memory used again", str(size), run=svconv_backward_again, gpu=False, **common,
+                read=bytes_of("x", "y", "filters"), written=bytes_of("x", "filters"), flops=products(2),
+                references={"forward": svconv_forward}, targets=(("times forward", "<=", 2.5),),
+                peers={"shift loop, hand-written": lambda v: backward_of(peers.HandWrittenShiftLoop.apply, *operands(v))})
+
+
 def _forward_backward(size, first, memory=False, **common):
     targets = (("vs shift loop, autograd", ">=", 2.5),)
     extra = {"torch.compile": reference_backward} if first else {}
@@ -221,6 +238,7 @@ def cases():
             yield _forward(size, first, **common, **wide)
             yield _adjoint(size, first, **common, **wide)
             yield _backward(size, **common)
+            yield _backward_again(size, **common)
             yield _forward_backward(size, first, memory=smoke and index == 0, **common)
             yield _gram(size, first, **common, **wide)
             yield _cg(size, **common)

@@ -2,6 +2,7 @@
 import torch
 
 from svconv.backends.cpu import extension, tag, view
+from svconv.backends.cpu.gradient_memory import new_gradient
 
 
 def why_not(op, *arguments):
@@ -30,7 +31,7 @@ def pixel_filter_adjoint(y, filters, padding):
 
 
 def pixel_filter_bwd_filters(x, g, shape, dtype, padding):
-    out = x.new_empty(shape, dtype=dtype)
+    out = new_gradient(shape, dtype)
     extension().pixel_filter_bwd_filters(view(x), view(g), view(out), padding, torch.get_num_threads(), tag(x.dtype), tag(dtype))
     return out
 
@@ -41,7 +42,7 @@ def pixel_filter_gram(x, filters, weights, padding):
 
 
 def pixel_filter_gram_bwd_filters(x, g, filters, weights, padding):
-    out = filters.new_empty(filters.shape)
+    out = new_gradient(filters.shape, filters.dtype)
     given = view(x), view(g), view(filters), None if weights is None else view(weights), view(out)
     extension().pixel_filter_gram_bwd_filters(*given, padding, torch.get_num_threads(), tag(x.dtype), tag(filters.dtype))
     return out
