@@ -216,8 +216,8 @@ void register_quotient(py::module_& m) {
         arg("load"), arg("store"), arg("load_columns"), arg("store_columns"), arg("kernel_columns"), arg("ramp"), arg("column_ramp"),
         arg("beta"), arg("power"), arg("threads"), arg("dtype"),
         "x on a plane times the kernel's spectrum (or its conjugate, or divided by it); x, out [B,C,H,W], kernel [B|1,C|1,kh,kw]");
-  m.def("quotient_kernel", &kernel, arg("x"), arg("y"), arg("out"), arg("offset"), arg("kernel_columns"), arg("taper"),
-        arg("column_taper"), arg("ramp"), arg("column_ramp"), arg("beta"), arg("threads"), arg("dtype"),
+  m.def("quotient_kernel", &kernel, arg("x"), arg("y"), arg("out"), arg("offset"), arg("kernel_columns"), arg("taper"), arg("column_taper"),
+        arg("ramp"), arg("column_ramp"), arg("beta"), arg("threads"), arg("dtype"),
         "The kernel's values of sum conj(X) Y / (sum |X|^2 + beta); x, y [B,n,H,W], out [B,1,kh,kw]");
   m.def("quotient_estimate", &estimate, arg("x"), arg("y"), arg("out"), arg("plane"), arg("offset"), arg("load_x"), arg("load_y"),
         arg("ramp"), arg("threads"), arg("dtype"), "Rows of the inverse column transform of sum conj(X) Y");

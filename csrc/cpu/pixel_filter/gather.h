@@ -32,11 +32,12 @@ struct Tiling {
 
 struct Tile {
   Index set, r0, rows, c0, columns;
+  // The sets of a tile follow each other: the filters of all may stand side by side at a pixel.
   Tile(const Geometry& geo, const Tiling& tiling, Index task) {
+    set = task % geo.filter_sets();
+    task /= geo.filter_sets();
     c0 = task % tiling.column_tiles * tiling.columns;
-    task /= tiling.column_tiles;
-    r0 = task % tiling.row_tiles * tiling.rows;
-    set = task / tiling.row_tiles;
+    r0 = task / tiling.column_tiles * tiling.rows;
     rows = min_index(tiling.rows, geo.height - r0);
     columns = min_index(tiling.columns, geo.width - c0);
   }

@@ -5,6 +5,7 @@
 #include "cpu/parallel.h"
 #include "cpu/pixel_filter/pixel_filter.h"
 #include "cpu/pixel_filter/rows.h"
+#include "cpu/transpose.h"
 
 namespace svconv {
 namespace {
@@ -71,8 +72,28 @@ void pack_window(const X* x, Index row_stride, Index stride, const Geometry& geo
   }
 }
 
-// All taps of n pixels of a row from any strides to [kh * kw][pitch].
+// Taps of n pixels of a row, where the taps of a pixel stand side by side, to [taps][pitch]: squares of pixels and taps are transposed.
+// The last square begins early, so that it is whole; for few taps a square is not worth it.
+template <typename F, typename T> void pack_channels_last(const F* f, Index pixel, Index taps, Index n, T* out, Index pitch) {
+  constexpr Index L = Vector<T>::lanes, kFew = L / 4;
+  const Index few = taps % L <= kFew || taps < L ? taps % L : 0, whole = taps - few;
+  for (Index c = 0; c < n; c += L) {
+    const Index count = min_index(L, n - c);
+    for (Index done = 0; done < whole; done += L) {
+      const Index tap = min_index(done, whole - L);
+      typename Vector<T>::type square[L];
+      for (Index r = 0; r < L; ++r) square[r] = load(f + (c + min_index(r, count - 1)) * pixel + tap);
+      transpose(square);
+      for (Index t = 0; t < L; ++t) store(square[t], out + (tap + t) * pitch + c);
+    }
+    for (Index tap = whole; tap < taps; ++tap)
+      for (Index r = 0; r < count; ++r) out[tap * pitch + c + r] = to_compute(f[(c + r) * pixel + tap]);
+  }
+}
+
+// All taps of n pixels of a row from any strides to [kh * kw][pitch]; up to a vector more than n is written.
 template <typename F, typename T> void pack_filters(const F* f, const Index* stride, const Geometry& geo, Index n, T* out, Index pitch) {
+  if (stride[4] == 1 && stride[3] == geo.kw) return pack_channels_last(f, stride[6], geo.kh * geo.kw, n, out, pitch);
   constexpr Index kPixels = 16;
   for (Index c0 = 0; c0 < n; c0 += kPixels) {
     const Index count = min_index(kPixels, n - c0);

@@ -61,15 +61,16 @@ class Receivers {
 };
 
 // Blocks of the gram: filter values of some rows and columns, all taps, that stay in the level-2 cache from their first
-// to their second use.
+// to their second use. Large windows would leave runs so short that their ends cost more than they save: there a block is a long
+// run of one row, whose second use finds it in the level-3 cache or, at worst, costs what a call of its own would.
 struct GramBlocks {
   Index rows, width;
 
   GramBlocks(const Geometry& geo, Index band_rows, std::size_t item) {
-    constexpr Index kBlockBytes = 400 << 10, kRun = 1024;
+    constexpr Index kBlockBytes = 400 << 10, kRun = 1024, kShort = 256;
     const Index pixels = kBlockBytes / static_cast<Index>(item) / (geo.kh * geo.kw);
     rows = min_index(band_rows, max_index(1, min_index(8, pixels / min_index(kRun, geo.width))));
-    const Index fitting = max_index(64, pixels / rows / 16 * 16);
+    const Index fitting = pixels < kShort ? kRun : pixels / rows / 16 * 16;
     width = min_index(geo.width, round_up(divide_up(geo.width, divide_up(geo.width, fitting)), 16));
   }
 };
@@ -116,7 +117,7 @@ template <typename X, typename F, bool Gram> class ScatterPass {
 
 #pragma omp parallel for schedule(dynamic, 1) num_threads(team) if (team > 1)
     for (Index task = 0; task < tasks; ++task)
-      band(task / bands_.count, task % bands_.count, scratch.as<T>() + thread_index() * per_thread);
+      band(task % geo_.filter_sets(), task / geo_.filter_sets(), scratch.as<T>() + thread_index() * per_thread);
 
     const Index rows = images * geo_.height;
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
