@@ -34,6 +34,7 @@ test:                ## the tests that need no GPU, then the Triton kernels in t
 bench:               ## measures on this machine and puts the tables into docs/speed.md and README.md; about ten minutes
 	$(PYTHON) bench/cpu.py
 	$(PYTHON) bench/report.py
+	$(PYTHON) bench/call_overhead.py
 	$(PYTHON) bench/import_time.py
 
 smoke: rehearse      ## every benchmark on tiny sizes, minutes
@@ -41,6 +42,7 @@ smoke: rehearse      ## every benchmark on tiny sizes, minutes
 	$(PYTHON) -m pytest bench --benchmark-disable
 	$(PYTHON) bench/gpu.py --plan
 	$(PYTHON) bench/launch_time.py --smoke
+	$(PYTHON) bench/call_overhead.py --smoke
 	$(PYTHON) bench/models/ltd_studies.py --smoke
 	$(PYTHON) bench/examples.py --smoke
 

@@ -190,16 +190,20 @@ def number(name, value, *, above=None, least=None, below=None, most=None, intege
     Traceback (most recent call last):
     ValueError: steps: expected an integer >= 1, got 0
     """
-    value = scalar(value)
-    expected = ("an integer" if integer else "a number") + _interval(above, least, below, most)
-    if isinstance(value, bool) or not isinstance(value, (numbers.Real, torch.SymInt, torch.SymFloat)):
-        raise TypeError(f"{name}: expected {expected}, got {value!r}")
-    whole = not integer or isinstance(value, (numbers.Integral, torch.SymInt))
+    plain = type(value) is int or type(value) is float      # what almost all callers give
+    value = value if plain else scalar(value)
+    if not plain and (isinstance(value, bool) or not isinstance(value, (numbers.Real, torch.SymInt, torch.SymFloat))):
+        raise TypeError(f"{name}: expected {_expected(above, least, below, most, integer)}, got {value!r}")
+    whole = not integer or isinstance(value, (int, numbers.Integral, torch.SymInt))
     inside = ((above is None or value > above) and (least is None or value >= least) and (below is None or value < below)
               and (most is None or value <= most) and -math.inf < value < math.inf)
     if not (whole and inside):
-        raise ValueError(f"{name}: expected {expected}, got {value!r}")
+        raise ValueError(f"{name}: expected {_expected(above, least, below, most, integer)}, got {value!r}")
     return int(value) if integer else float(value)
+
+
+def _expected(above, least, below, most, integer):
+    return ("an integer" if integer else "a number") + _interval(above, least, below, most)
 
 
 def _interval(above, least, below, most):
@@ -214,8 +218,8 @@ def _interval(above, least, below, most):
 
 def pair(name, value, *, least=None, integer=False):
     """A number or a pair (rows, columns) of them as a pair."""
-    value = scalar(value)
-    values = (value, value) if isinstance(value, (numbers.Number, torch.SymInt, torch.SymFloat)) else value
+    value = value if type(value) is int else scalar(value)
+    values = (value, value) if isinstance(value, (int, numbers.Number, torch.SymInt, torch.SymFloat)) else value
     if isinstance(values, (torch.Tensor, str)) or not hasattr(values, "__len__") or len(values) != 2:
         raise ValueError(f"{name}: expected a number or a pair (rows, columns), got {value!r}")
     try:

@@ -51,6 +51,13 @@ def make(size, device, dtype=torch.float32):
             "y": random((1, c, m, size.side, size.side), device, 3, dtype, low=-1.0), "filters": filters}
 
 
+def make_head(size, device):
+    """The same, the filters as a network leaves them in channels_last: all values of a pixel side by side."""
+    v = make(size, device)
+    pixels_first = v["filters"].permute(0, 5, 6, 1, 2, 3, 4).contiguous()
+    return {**v, "planes": v["filters"], "filters": pixels_first.permute(0, 3, 4, 5, 6, 1, 2)}
+
+
 def products(factor):
     """factor multiply-adds per filter value and channel that uses it."""
     def flops(inputs):
@@ -215,6 +222,15 @@ def _gram(size, first, **common):
                 peers={"two shift loops": peer(peers.shift_loop_gram, "x", "filters"), **extra})
 
 
+def _head(size, **common):
+    def copied(v):
+        return peers.shift_loop(v["x"], v["filters"].contiguous())
+    return Case("pixel_filter", "forward, channels_last head", str(size), run=svconv_forward, inputs=functools.partial(make_head, size),
+                read=bytes_of("x", "filters"), written=bytes_of("y"), flops=products(1), **common,
+                references={"forward plane by plane": lambda v: svconv_forward({**v, "filters": v["planes"]})},
+                peers={"copy, in-place shift loop": lambda v: no_grad(lambda: copied(v))})
+
+
 def _cg(size, **common):
     def loop(v):
         return no_grad(lambda: conjugate_gradient(lambda p: peers.shift_loop_gram(p, v["filters"]), v["x"], CG_STEPS))
@@ -242,11 +258,14 @@ def cases():
             yield _forward_backward(size, first, memory=smoke and index == 0, **common)
             yield _gram(size, first, **common, **wide)
             yield _cg(size, **common)
+    for size, smoke in ((Size(512, 5, 1, 3), False), (Size(512, 7, 5, 1), False), (SMOKE[0], True)):
+        yield _head(size, smoke=smoke)
     for index, size in enumerate(LARGE):
         common = {"inputs": functools.partial(make, size)}
         yield _forward(size, False, **common)
         yield _adjoint(size, False, **common)
         yield _forward_backward(size, False, memory=index == 0, **common)
+        yield _gram(size, False, **common)
     for size in FULL[:1]:
         common = {"inputs": functools.partial(make, size, dtype=torch.bfloat16), "dtype": "bfloat16", "cpu": False,
                   "tolerance": 0.1, "variants": WIDE}     # the peers sum in bfloat16

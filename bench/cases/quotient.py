@@ -23,7 +23,8 @@ class Size:
         return f"{self.taps} x {self.taps}, {self.images} x {self.side} x {self.side}"
 
 
-FULL = (Size(255, 17, 2), Size(1024, 17, 2), Size(2048, 33, 2))
+FULL = (Size(64, 17, 2), Size(255, 17, 2), Size(1024, 17, 2), Size(2048, 33, 2))
+PAIRS = Size(1024, 17, 4)       # the pairs go one by one
 SMOKE = (Size(48, 7, 2),)
 
 
@@ -102,3 +103,4 @@ def cases():
         yield from _kernel(size.taps, **measured)
         yield from _image(**measured)
         yield from _conv(**common)
+    yield from _kernel(PAIRS.taps, size=str(PAIRS), inputs=functools.partial(make, PAIRS), tolerance=1e-3, memory=True)
