@@ -2,7 +2,7 @@
 import argparse
 import importlib
 
-COMMANDS = ("info", "certify", "demo", "deblur", "defocus", "transfer", "blurmap", "psf", "filters", "bench", "train")
+COMMANDS = ("info", "certify", "demo", "deblur", "defocus", "transfer", "blurmap", "psf", "filters", "bench", "train", "export")
 
 
 SHELLS = ("bash", "zsh", "fish")

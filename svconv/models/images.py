@@ -40,11 +40,19 @@ def coloured(image):
 def continued(image, multiple):
     """[B, C, H, W] whose sides are multiples, by replication at the far ends."""
     height, width = image.shape[-2:]
-    padding = (0, -width % multiple, 0, -height % multiple)
-    return functional.pad(image, padding, mode="replicate") if any(padding) else image
+    # in a program for any size the sides have to read as so many times the multiple, and no size may be told from another
+    padding = (0, (width + multiple - 1) // multiple * multiple - width, 0, (height + multiple - 1) // multiple * multiple - height)
+    return functional.pad(image, padding, mode="replicate") if torch.compiler.is_exporting() or any(padding) else image
+
+
+def cropped(image, size):
+    """The first rows and columns: [..., *size]."""
+    if torch.compiler.is_exporting():       # a view would have other strides where a side is a multiple, which makes other programs
+        return functional.pad(image, (0, size[1] - image.shape[-1], 0, size[0] - image.shape[-2]))
+    return image[..., :size[0], :size[1]]
 
 
 def like(made, image):
     """What was made of an image, [B, 3, H', W'], at its size, and grey where it is: the mean of the channels."""
-    made = made[..., :image.shape[-2], :image.shape[-1]]
+    made = cropped(made, image.shape[-2:])
     return made if image.shape[1] == 3 else made.mean(1, keepdim=True)

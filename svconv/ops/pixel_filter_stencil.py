@@ -31,8 +31,10 @@ def accepts(filters, stencil):
 
 def pays(filters, applications):
     """Whether a `GramStencil` of the filters in the precision of the sums is expected to be quicker than so many `pixel_filter_gram`: where
-    nothing can be differentiated, compiled kernels run, fewer bytes are read and the assembly is repaid."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or transforming() or applications < LEAST_APPLICATIONS:
+    nothing can be differentiated, compiled kernels run, fewer bytes are read and the assembly is repaid. A program that is exported gets the
+    answer of the model, and so its bits."""
+    compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+    if torch.is_grad_enabled() or compiling or transforming() or applications < LEAST_APPLICATIONS:
         return False
     _, _, maps, kh, kw, _, _ = filters.shape
     if values(kh, kw) * max(4, filters.itemsize) >= maps * kh * kw * filters.itemsize:

@@ -46,7 +46,8 @@ def cg(A, b, *, x0=None, params=(), preconditioner=None, tol=1e-4, atol=0.0, max
     First and second order gradients, forward mode, every torch.func transform and vmap, nested and vectorised too. In torch.compile the
     steps are unrolled to max_iter, since nobody may look: one graph where nothing needs a gradient or with implicit=False; the implicit
     gradient breaks the graph and runs uncompiled, and with fullgraph=True it is an error that says so (as is `A @ B` inside of the compiled
-    function, which torch cannot trace: make the operator outside or pass a callable).
+    function, which torch cannot trace: make the operator outside or pass a callable). In torch.export under no_grad they are a loop of the
+    program, which ends as here and gives the same bits.
 
     Bit-identical from run to run with a fixed number of threads. Memory: five vectors like b (six with a preconditioner, two more while a
     residual is checked, one for a callback), whatever the number of steps. Hestenes and Stiefel 1952; implicit gradient as in Learning

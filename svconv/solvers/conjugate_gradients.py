@@ -4,6 +4,7 @@ import dataclasses
 import torch
 
 from svconv._shapes import shape_text
+from svconv.solvers import program_loop
 from svconv.solvers.fused_pass import fused_pass
 from svconv.solvers.magnitudes import column, dots, norms, unit
 from svconv.solvers.result import Result
@@ -20,7 +21,8 @@ class CGResult(Result):
         iterations: int64 [B], steps that each sample took.
         residuals: [B], `||b - A x|| / ||b||` at the end (0 for b = 0 and x = 0).
         converged: bool [B], whether `||b - A x|| <= max(tol ||b||, atol)`.
-        history: [max_iter + 1, B], the relative residual at the start and after each step; NaN where a sample took no such step.
+        history: [max_iter + 1, B], the relative residual at the start and after each step; NaN where a sample took no such step. None in
+            a program of `torch.export`.
         adjoint: after a backward pass through an implicit solve, the CGResult of the adjoint solve (its x is None); None before.
     """
 
@@ -82,24 +84,32 @@ class Iteration:
         self.checks = torch.zeros_like(self.iterations)
         self.failed = torch.zeros(self.scale.shape, dtype=torch.bool, device=b.device)
         self.active, self.checked, self.stepped = self._unfinished(), torch.zeros_like(self.failed), 0
+        history = history and not torch.compiler.is_exporting()
         self.history = self.residual.new_full((max_iter + 1, *self.residual.shape), float("nan")) if history else None
 
     def solve(self):
         """CGResult."""
         self._start()
-        fused = fused_pass(self)
-        take_pass = fused or self._pass
-        for count in range(self.max_iter + (CHECKS if self.verify else 0)):
-            if self.check_every and count % self.check_every == 0 and not bool((self.active | self.checked).any()):
-                break
-            take_pass()
-        if fused is not None:
-            fused.finish()
+        most = self.max_iter + (CHECKS if self.verify else 0)
+        if torch.compiler.is_exporting():
+            program_loop.run(self, most)
+        else:
+            self._passes(most)
         self.note()
         residuals = relative(self.residual, self.scale).masked_fill(self.failed, float("nan"))
         self.x.mul_(column(1 / self.unit, self.x)).masked_fill_(column(torch.isnan(residuals), self.x), float("nan"))
         history = None if self.history is None else relative(self.history, self.scale)
         return CGResult(self.x, self.iterations, residuals, (self.residual <= self.threshold) & ~self.failed, history)
+
+    def _passes(self, most):
+        fused = fused_pass(self)
+        take_pass = fused or self.take_pass
+        for count in range(most):
+            if self.check_every and count % self.check_every == 0 and not bool((self.active | self.checked).any()):
+                break
+            take_pass()
+        if fused is not None:
+            fused.finish()
 
     def applied(self, x):
         return apply_checked(self.apply, x)
@@ -120,7 +130,7 @@ class Iteration:
         self.rz = self.residual.square() if z is self.r else dots(self.r, z, apart=self.apart)
         self._drop(torch.isnan(self.residual))
 
-    def _pass(self):
+    def take_pass(self):
         self.note()
         checking = not self.on_host or bool(self.checked.any())
         q = apply_checked(self.apply, torch.where(column(self.checked, self.p), self.x, self.p) if checking else self.p)
@@ -129,7 +139,7 @@ class Iteration:
         good = self.active & (pq > 0) & torch.isfinite(alpha)
         alpha = torch.where(good, alpha, 0)
         self.x.addcmul_(self.p, column(alpha, self.p))
-        self.r.addcmul_(q, column(alpha, q), value=-1)
+        self.r.addcmul_(q, column(-alpha, q))
         if checking:
             self.r = torch.where(column(self.checked, q), (self.b * column(self.unit, q)).sub_(q), self.r)
         self.iterations += good

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import torch
+from torch.nn import functional
 
 from svconv._fourier import kernel_spectrum
 from svconv.operators.division import power, transform, untransform
@@ -21,11 +22,9 @@ def mean_autocorrelation(filters, weights=None):
     weighed = f if weights is None else f * weights.detach()[:, :, :, None, None, ::STRIDE, ::STRIDE]
     first, second = (t.movedim(2, 4).flatten(4).flatten(2, 3) for t in torch.broadcast_tensors(weighed, f))
     covariance = (first @ second.transpose(-1, -2) / pixels).unflatten(-1, (rows, columns)).unflatten(2, (rows, columns))
-    total = f.new_zeros((*covariance.shape[:2], 2 * rows - 1, 2 * columns - 1))
-    for i in range(rows):
-        for j in range(columns):
-            total[:, :, rows - 1 - i:2 * rows - 1 - i, columns - 1 - j:2 * columns - 1 - j] += covariance[:, :, i, j]
-    return total
+    # the values for d stand rows - 1 - d[0], columns - 1 - d[1] further on: what a fold adds up, block by block
+    blocks = covariance.flip(2, 3).permute(0, 1, 4, 5, 2, 3).flatten(1, 3).flatten(2)
+    return functional.fold(blocks, (2 * rows - 1, 2 * columns - 1), (rows, columns))
 
 
 def circulant_inverse(spectrum, size, data_filters, prior_filters, data_weights=None, prior_weights=None):

@@ -107,8 +107,8 @@ class BlurKernelSpace(Pretrained, nn.Module):
         """`to` under the blur between x and y. Where its size needs another code, that of the pair is resized bilinearly."""
         self._check("to", to)
         code, shape = self.encode(x, y), self.code_shape(to.shape[-2:])
-        if len(code) not in (1, len(to)):
-            raise ValueError(f"to: expected a batch of {len(code)} like x, or one pair for all, got {len(to)}")
+        if code.shape[0] not in (1, to.shape[0]):
+            raise ValueError(f"to: expected a batch of {code.shape[0]} like x, or one pair for all, got {to.shape[0]}")
         return self.blur(to, fitted_code(code, shape[1:]))
 
     def sample(self, n, size, *, scale=1.2, generator=None):
@@ -131,15 +131,17 @@ class BlurKernelSpace(Pretrained, nn.Module):
 
     def code_shape(self, size):
         """(channels, rows, columns) of the code of an image of `size` (H, W)."""
-        return (self.channels, *(-(-side // MULTIPLE) for side in size))
+        return (self.channels, *((side + MULTIPLE - 1) // MULTIPLE for side in size))
 
     def _check(self, name, image):
         check_image(name, image, next(self.parameters()), MULTIPLE)
 
 
 def fitted_code(code, size):
-    """A code resized bilinearly to (rows, columns)."""
-    return code if code.shape[-2:] == tuple(size) else functional.interpolate(code, tuple(size), mode="bilinear", align_corners=False)
+    """A code resized bilinearly to (rows, columns), which keeps the bits of one of that size; a program for any size cannot tell it."""
+    if not torch.compiler.is_exporting() and code.shape[-2:] == tuple(size):
+        return code
+    return functional.interpolate(code, tuple(size), mode="bilinear", align_corners=False)
 
 
 def _inside(x):

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from svconv._shapes import number, scalar
 from svconv.models.learning_to_deblur.features import FeatureModule
-from svconv.models.learning_to_deblur.steps import UniformSteps, VaryingSteps, bases_of_scales
+from svconv.models.learning_to_deblur.steps import UniformSteps, VaryingSteps, bases_of_scales, latent_image
 from svconv.models.pretrained import Pretrained
 from svconv.ops import image_quotient, project_kernel
 from svconv.ops.motion_basis import MotionBasis
@@ -115,7 +115,7 @@ class LearningToDeblur(Pretrained, nn.Module):
         if self.sharpen and not self.training:
             kernel = sharpen_kernel(kernel)
         mean = y.mean((1, 2, 3), keepdim=True)
-        return DeblurResult(kernel, image_quotient(y - mean, kernel, beta=beta, padding="replicate") + mean, tuple(kernels))
+        return DeblurResult(kernel, latent_image(y - mean, kernel, beta) + mean, tuple(kernels))
 
     def estimate(self, y):
         """The kernels of all stages of all scales, coarse to fine, and the last image regularisation; the loss needs no more than this."""
@@ -158,7 +158,7 @@ class LearningToDeblur(Pretrained, nn.Module):
         """
         self._check(y)
         final = self.kernel_sizes[-1]
-        sizes = {size: _scaled(y.shape[-2:], size / final) for size in self.kernel_sizes}
+        sizes = {size: _scaled(y.shape[-2:], size, final) for size in self.kernel_sizes}
         bases, eta = bases_of_scales(y.shape[-2:], sizes, grid, basis, eta)
         centred, varied = _centred(y)
         steps = VaryingSteps(varied, bases, eta, number("fit_steps", fit_steps, least=0, integer=True))
@@ -173,7 +173,7 @@ class LearningToDeblur(Pretrained, nn.Module):
         """The kernels of all stages and the last image regularisation; `steps` makes kernels of features and images of kernels."""
         final, kernels, latent, beta = self.kernel_sizes[-1], [], None, centred.new_tensor(IMAGE_BETA)
         for size, scale in zip(self.kernel_sizes, self.scales):
-            blurry = _resized(centred, size / final)
+            blurry = _resized(centred, size, final)
             if latent is not None:
                 latent = F.interpolate(latent, blurry.shape[-2:], mode="bicubic", align_corners=False)
             for t, stage in enumerate(scale["stages"]):
@@ -189,9 +189,9 @@ class LearningToDeblur(Pretrained, nn.Module):
         if y.dim() != 4 or y.shape[1] != 1 or not y.is_floating_point():
             raise ValueError(f"y: expected a floating image [B, 1, H, W], got {y.dtype} {tuple(y.shape)}")
         final = self.kernel_sizes[-1]
-        if min(y.shape[2:]) < 2 * final:
+        if any(side < 2 * final for side in y.shape[2:]):
             raise ValueError(f"y: expected sides of at least {2 * final} pixels (twice the kernel), got {tuple(y.shape[2:])}")
-        if not bool(torch.isfinite(y).all()):
+        if not torch.compiler.is_compiling() and not bool(torch.isfinite(y).all()):
             raise ValueError("y: holds NaN or infinite pixels")
 
     def add_stage(self, warm=True):
@@ -260,14 +260,17 @@ def _centred(y):
     return (y - y.mean((1, 2, 3), keepdim=True)) * varied, varied
 
 
-def _scaled(size, ratio):
-    return tuple(max(1, round(s * ratio)) for s in size)
+def _scaled(size, part, whole):
+    """The sides times part / whole, rounded; a program for any size keeps no `round`, and without it says the same where whole is odd."""
+    if any(isinstance(s, torch.SymInt) for s in size):
+        return tuple((2 * s * part + whole) // (2 * whole) for s in size)
+    return tuple(max(1, round(s * (part / whole))) for s in size)
 
 
-def _resized(y, ratio):
-    if ratio == 1:
+def _resized(y, part, whole):
+    if part == whole:
         return y
-    return F.interpolate(y, _scaled(y.shape[-2:], ratio), mode="bicubic", align_corners=False, antialias=True)
+    return F.interpolate(y, _scaled(y.shape[-2:], part, whole), mode="bicubic", align_corners=False, antialias=True)
 
 
 def sharpen_kernel(kernel, sigma=SHARPEN_SIGMA, beta=SHARPEN_BETA):

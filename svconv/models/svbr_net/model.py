@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from svconv._shapes import Dims
-from svconv.models.images import check_finite, continued
+from svconv.models.images import check_finite, continued, cropped
 from svconv.models.pretrained import Pretrained
 from svconv.models.svbr_net.blocks import ConvNorm, Down, Residual, Up
 
@@ -117,12 +117,12 @@ class SVBRNet(Pretrained, nn.Module):
 
     def forward(self, image, radius):
         check_input(image, radius)
-        height, width = image.shape[-2:]
+        size = image.shape[-2:]
         image, radius = continued(image, MULTIPLE), continued((radius / MAX_RADIUS).clamp_max(1), MULTIPLE)
         features = self.map_branch(radius)
         if radius.shape[0] != image.shape[0]:
             features = [t.expand(image.shape[0], -1, -1, -1) for t in features]
-        return self.image_branch(image, features)[..., :height, :width]
+        return cropped(self.image_branch(image, features), size)
 
 
 def check_input(image, radius):
