@@ -324,7 +324,8 @@ print(status, peak.bytes)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says")
-@pytest.mark.parametrize("options", [["--method", "quotient"], ["--method", "rl", "--iterations", "1"]])
+@pytest.mark.parametrize("options", [["--method", "quotient"],
+                                     pytest.param(["--method", "rl", "--iterations", "1"], marks=pytest.mark.slow)])
 def test_memory_is_that_of_a_tile(tmp_path, options):
     """A picture of 196 MB, in much less memory."""
     np.save(tmp_path / "k.npy", np.ones((30, 30, 5, 5)))
