@@ -18,6 +18,8 @@ sys.path.append(str(ROOT))      # last: an installed svconv goes before the chec
 from bench import measure
 from bench.cases import svmap as cases
 
+FEWER = 10      # iterations of a shorter MAP step: the difference is what iterations take without their assembly
+
 
 def laid_out(model, layout):
     other = copy.deepcopy(model)
@@ -48,7 +50,8 @@ def main():
                   "predictors, float32, contiguous": lambda: predict(contiguous, v["y"], "float32"),
                   "predictors, bfloat16, channels_last": lambda: predict(model, v["y"], "bfloat16"),
                   "MAP step, filters float32": cases.step(v), "MAP step, filters bfloat16": cases.step(half),
-                  "the transforms of a MAP step": cases.transforms(v)}
+                  "the transforms of a MAP step": cases.transforms(v), "MAP step of 10 iterations": cases.step(v, steps=FEWER),
+                  "the filters read once": cases.reading(v)}
     samples, failed = measure.interleave(candidates, measure.CPUStopwatch(), rounds=5, budget=1 if given.smoke else given.budget, least=1)
     if failed:
         sys.exit(f"bench/svmap_parts.py: {failed}")
@@ -57,7 +60,10 @@ def main():
     print(f"one iteration at {size[0]} x {size[1]} RGB, {torch.get_num_threads()} threads, {machine}, load {measure.load_average()}\n")
     print("| part | s |\n| --- | ---: |")
     for name, seconds in median.items():
-        print(f"| {name} | {seconds:.2f} |")
+        print(f"| {name} | {seconds:.3g} |")
+    iteration = (median["MAP step, filters float32"] - median["MAP step of 10 iterations"]) / (cases.COUNT - FEWER)
+    print(f"\none iteration of conjugate gradients: {1e3 * iteration:.0f} ms, {iteration / median['the filters read once']:.2f} times one "
+          "read of the filters")
     for precision in ("float32", "bfloat16"):
         nets, step = median[f"predictors, {precision}, channels_last"], median[f"MAP step, filters {precision}"]
         share = 100 * nets / (nets + step)

@@ -40,12 +40,12 @@ def with_filters(size, device):
     return given | {"data_filters": data, "prior_filters": prior}
 
 
-def step(v, backend=None):
+def step(v, backend=None, steps=COUNT):
     problem = MAPProblem(v["y"], v["k"])
     x0 = problem.first(*START)
 
     def call():
-        return map_step(problem, StepFilters(v["data_filters"], v["prior_filters"]), x0=x0, tol=0, max_iter=COUNT).extended
+        return map_step(problem, StepFilters(v["data_filters"], v["prior_filters"]), x0=x0, tol=0, max_iter=steps).extended
 
     return no_grad(call)
 
@@ -56,6 +56,11 @@ def step_by_hand(gram):
         x0 = problem.first(*START)
         return no_grad(lambda: peers.map_step(problem, v["data_filters"], v["prior_filters"], x0, COUNT, gram))
     return factory
+
+
+def reading(v):
+    """The data and prior filters read once."""
+    return no_grad(lambda: (v["data_filters"].sum(), v["prior_filters"].sum()))
 
 
 def transforms(v):
