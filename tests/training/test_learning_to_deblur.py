@@ -85,12 +85,12 @@ def test_a_killed_process_resumes(photographs, tiny, tmp_path):
 
 
 def test_training_lowers_the_error(photographs, tiny, tmp_path):
-    trainer = trained(photographs, tmp_path / "o", LtDSettings(**dict(tiny, steps=(60,), batch=8, size=32, validate_every=10, rate=0.05)))
+    trainer = trained(photographs, tmp_path / "o", LtDSettings(**dict(tiny, steps=(60,), batch=8, size=32, validate_every=10, rate=0.01)))
     trainer.run(progress=False)
     first = trainer.log.read()[0]
     assert first["error_of_delta"] > first["error_of_mean_kernel"] > 0 and first["settings"]["batch"] == 8
     errors = [r["error"][-1] for r in trainer.log.read()[1:]]
-    assert errors[-1] < 0.9 * errors[0]
+    assert errors[-1] < 0.5 * errors[0]
     best = LearningToDeblur.load(tmp_path / "o" / "best-1.pt")
     assert best.arguments["stages"] == 1 and best.kernel_sizes == (5,)
 
