@@ -8,9 +8,11 @@ import functools
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 from svconv._boundary import source_indices, stretches
 from svconv._fourier import fast_length
+from svconv._shapes import readable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,21 @@ class Axis:
         if rest:
             parts.append(x.new_zeros([rest if axis == dim % x.dim() else size for axis, size in enumerate(x.shape)]))
         return torch.cat(parts, dim)
+
+    def fill(self, out, x, dim):
+        """`enter` into a tensor that is there; x may be the place of the image in it."""
+        rest = self.length - self.n - self.before - self.after
+        place = out.narrow(dim, self.before, self.n)
+        if x.data_ptr() != place.data_ptr():
+            place.copy_(x)
+        for position, margin in ((0, self.before), (self.before + self.n, self.after)):
+            if self.padding == "zeros":
+                out.narrow(dim, position, margin).zero_()
+                continue
+            for start, count, step in stretches(position - self.before, position - self.before + margin, self.n, self.padding):
+                out.narrow(dim, position, count).copy_(_run(x, dim, start, count, step))
+                position += count
+        out.narrow(dim, self.length - rest, rest).zero_()
 
     def enter_adjoint(self, y, dim):
         """The transpose of `enter`: what stands outside of the image is added to the pixel it came from, in a fixed order; the rest is
@@ -131,7 +148,13 @@ class Plane:
 
     def enter(self, x):
         """x [..., H, W] -> [..., *size]; x itself where plane and image are the same."""
-        return self.columns.enter(self.rows.enter(x, -2), -1)
+        if self.size == self.image or _watched(x):
+            return self.columns.enter(self.rows.enter(x, -2), -1)
+        out = x.new_empty((*x.shape[:-2], *self.size))      # one copy instead of two: stacks of filters are large
+        image = out.narrow(-2, self.margins[0], self.image[0])
+        self.columns.fill(image, x, -1)
+        self.rows.fill(out, image, -2)
+        return out
 
     def enter_adjoint(self, y):
         """The transpose of `enter`, [..., *size] -> [..., H, W]; may be a view."""
@@ -144,6 +167,11 @@ class Plane:
     def leave_adjoint(self, x):
         """The transpose of `leave`: x [..., H, W] among zeros."""
         return self.columns.leave_adjoint(self.rows.leave_adjoint(x, -2), -1)
+
+
+def _watched(x):
+    """Whether something looks through what is done to x: autograd, a trace, a transform, a mode."""
+    return not readable(x) or torch.is_grad_enabled() and x.requires_grad or forward_ad._current_level >= 0
 
 
 def image_plane(image):

@@ -45,6 +45,17 @@ def test_maps_say_the_same(padding):
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("margins, more", [((0, 0, 0, 0), 0), ((2, 4, 3, 1), 0), ((0, 3, 1, 0), 2), ((0, 0, 0, 0), 3), ((9, 8, 0, 7), 1)])
+def test_one_copy_enters_as_two_do(padding, margins, more):
+    """Where nothing is recorded the plane is filled in place."""
+    plane = Plane((3, 5), margins, (3 + margins[0] + margins[1] + more, 5 + margins[2] + margins[3] + more), padding)
+    for x in (torch.randn(2, 1, 2, 3, 5), torch.randn(2, 5, 3).mT, torch.randn(2, 1, 1).expand(2, 3, 5), torch.randn(0, 2, 3, 5),
+              torch.randn(3, 5).half()):
+        recorded = plane.enter(x.clone().requires_grad_())
+        assert recorded.requires_grad and torch.equal(plane.enter(x), recorded) and plane.enter(x).shape == recorded.shape
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
 def test_planes_have_gradients_of_every_order(padding):
     plane = Plane((3, 2), (2, 4, 3, 1), (10, 7), padding)
     x, y = torch.randn(1, 3, 2, dtype=torch.float64, requires_grad=True), torch.randn(1, 10, 7, dtype=torch.float64, requires_grad=True)
