@@ -31,8 +31,8 @@ def accepts(filters, stencil):
 
 def pays(filters, applications):
     """Whether a `GramStencil` of the filters in the precision of the sums is expected to be quicker than so many `pixel_filter_gram`: where
-    nothing can be differentiated, compiled kernels run, fewer bytes are read and the assembly is repaid. An exported program gets the answer
-    of the model, and so its bits."""
+    nothing can be differentiated, compiled kernels run, fewer bytes are read and the assembly is repaid. An exported program gets the
+    answer of the model, and so its bits."""
     compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
     if torch.is_grad_enabled() or compiling or transforming() or applications < LEAST_APPLICATIONS:
         return False
