@@ -258,7 +258,7 @@ def cases():
             yield _forward_backward(size, first, memory=smoke and index == 0, **common)
             yield _gram(size, first, **common, **wide)
             yield _cg(size, **common)
-    for size, smoke in ((Size(512, 5, 1, 3), False), (Size(512, 7, 5, 1), False), (SMOKE[0], True)):
+    for size, smoke in ((Size(1024, 5, 1, 3), False), (Size(1024, 7, 5, 1), False), (SMOKE[0], True)):
         yield _head(size, smoke=smoke)
     for index, size in enumerate(LARGE):
         common = {"inputs": functools.partial(make, size)}
