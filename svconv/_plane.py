@@ -8,11 +8,10 @@ import functools
 
 import numpy as np
 import torch
-from torch.autograd import forward_ad
 
 from svconv._boundary import source_indices, stretches
 from svconv._fourier import fast_length
-from svconv._shapes import readable
+from svconv._shapes import watched
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +147,7 @@ class Plane:
 
     def enter(self, x):
         """x [..., H, W] -> [..., *size]; x itself where plane and image are the same."""
-        if self.size == self.image or _watched(x):
+        if self.size == self.image or watched(x):
             return self.columns.enter(self.rows.enter(x, -2), -1)
         out = x.new_empty((*x.shape[:-2], *self.size))      # one copy instead of two: stacks of filters are large
         image = out.narrow(-2, self.margins[0], self.image[0])
@@ -167,11 +166,6 @@ class Plane:
     def leave_adjoint(self, x):
         """The transpose of `leave`: x [..., H, W] among zeros."""
         return self.columns.leave_adjoint(self.rows.leave_adjoint(x, -2), -1)
-
-
-def _watched(x):
-    """Whether something looks through what is done to x: autograd, a trace, a transform, a mode."""
-    return not readable(x) or torch.is_grad_enabled() and x.requires_grad or forward_ad._current_level >= 0
 
 
 def image_plane(image):

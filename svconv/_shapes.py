@@ -8,6 +8,7 @@ import numbers
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 HALF = (torch.float16, torch.bfloat16)
@@ -74,13 +75,12 @@ class Dims:
     def check(self, name, t, *layouts, noun="", beside="", dtypes=DTYPES):
         """Raises unless `t` is a floating tensor in one of the layouts; binds the letters that are new. noun, beside: words about the
         layout in errors."""
-        if not isinstance(t, torch.Tensor) or t.dtype not in dtypes:
-            check_tensor(name, t, dtypes)
+        check_tensor(name, t, dtypes)
         shape = t.shape
         for layout in layouts:
             words = _words(layout)
             if words[0].letter == "...":
-                return self._check_trailing(name, t, layout, layout.split()[1:])
+                return self._check_trailing(name, t, layout, [word.letter for word in words[1:]])
             if len(words) == len(shape):
                 return self._match(name, shape, words)
         raise ValueError(f"{name}: expected {noun}{' or '.join(map(layout_text, layouts))}{beside}, got {shape_text(t)}")
@@ -239,6 +239,12 @@ def readable(t):
     """Whether the host may look at the values of t without waiting for a device and without breaking a trace or a transform."""
     return (type(t) in (torch.Tensor, torch.nn.Parameter) and t.device.type == "cpu" and not torch.compiler.is_compiling()
             and not torch._C._are_functorch_transforms_active() and _get_current_dispatch_mode() is None)
+
+
+def watched(*tensors):
+    """Whether something looks through what is done to the tensors: autograd, a trace, a transform, a dual level, a mode; or no host may."""
+    recording = torch.is_grad_enabled()
+    return forward_ad._current_level >= 0 or any(not readable(t) or recording and t.requires_grad for t in tensors)
 
 
 def unify(image_name, image, others, half_beside_float32=()):

@@ -4,8 +4,7 @@ import sys
 import torch
 
 from svconv import backends
-from svconv._shapes import readable
-from svconv.ops._transforms import transforming
+from svconv._shapes import watched
 
 _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
@@ -29,7 +28,7 @@ class KeptSpectra:
         """As `op`, the op `name`, on an image and kernels of one dtype; with kept spectra where the backend that runs has some and nothing
         looks through the op: no gradient, transform, tracing or mode."""
         options = form, padding, *grid.options
-        implementation = None if _watched(image, kernels) else backends.choose(
+        implementation = None if watched(image, kernels) or 0 in (image.numel(), kernels.numel()) else backends.choose(
             "eff", name, image.device, forced, (image, kernels, *options))
         prepare = implementation and getattr(sys.modules[implementation.__module__], "eff_spectra", None)
         if prepare is None:
@@ -43,11 +42,6 @@ class KeptSpectra:
             with torch.no_grad():
                 self._kept = kept = made_for, kernels.detach().resolve_neg().clone(), prepare(kernels, form, padding, grid)
         return kept[2]
-
-
-def _watched(*tensors):
-    return (transforming() or any(not readable(t) or t.numel() == 0 for t in tensors)
-            or torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
 
 
 def _same_bits(a, b):

@@ -217,7 +217,9 @@ def image_quotient(y, kernel, *, beta, prior="identity", padding="circular", cen
     center, padding, forced = _center(center, size), canonical_padding(padding), backends.requested(backend)
     y, (kernel,) = unify("y", y, {"kernel": kernel})
     beta = checked_beta(beta, y, check)
-    power = prior_power(prior, kernel, division_plane(y.shape[-2:], size, padding).size)
+    # without a prior no size is looked for: a program that is exported is for any
+    plain = isinstance(prior, str) and prior == "identity"
+    power = None if plain else prior_power(prior, kernel, division_plane(y.shape[-2:], size, padding).size)
     return _image_fwd(computed(y), computed(with_channels(kernel)), beta, power, padding, *center, forced).to(y.dtype)
 
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import torch
 
-from svconv._fourier import barthann_taper, column_ramp, kernel_rows, psf_center, shift_ramp, values_of_rows
+from svconv._fourier import barthann_taper, column_ramp, psf_center, shift_ramp, values_of_rows
 from svconv._plane import convolution_plane, division_plane
 from svconv.backends.cpu import extension, tag, view
 from svconv.reference import quotient as reference
@@ -68,10 +68,8 @@ def _kernel_map(size, width, center):
 
 
 def _kernel_rows(kernel, width, center):
-    """`kernel_rows` in the compiled module; a kernel wider than the plane lies on itself, which a map cannot say."""
-    whole, shift = _split(center)
-    if kernel.shape[-1] > width:
-        return kernel_rows(kernel, width, center)
+    """`kernel_rows` in the compiled module."""
+    (whole, shift), kernel = _split(center), _folded(kernel, width)
     spectrum = _forward(kernel, width, _kernel_map(kernel.shape[-1], width, whole))
     return spectrum.mul_(column_ramp(width, shift, kernel)) if shift else spectrum
 
@@ -96,26 +94,31 @@ def _split(center):
     return whole, center - whole
 
 
-# convolution --------------------------------------------------------------------------------------------------------
-
 def _folded(kernel, width):
-    """A kernel wider than the plane lies on itself."""
+    """A kernel wider than the plane lies on itself, which a map cannot say."""
     if kernel.shape[-1] <= width:
         return kernel
     columns = torch.arange(kernel.shape[-1]) % width
     return kernel.new_zeros((*kernel.shape[:-1], width)).index_add_(-1, columns, kernel)
 
 
+def _standing(columns, plane, center, like):
+    """How a kernel of so many columns stands on the plane: (its first row, the map of its columns, the ramps of rows and of columns)."""
+    (offset, shift), (across, column_shift) = map(_split, center)
+    ramp = _parts(column_ramp(plane[1], column_shift, like)) if column_shift else None
+    return offset, _kernel_map(columns, plane[1], across), _table_view(shift_ramp(plane[0], shift, like.dtype, like.device)), ramp
+
+
+# convolution --------------------------------------------------------------------------------------------------------
+
 def _filter(image, kernel, mode, plane, center, enters, leaves, beta=None, power=None):
     """The image, placed on the plane by the maps `enters`, times or over the kernel's spectrum, and back by the maps `leaves`."""
-    (offset, shift), (across, column_shift) = _split(center[0]), _split(center[1])
-    kernel, (height, width) = _folded(kernel, plane.size[1]), plane.size
+    kernel = _folded(kernel, plane.size[1])
+    offset, columns, *ramps = _standing(kernel.shape[-1], plane.size, center, kernel)
     out = torch.empty_like(image, memory_format=torch.contiguous_format)
     extension().quotient_filter(
-        view(image), view(kernel), view(out), mode, height, width, offset, enters[0], leaves[0], enters[1], leaves[1],
-        _kernel_map(kernel.shape[-1], width, across), _table_view(shift_ramp(height, shift, kernel.dtype, kernel.device)),
-        _parts(column_ramp(width, column_shift, kernel)) if column_shift else None, _table_view(beta), _table_view(power),
-        torch.get_num_threads(), tag(image.dtype))
+        view(image), view(kernel), view(out), mode, *plane.size, offset, enters[0], leaves[0], enters[1], leaves[1], columns, *ramps,
+        _table_view(beta), _table_view(power), torch.get_num_threads(), tag(image.dtype))
     return out
 
 
@@ -155,14 +158,13 @@ def _tapers(plane, kh, kw, taper, like):
 
 
 def kernel_quotient_fwd(x, y, beta, kh, kw, taper, cy, cx):
-    height, width = x.shape[-2:]
-    (offset, shift), (across, column_shift) = _split(cy), _split(cx)
-    weights, column_weights = _tapers((height, width), kh, kw, taper, x)
+    plane = tuple(x.shape[-2:])
+    offset, columns, *ramps = _standing(kw, plane, (cy, cx), x)
+    weights, column_weights = _tapers(plane, kh, kw, taper, x)
     out = x.new_empty(x.shape[0], 1, kh, kw)
     extension().quotient_kernel(
-        view(x), view(y), view(out), offset, _kernel_map(kw, width, across), _table_view(weights), _table_view(column_weights),
-        _table_view(shift_ramp(height, shift, x.dtype, x.device)), _parts(column_ramp(width, column_shift, x)) if column_shift else None,
-        view(beta), torch.get_num_threads(), tag(x.dtype))
+        view(x), view(y), view(out), offset, columns, _table_view(weights), _table_view(column_weights), *ramps, view(beta),
+        torch.get_num_threads(), tag(x.dtype))
     return out.squeeze(1)
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from svconv._shapes import number, scalar
 from svconv.models.learning_to_deblur.features import FeatureModule
-from svconv.models.learning_to_deblur.steps import UniformSteps, VaryingSteps, bases_of_scales, latent_image
+from svconv.models.learning_to_deblur.steps import UniformSteps, VaryingSteps, bases_of_scales
 from svconv.models.pretrained import Pretrained
 from svconv.ops import image_quotient, project_kernel
 from svconv.ops.motion_basis import MotionBasis
@@ -115,7 +115,7 @@ class LearningToDeblur(Pretrained, nn.Module):
         if self.sharpen and not self.training:
             kernel = sharpen_kernel(kernel)
         mean = y.mean((1, 2, 3), keepdim=True)
-        return DeblurResult(kernel, latent_image(y - mean, kernel, beta) + mean, tuple(kernels))
+        return DeblurResult(kernel, image_quotient(y - mean, kernel, beta=beta, padding="replicate") + mean, tuple(kernels))
 
     def estimate(self, y):
         """The kernels of all stages of all scales, coarse to fine, and the last image regularisation; the loss needs no more than this."""

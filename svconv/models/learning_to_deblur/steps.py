@@ -1,9 +1,8 @@
 """The closed-form steps between the learned features: one kernel for the image, or one per patch that a camera motion explains."""
 import torch
 
-from svconv import backends
 from svconv._eff_grid import EFFGrid
-from svconv._fourier import barthann_taper, psf_center
+from svconv._fourier import barthann_taper
 from svconv._shapes import number
 from svconv.ops import eff_image_quotient, eff_kernel_quotient, image_quotient, kernel_quotient, project_kernel
 from svconv.ops.eff import check_grid
@@ -22,16 +21,7 @@ class UniformSteps:
         return project_kernel(kernel_quotient(sharp, blurry, size, beta=KERNEL_BETA) * self.varied[:, 0])
 
     def image(self, blurry, kernel, beta):
-        return latent_image(blurry, kernel, beta)
-
-
-def latent_image(blurry, kernel, beta):
-    """The latent image [B, 1, H, W] of a kernel [B, k, k]; beta a tensor."""
-    if torch.compiler.is_exporting():       # the function looks for a length that fits the size, and a program is for any size
-        center = psf_center(kernel.shape[-2:])
-        return torch.ops.svconv.image_quotient_fwd(blurry, kernel[:, None], beta.reshape(-1), None, "replicate", *center,
-                                                   backends.requested(None))
-    return image_quotient(blurry, kernel, beta=beta, padding="replicate")
+        return image_quotient(blurry, kernel, beta=beta, padding="replicate")
 
 
 class VaryingSteps:
